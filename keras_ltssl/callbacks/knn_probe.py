@@ -1,0 +1,187 @@
+"""k-NN accuracy of the encoder while it trains."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_ltssl.evaluation import group_accuracy, knn_probe
+from keras_ltssl.evaluation.groups import Grouping
+from keras_ltssl.evaluation.labelled_features import (
+    as_labels,
+    check_encoder,
+    check_positive,
+    check_seen,
+)
+
+
+class KNNProbe(keras.callbacks.Callback):
+    """Logs k-NN accuracy of many-, medium- and few-image classes.
+
+    Embeds the bank (the long-tailed training images) and the test images with
+    `model.encoder` and runs `keras_ltssl.evaluation.knn_probe`, at the end of
+    the first epoch of a `fit`, of every `every`-th and of the last one. Into
+    the logs go `knn_accuracy` (mean over classes), `knn_many`, `knn_medium` and
+    `knn_few`; in the epochs between, the last values again. So each epoch
+    has the same keys, none of them NaN: a group without classes (`"thresholds"`
+    may have one) is left out from the start. Weights and random numbers of the
+    training are the same with and without the probe.
+
+    `History` and the progress bar show the values; list `CSVLogger`,
+    `TensorBoard` or `EarlyStopping` *after* this callback, for each sees what
+    those before it logged.
+
+    Args:
+        bank: images that vote, `(bank_samples, ...)`: what the encoder takes,
+            without augmentation.
+        bank_labels: integer array of shape `(bank_samples,)`.
+        test: images to classify, `(test_samples, ...)`.
+        test_labels: integer array of shape `(test_samples,)`; each of them
+            occurs in `bank_labels`.
+        k: number of neighbours that vote. Defaults to `10`.
+        every: epochs from one measurement to the next. Defaults to `1`.
+        batch_size: images embedded at once. Defaults to `256`.
+        groups: `"thirds"` or `"thresholds"`, see
+            `keras_ltssl.evaluation.group_accuracy`; class counts are those of
+            `bank_labels`. Defaults to `"thirds"`.
+        prefix: what the keys in the logs begin with. Defaults to `"knn_"`.
+        encoder: the `keras.Model` to probe instead of `model.encoder`, a part
+            of the model that trains. Defaults to `None`.
+
+    Raises:
+        ValueError: if images and labels differ in number, labels are no
+            integers, a test label is not in the bank, or `k` exceeds the bank;
+            when training begins, if there is no encoder or its output is not
+            `(batch, features)`; at the end of an epoch, if features are NaN.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> from keras_ltssl.callbacks import KNNProbe
+    >>> labels = np.arange(12) % 3
+    >>> images = np.eye(3, dtype="float32")[labels]
+    >>> inputs = keras.Input((3,))
+    >>> encoder = keras.Model(inputs, keras.layers.Identity()(inputs))
+    >>> model = keras.Sequential([encoder, keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> probe = KNNProbe(images, labels, images, labels, k=3, encoder=encoder)
+    >>> history = model.fit(images, labels, verbose=0, callbacks=[probe])
+    >>> history.history["knn_accuracy"], history.history["knn_few"]
+    ([1.0], [1.0])
+    """
+
+    def __init__(
+        self,
+        bank: Any,
+        bank_labels: Any,
+        test: Any,
+        test_labels: Any,
+        k: int = 10,
+        every: int = 1,
+        batch_size: int = 256,
+        groups: Grouping = "thirds",
+        prefix: str = "knn_",
+        encoder: keras.Model | None = None,
+    ) -> None:
+        super().__init__()
+        for value, name in (
+            (k, "k"),
+            (every, "every"),
+            (batch_size, "batch_size"),
+        ):
+            check_positive(value, name)
+        self.bank = bank
+        self.test = test
+        self.bank_labels = as_labels(
+            bank_labels, "bank_labels", len(bank), "bank"
+        )
+        self.test_labels = as_labels(
+            test_labels, "test_labels", len(test), "test"
+        )
+        check_seen(
+            self.test_labels, self.bank_labels, "test_labels", "bank_labels"
+        )
+        if not len(self.test_labels):
+            raise ValueError("`test` must not be empty. Received: 0 images")
+        if k > len(self.bank_labels):
+            raise ValueError(
+                "`k` must not exceed the number of bank images. Received: "
+                f"k={k}, and {len(self.bank_labels)} images"
+            )
+        if encoder is not None:
+            check_encoder(encoder, "`encoder`")
+        self.k = k
+        self.every = every
+        self.batch_size = batch_size
+        self.groups = groups
+        self.prefix = prefix
+        self.encoder = encoder
+        classes, self.class_counts = np.unique(
+            self.bank_labels, return_counts=True
+        )
+        tested = np.where(np.isin(classes, self.test_labels), 1.0, np.nan)
+        means = group_accuracy(tested, self.class_counts, groups)
+        self._measured_groups = [
+            name
+            for name in ("many", "medium", "few")
+            if not np.isnan(getattr(means, name))
+        ]
+        self._logged: dict[str, float] = {}
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Checks that there is an encoder; the next epoch measures anew."""
+        self._logged = {}
+        if self.encoder is None:
+            if getattr(self.model, "encoder", None) is None:
+                raise ValueError(
+                    "`KNNProbe` expects a model with an attribute `encoder`, a "
+                    "keras.Model with (batch, features) output, or the "
+                    "argument `encoder`. Received a "
+                    f"{type(self.model).__name__} without one"
+                )
+            check_encoder(self.model.encoder, "`model.encoder`")
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Measures when it is time to, and logs the newest values."""
+        if (
+            not self._logged
+            or (epoch + 1) % self.every == 0
+            or epoch + 1 == self.params["epochs"]
+        ):
+            self._logged = self._measure()
+        if logs is not None:
+            logs.update(self._logged)
+
+    def _embed(self, encoder: keras.Model, images: Any) -> Any:
+        # Not `predict`: on PyTorch its data loader draws from the generator
+        # that shuffles the training data, so a probed run would differ from
+        # the same run without a probe.
+        return np.concatenate(
+            [
+                encoder.predict_on_batch(images[i : i + self.batch_size])
+                for i in range(0, len(images), self.batch_size)
+            ]
+        )
+
+    def _measure(self) -> dict[str, float]:
+        # On JAX, reading `self.model` brings the weights up to date; without
+        # it a probe of `self.encoder` would see those of an earlier epoch.
+        model = self.model
+        encoder = model.encoder if self.encoder is None else self.encoder
+        bank, test = (
+            self._embed(encoder, images) for images in (self.bank, self.test)
+        )
+        result = knn_probe(
+            bank, self.bank_labels, test, self.test_labels, k=self.k
+        )
+        groups = result.group_accuracy(self.class_counts, self.groups)
+        return {
+            f"{self.prefix}accuracy": result.accuracy,
+            **{
+                self.prefix + name: getattr(groups, name)
+                for name in self._measured_groups
+            },
+        }

@@ -1,0 +1,143 @@
+"""Refits TASE's prototypes to the whole training set."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from sklearn.cluster import KMeans
+
+from keras_ltssl.layers.prototypes import Prototypes
+from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+
+
+class PrototypeRefit(keras.callbacks.Callback):
+    """Runs k-means on the projections of the whole set, every few epochs.
+
+    `TASELoss` moves its prototypes batch by batch. Where the training set can
+    be embedded as a whole, this callback replaces them by what spherical
+    k-means finds there, and their population shares by the clusters' true
+    shares. The samples are embedded without augmentation. This package's own
+    design.
+
+    Args:
+        x: The training samples, as `model.encoder.predict` takes them.
+        every: Epochs between two fits, integer >= 1. Defaults to `5`.
+        start: Epoch of the first fit, counted from 0. Defaults to `1`, since
+            at 0 the encoder has not learned anything.
+        hold: Whether the prototypes stay as fitted until the next fit, instead
+            of moving on with each training step. Defaults to `False`.
+        batch_size: Samples embedded at a time. Defaults to `256`.
+        seed: Seed of k-means, integer. Defaults to `0`.
+        verbose: `1` shows the progress of embedding. Defaults to `0`.
+
+    Raises:
+        ValueError: If an argument is out of range, there are fewer samples
+            than prototypes, no fit falls into the training, or, when training
+            begins, the model's loss has no prototypes.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model = lt.models.ContrastiveModel(encoder)
+    >>> model.compile("sgd", loss=lt.losses.TASELoss(num_prototypes=4))
+    >>> views = np.random.default_rng(0).normal(size=(64, 2, 8))
+    >>> refit = lt.callbacks.PrototypeRefit(views[:, 0], every=1)
+    >>> _ = model.fit(
+    ...     views.astype("float32"), epochs=2, callbacks=[refit], verbose=0
+    ... )
+    >>> refit.fitted_epochs
+    [1]
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        every: int = 5,
+        start: int = 1,
+        hold: bool = False,
+        batch_size: int = 256,
+        seed: int = 0,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("every", every, 1),
+            ("start", start, 0),
+            ("batch_size", batch_size, 1),
+        ):
+            if int(value) != value or value < least:
+                raise ValueError(
+                    f"`{name}` must be an integer >= {least}. "
+                    f"Received: {name}={value!r}"
+                )
+        self.x = x
+        self.every = every
+        self.start = start
+        self.hold = hold
+        self.batch_size = batch_size
+        self.seed = seed
+        self.verbose = verbose
+        self.fitted_epochs: list[int] = []
+        self._network: keras.Model | None = None
+
+    def _prototypes(self) -> Prototypes:
+        loss = self.model.loss
+        state = loss.get_state() if isinstance(loss, ContrastiveLoss) else None
+        prototypes = None if state is None else state.parts.get("prototypes")
+        if not isinstance(prototypes, Prototypes) or not hasattr(
+            self.model, "projector"
+        ):
+            raise ValueError(
+                "PrototypeRefit needs a ContrastiveModel compiled with a loss "
+                f"that has prototypes, such as TASELoss. Received: loss={loss}"
+            )
+        return prototypes
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        prototypes = self._prototypes()
+        if isinstance(self.x, np.ndarray):
+            self._check_size(len(self.x), prototypes.num_prototypes)
+        epochs = self.params.get("epochs")
+        if epochs is not None and self.start >= epochs:
+            raise ValueError(
+                "`start` must be an epoch of the training. "
+                f"Received: start={self.start}, epochs={epochs}"
+            )
+        # Shares the layers with the model, and outlives the single fit so
+        # that it is compiled once.
+        model = self.model
+        self._network = keras.Sequential([model.encoder, model.projector])
+
+    def _check_size(self, samples: int, num_prototypes: int) -> None:
+        if samples < num_prototypes:
+            raise ValueError(
+                "`x` must hold at least as many samples as there are "
+                f"prototypes. Received: {samples} samples, "
+                f"num_prototypes={num_prototypes}"
+            )
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if epoch < self.start or (epoch - self.start) % self.every:
+            return
+        prototypes = self._prototypes()
+        assert self._network is not None  # `on_train_begin` has made it.
+        projections = self._network.predict(
+            self.x, batch_size=self.batch_size, verbose=self.verbose
+        ).astype("float32")
+        count = prototypes.num_prototypes
+        self._check_size(len(projections), count)
+        lengths = np.linalg.norm(projections, axis=1, keepdims=True)
+        units = projections / np.maximum(lengths, 1e-12)
+        means = KMeans(count, n_init=1, random_state=self.seed).fit(units)
+        lengths = np.linalg.norm(means.cluster_centers_, axis=1, keepdims=True)
+        prototypes.set_population(
+            means.cluster_centers_ / np.maximum(lengths, 1e-12),
+            np.bincount(means.labels_, minlength=count) / len(units),
+            streaming=not self.hold,
+        )
+        self.fitted_epochs.append(epoch)

@@ -1,0 +1,118 @@
+"""Readers for the lists in which long-tailed splits are published."""
+
+import os
+import tokenize
+
+import numpy as np
+import numpy.typing as npt
+
+
+def read_index_list(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:
+    """Reads the rows of a split from a `.npy` file of integers.
+
+    Nothing in the file is ever unpickled.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Rows in the order of the file, of shape `(num_rows,)` and dtype
+        `int64`.
+
+    Raises:
+        ValueError: If the file cannot be read, is damaged, or holds anything
+            but a one-dimensional array of integers >= 0. The message names the
+            file.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "split.npy")
+    ...     np.save(path, [4, 0, 7])
+    ...     read_index_list(path).tolist()
+    [4, 0, 7]
+    """
+    try:
+        # Opened here, not by NumPy, so that it is closed whatever it holds.
+        with open(path, "rb") as file:
+            rows = np.load(file, allow_pickle=False)
+            if not isinstance(rows, np.ndarray):
+                raise ValueError("it is an archive, not a single array")
+        if rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows):
+            raise ValueError(
+                "expected a one-dimensional array of integers, not empty; it "
+                f"holds shape={rows.shape}, dtype={rows.dtype}"
+            )
+        if rows.min() < 0:
+            raise ValueError(f"rows must be >= 0; it holds {rows.min()}")
+    # NumPy lets the tokenizer's error through for a damaged header.
+    except (ValueError, OSError, EOFError, tokenize.TokenError) as error:
+        raise ValueError(
+            f"Cannot read a list of rows from {os.fspath(path)!r}: {error}"
+        ) from error
+    return rows.astype("int64")
+
+
+def read_image_list(
+    path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None
+) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Reads a text list of images, one `relative/path label` a line.
+
+    This is the form in which ImageNet-LT, Places-LT and ImageNet-100-LT are
+    published. A path may hold spaces: the label is what follows the last one.
+    Blank lines are skipped. The images themselves are not opened.
+
+    Args:
+        path: Path of the list, a UTF-8 text file.
+        root: Folder that the paths in the list are relative to. Defaults to
+            `None`, which leaves them as they are.
+
+    Returns:
+        Tuple `(paths, labels)`: a list of strings, and their labels of shape
+        `(num_images,)` and dtype `int64`, in the order of the file.
+
+    Raises:
+        ValueError: If the file cannot be read, holds no image, or has a line
+            of another form. The message names the file and the line.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "train.txt")
+    ...     with open(path, "w") as file:
+    ...         _ = file.write("train/tench/1.jpg 0\\ntrain/shark/7.jpg 2\\n")
+    ...     paths, labels = read_image_list(path)
+    >>> paths, labels.tolist()
+    (['train/tench/1.jpg', 'train/shark/7.jpg'], [0, 2])
+
+    Reference:
+        Liu et al., "Large-Scale Long-Tailed Recognition in an Open World",
+        2019, arXiv:1904.05160.
+    """
+    paths: list[str] = []
+    labels: list[int] = []
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                name, _, label = line.strip().rpartition(" ")
+                if not name or not (label.isascii() and label.isdigit()):
+                    raise ValueError(
+                        f"line {number} must be `relative/path label` with a "
+                        f"label >= 0; it is {line.strip()[:100]!r}"
+                    )
+                paths.append(name.rstrip())
+                labels.append(int(label))
+        if not paths:
+            raise ValueError("it holds no image")
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"Cannot read a list of images from {os.fspath(path)!r}: {error}"
+        ) from error
+    if root is not None:
+        paths = [os.path.join(root, name) for name in paths]
+    return paths, np.array(labels, dtype="int64")

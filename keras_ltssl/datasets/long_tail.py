@@ -1,0 +1,263 @@
+"""Which images of a balanced set to keep so that its classes get a long tail.
+
+Everything here is NumPy on the host: it runs once, before training.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+
+PROFILES = ("exponential", "step", "pareto")
+
+# Far above the error of a float power, far below any real fraction of an image.
+_ROUND_OFF = 1e-12
+
+
+def long_tail_counts(
+    max_count: int,
+    num_classes: int,
+    imbalance: float,
+    profile: str = "exponential",
+) -> IntArray:
+    """Computes how many images each class keeps, most frequent class first.
+
+    With `C = num_classes` and `c = 0 ... C - 1`:
+
+    ```
+    exponential  n_c = floor(max_count * (1 / imbalance)^(c / (C - 1)))
+    step         n_c = max_count                      for c < ceil(C / 2)
+                 n_c = floor(max_count / imbalance)   for the other classes
+    pareto       n_c = floor(max_count * (c + 1)^(-a)),
+                 a = log(imbalance) / log(C)
+    ```
+
+    All three start at `max_count` and end at `max_count / imbalance`. The
+    Pareto profile is a power law in the rank of the class: it falls steeply at
+    the head and is flat along the tail. The powers are exact up to float
+    round-off, which is taken out before `floor`: 500 images at an imbalance of
+    100 leave 5 in the last class, not 4.
+
+    Published long-tailed CIFAR sets use the exponential profile with one of
+    two values of `max_count`, and results on them are not comparable: 5000 or
+    500 (CIFAR-10 and CIFAR-100; 12,406 and 10,847 images at imbalance 100), or
+    4500 and 450 (11,165 and 9,754 images; the rest is held out for validation).
+
+    Args:
+        max_count: Integer, number of images in the most frequent class. At
+            least `imbalance`, so that the rarest class keeps an image.
+        num_classes: Integer, number of classes. A single class keeps
+            `max_count` images.
+        imbalance: Float, at least 1, the ratio of the most frequent to the
+            rarest class.
+        profile: `"exponential"`, `"step"` or `"pareto"`. Defaults to
+            `"exponential"`.
+
+    Returns:
+        Array of shape `(num_classes,)` and dtype `int64`, never increasing.
+
+    Raises:
+        ValueError: If an argument is out of range, or if the rarest class
+            would be left without an image.
+
+    Example:
+
+    >>> long_tail_counts(5000, 10, imbalance=100).tolist()
+    [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
+    >>> long_tail_counts(100, 5, imbalance=10, profile="step").tolist()
+    [100, 100, 100, 10, 10]
+    >>> long_tail_counts(100, 5, imbalance=10, profile="pareto").tolist()
+    [100, 37, 20, 13, 10]
+
+    Reference:
+        Cui et al., "Class-Balanced Loss Based on Effective Number of Samples",
+        2019, arXiv:1901.05555 (the exponential profile); Cao et al., "Learning
+        Imbalanced Datasets with Label-Distribution-Aware Margin Loss", 2019,
+        arXiv:1906.07413 (the step profile). The form of the Pareto profile is
+        this package's own design.
+    """
+    check_integer("max_count", max_count, minimum=1)
+    check_integer("num_classes", num_classes, minimum=1)
+    _check_imbalance(imbalance)
+    if profile not in PROFILES:
+        raise ValueError(
+            f"`profile` must be one of {PROFILES}. Received: {profile=}"
+        )
+    rank = np.arange(num_classes)
+    if num_classes == 1:
+        share = np.ones(1)
+    elif profile == "exponential":
+        share = float(imbalance) ** (-rank / (num_classes - 1))
+    elif profile == "step":
+        share = np.where(rank < (num_classes + 1) // 2, 1.0, 1.0 / imbalance)
+    else:
+        share = (rank + 1.0) ** (-np.log(imbalance) / np.log(num_classes))
+    # A power that should give an integer may land one unit in the last place
+    # below it.
+    counts: IntArray = np.floor(max_count * share * (1 + _ROUND_OFF)).astype(
+        "int64"
+    )
+    if counts[-1] < 1:
+        raise ValueError(
+            "`max_count` must be >= `imbalance`, so that the rarest class "
+            f"keeps an image. Received: {max_count=}, {imbalance=}"
+        )
+    return counts
+
+
+def long_tail_indices(
+    labels: npt.ArrayLike,
+    imbalance: float,
+    max_count: int | None = None,
+    profile: str = "exponential",
+    seed: int = 0,
+) -> IntArray:
+    """Chooses the rows of a set that make it long-tailed.
+
+    Which class becomes the most frequent one, the second, and so on is a
+    random order drawn from `seed`. With the order of the labels instead, the
+    difficulty of a class would coincide with its frequency (CIFAR-10's class 0
+    would always be the head), and a method that helps class 9 would look like
+    one that helps the tail: repeat an experiment over several seeds.
+
+    With one `seed`, the rows at a larger imbalance are a subset of those at a
+    smaller one, for equal `max_count` and `profile`.
+
+    Args:
+        labels: Integer array of shape `(num_images,)`. Any integers will do;
+            they need not be contiguous.
+        imbalance: Float, at least 1, the ratio of the most frequent to the
+            rarest class.
+        max_count: Integer, number of images in the most frequent class.
+            Defaults to `None`: the largest number for which every class has
+            enough images. For a balanced set, that is the size of a class; for
+            any other it depends on which classes `seed` makes frequent, so
+            give a number where several seeds are to be compared.
+        profile: `"exponential"`, `"step"` or `"pareto"`; see
+            `long_tail_counts`. Defaults to `"exponential"`.
+        seed: Integer, at least 0, for the order of the classes and the images
+            kept of each. Defaults to `0`.
+
+    Returns:
+        Rows to keep, of dtype `int64`, in ascending order.
+
+    Raises:
+        ValueError: If an argument is out of range, or if a class has too few
+            images (the message says which).
+
+    Example:
+
+    >>> import numpy as np
+    >>> labels = np.repeat([10, 20, 30], 100)
+    >>> rows = long_tail_indices(labels, imbalance=4, seed=1)
+    >>> rows.shape
+    (175,)
+    >>> sorted(np.bincount(labels[rows])[[10, 20, 30]].tolist())
+    [25, 50, 100]
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
+        raise ValueError(
+            "`labels` must be a one-dimensional array of integers, not empty. "
+            f"Received: shape={labels.shape}, dtype={labels.dtype}"
+        )
+    check_integer("seed", seed, minimum=0)
+    classes, positions, available = np.unique(
+        labels, return_inverse=True, return_counts=True
+    )
+    generator = np.random.default_rng(seed)
+    # by_rank[0] is the class that becomes the most frequent one.
+    by_rank = generator.permutation(len(classes))
+    if max_count is None:
+        counts = _largest_counts(available[by_rank], imbalance, profile)
+    else:
+        counts = long_tail_counts(max_count, len(classes), imbalance, profile)
+    kept = np.empty_like(counts)
+    kept[by_rank] = counts
+    lacking = kept - available
+    if np.any(lacking > 0):
+        worst = int(np.argmax(lacking))
+        raise ValueError(
+            f"Class {classes[worst]} has too few images in `labels`: it has "
+            f"{available[worst]} and would keep {kept[worst]}. "
+            f"Received: {imbalance=}, {max_count=}, {profile=}, {seed=}"
+        )
+    return np.sort(first_per_class(positions, kept, generator))
+
+
+def first_per_class(
+    positions: npt.NDArray[np.integer[Any]],
+    counts: npt.NDArray[np.integer[Any]],
+    generator: np.random.Generator,
+) -> IntArray:
+    """Draws `counts[c]` random rows of each class `c`, class after class.
+
+    Args:
+        positions: Class of each row, contiguous from 0, of shape `(n,)`.
+        counts: Number of rows to draw of each class, of shape
+            `(num_classes,)`; a class that has fewer gives all it has.
+        generator: Source of the random order.
+
+    Returns:
+        Drawn rows, of dtype `int64`.
+    """
+    shuffled = generator.permutation(len(positions))
+    rows = shuffled[np.argsort(positions[shuffled], kind="stable")]
+    of_class = positions[rows]
+    starts = np.searchsorted(of_class, np.arange(len(counts)))
+    place_in_class = np.arange(len(rows)) - starts[of_class]
+    drawn: IntArray = rows[place_in_class < counts[of_class]].astype("int64")
+    return drawn
+
+
+def check_integer(name: str, value: int, minimum: int) -> None:
+    """Raises an error unless `value` is an integer of at least `minimum`."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | np.integer)
+        or value < minimum
+    ):
+        raise ValueError(
+            f"`{name}` must be an integer >= {minimum}. "
+            f"Received: {name}={value!r}"
+        )
+
+
+def _largest_counts(
+    available: npt.NDArray[np.integer[Any]], imbalance: float, profile: str
+) -> IntArray:
+    """Counts of the largest `max_count` that `available` allows, by rank.
+
+    If none does, those of the smallest that keeps an image in every class.
+    """
+    _check_imbalance(imbalance)
+    num_classes = len(available)
+    low, high = math.ceil(imbalance * (1 - _ROUND_OFF)), int(available[0])
+    counts = long_tail_counts(low, num_classes, imbalance, profile)
+    # Counts never fall when `max_count` grows, so a bisection finds the last
+    # one that fits.
+    while low < high:
+        middle = (low + high + 1) // 2
+        more = long_tail_counts(middle, num_classes, imbalance, profile)
+        if np.all(more <= available):
+            low, counts = middle, more
+        else:
+            high = middle - 1
+    return counts
+
+
+def _check_imbalance(imbalance: float) -> None:
+    if not isinstance(imbalance, int | float | np.number):
+        raise ValueError(
+            f"`imbalance` must be a number >= 1. Received: {imbalance=}"
+        )
+    if not 1 <= imbalance < np.inf:
+        hint = (
+            f" (did you mean {1 / imbalance:g}?)" if 0 < imbalance < 1 else ""
+        )
+        raise ValueError(
+            f"`imbalance` must be >= 1. Received: {imbalance=}{hint}"
+        )

@@ -1,0 +1,163 @@
+"""Checks and scoring that the probes share."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_ltssl.evaluation.probe_result import ProbeResult
+
+
+def as_features(features: Any, name: str) -> NDArray[Any]:
+    """A finite float array `(samples, dim)`, or an error that names it."""
+    if keras.ops.is_tensor(features):
+        features = keras.ops.convert_to_numpy(features)
+    array = np.asarray(features)
+    if array.ndim != 2 or 0 in array.shape:
+        hint = " (pool feature maps before probing)" if array.ndim > 2 else ""
+        raise ValueError(
+            f"`{name}` must have shape (samples, features), neither of them 0. "
+            f"Received: shape={array.shape}{hint}"
+        )
+    if array.dtype.kind in "bOSUcmM":
+        raise ValueError(
+            f"`{name}` must be real numbers. Received: dtype={array.dtype}"
+        )
+    if array.dtype != np.float64:
+        array = array.astype("float32", copy=False)
+    if not np.all(np.isfinite(array)):
+        rows = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        raise ValueError(
+            f"`{name}` must be finite. Received: NaN or infinity in "
+            f"{len(rows)} of {len(array)} rows, the first is row {rows[0]}"
+        )
+    return array
+
+
+def as_labels(labels: Any, name: str, length: int, of: str) -> NDArray[Any]:
+    """Integer labels `(length,)`, or an error that names them."""
+    if keras.ops.is_tensor(labels):
+        labels = keras.ops.convert_to_numpy(labels)
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iu":
+        raise ValueError(
+            f"`{name}` must be integers. Received: dtype={array.dtype}"
+        )
+    if array.ndim != 1:
+        hint = (
+            f" (did you mean {name}[:, 0]?)" if array.shape[1:] == (1,) else ""
+        )
+        raise ValueError(
+            f"`{name}` must have shape (samples,). Received: "
+            f"shape={array.shape}{hint}"
+        )
+    if len(array) != length:
+        raise ValueError(
+            f"`{name}` must hold one label for each row of `{of}`. Received: "
+            f"{len(array)} labels for {length} rows"
+        )
+    return array
+
+
+def check_positive(value: int, name: str) -> None:
+    """Raises unless `value` is an integer of at least 1."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, np.integer))
+        or value < 1
+    ):
+        raise ValueError(
+            f"`{name}` must be an integer >= 1. Received: {name}={value!r}"
+        )
+
+
+def check_seen(
+    test_labels: NDArray[Any], labels: NDArray[Any], name: str, of: str
+) -> None:
+    """Raises when a label to test for is one that nothing could predict."""
+    unseen = np.setdiff1d(test_labels, labels)
+    if len(unseen):
+        shown = ", ".join(map(str, unseen[:5]))
+        more = ", ..." if len(unseen) > 5 else ""
+        raise ValueError(
+            f"`{name}` must be labels that occur in `{of}`. Received "
+            f"{len(unseen)} others: {shown}{more}"
+        )
+
+
+def check_encoder(encoder: Any, name: str) -> None:
+    """Raises unless `encoder` is a model that may give one row a sample."""
+    if not isinstance(encoder, keras.Model):
+        raise ValueError(
+            f"{name} must be a keras.Model with (batch, features) output. "
+            f"Received: {type(encoder).__name__}"
+        )
+    # Only functional models know their output before they are called.
+    shape = getattr(encoder, "output_shape", None)
+    if shape is not None and len(shape) != 2:
+        raise ValueError(
+            f"{name} must have (batch, features) output: pool its feature map. "
+            f"Received: output shape {shape}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledFeatures:
+    """Checked inputs of one probe; labels are positions in `classes`."""
+
+    classes: NDArray[Any]
+    features: NDArray[Any]
+    labels: NDArray[np.int64]
+    test_features: NDArray[Any]
+    test_labels: NDArray[np.int64]
+
+    @classmethod
+    def check(
+        cls,
+        features: Any,
+        labels: Any,
+        test_features: Any,
+        test_labels: Any,
+        role: str,
+    ) -> "LabelledFeatures":
+        """Checks arrays named `{role}_features`, `{role}_labels`, `test_*`."""
+        names = f"{role}_features", f"{role}_labels"
+        known = as_features(features, names[0])
+        test = as_features(test_features, "test_features")
+        if known.shape[1] != test.shape[1]:
+            raise ValueError(
+                f"`{names[0]}` and `test_features` must have the same number "
+                f"of features. Received: {known.shape[1]} and {test.shape[1]}"
+            )
+        known_labels = as_labels(labels, names[1], len(known), names[0])
+        wanted = as_labels(
+            test_labels, "test_labels", len(test), "test_features"
+        )
+        check_seen(wanted, known_labels, "test_labels", names[1])
+        classes, positions = np.unique(known_labels, return_inverse=True)
+        return cls(
+            classes=classes,
+            features=known,
+            labels=positions,
+            test_features=test,
+            test_labels=np.searchsorted(classes, wanted),
+        )
+
+    def class_accuracy(
+        self, predictions: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Share of right predictions of each class; NaN without test rows."""
+        size = len(self.classes)
+        total = np.bincount(self.test_labels, minlength=size)
+        right = np.bincount(
+            self.test_labels[predictions == self.test_labels], minlength=size
+        )
+        return np.where(total > 0, right / np.maximum(total, 1), np.nan)
+
+    def result(self, *predictions: NDArray[np.int64]) -> ProbeResult:
+        """The result of one array of predicted positions for each draw."""
+        return ProbeResult(
+            self.classes, np.stack([*map(self.class_accuracy, predictions)])
+        )

@@ -1,0 +1,114 @@
+"""k-nearest-neighbour classification of frozen features."""
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from keras_ltssl.evaluation.labelled_features import (
+    LabelledFeatures,
+    check_positive,
+)
+from keras_ltssl.evaluation.probe_result import ProbeResult
+
+
+def knn_probe(
+    bank_features: Any,
+    bank_labels: Any,
+    test_features: Any,
+    test_labels: Any,
+    k: int = 10,
+    chunk_size: int = 256,
+) -> ProbeResult:
+    """Accuracy of a majority vote among the k most similar bank rows.
+
+    Similarity is the cosine. Of labels with equally many votes, the one whose
+    votes have the larger sum of similarities wins; of those that are equal in
+    this too, the one with the nearest neighbour. The usual bank is the
+    long-tailed training set, so a rare class has few rows to vote for it.
+
+    Test rows are taken `chunk_size` at a time, in float32 on the device of the
+    Keras backend: memory grows with `chunk_size * bank_samples`.
+
+    Args:
+        bank_features: float array of shape `(bank_samples, features)`.
+        bank_labels: integer array of shape `(bank_samples,)`; any integers.
+        test_features: float array of shape `(test_samples, features)`.
+        test_labels: integer array of shape `(test_samples,)`; each of them
+            occurs in `bank_labels`.
+        k: number of neighbours that vote; 1 and 10 are usual. Defaults to `10`.
+        chunk_size: test rows compared with the bank at once. Defaults to `256`.
+
+    Returns:
+        A `ProbeResult` of one draw; its classes are those of `bank_labels`.
+
+    Raises:
+        ValueError: if shapes or lengths do not fit, a feature is NaN or
+            infinite, labels are no integers, a test label is never seen in the
+            bank, `k` is not in 1 to `bank_samples`, or `chunk_size` is not a
+            positive integer.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ltssl.evaluation import knn_probe
+    >>> bank = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    >>> test = np.array([[2.0, 0.1], [0.1, 2.0]])
+    >>> bank_labels, test_labels = np.array([7, 7, 8]), np.array([7, 8])
+    >>> result = knn_probe(bank, bank_labels, test, test_labels, k=1)
+    >>> result.class_accuracy.tolist()
+    [1.0, 1.0]
+    """
+    data = LabelledFeatures.check(
+        bank_features, bank_labels, test_features, test_labels, role="bank"
+    )
+    check_positive(k, "k")
+    check_positive(chunk_size, "chunk_size")
+    if k > len(data.features):
+        raise ValueError(
+            "`k` must not exceed the number of bank rows. Received: "
+            f"k={k}, and {len(data.features)} rows"
+        )
+    bank = ops.transpose(
+        ops.convert_to_tensor(_normalized(data.features), dtype="float32")
+    )
+    predictions = []
+    for start in range(0, len(data.test_features), chunk_size):
+        chunk = data.test_features[start : start + chunk_size]
+        similarity, neighbors = ops.top_k(
+            ops.matmul(
+                ops.convert_to_tensor(_normalized(chunk), dtype="float32"), bank
+            ),
+            k,
+        )
+        predictions.append(
+            _vote(
+                data.labels[ops.convert_to_numpy(neighbors)],
+                ops.convert_to_numpy(similarity),
+            )
+        )
+    return data.result(np.concatenate(predictions))
+
+
+def _normalized(features: NDArray[Any]) -> NDArray[np.float32]:
+    """Rows of length 1; a zero row stays zero, as similar to all as to none."""
+    # Dividing by the largest entry first keeps squares from overflowing.
+    largest = np.max(np.abs(features), axis=1, keepdims=True)
+    scaled = features / np.where(largest > 0, largest, 1)
+    length = np.linalg.norm(scaled, axis=1, keepdims=True)
+    return (scaled / np.where(length > 0, length, 1)).astype("float32")
+
+
+def _vote(
+    labels: NDArray[np.int64], similarity: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Winning label of each row of neighbours, nearest first: `(rows, k)`."""
+    same = labels[:, :, None] == labels[:, None, :]
+    votes = same.sum(axis=2)
+    support = np.einsum("nij,nj->ni", same, similarity, dtype="float64")
+    support = np.where(
+        votes == votes.max(axis=1, keepdims=True), support, -np.inf
+    )
+    winner = support.argmax(axis=1)
+    return np.asarray(np.take_along_axis(labels, winner[:, None], axis=1)[:, 0])

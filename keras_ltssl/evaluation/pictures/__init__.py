@@ -1,0 +1,7 @@
+"""Pictures of a run, as PNG files; they need the `plots` extra."""
+
+from keras_ltssl.evaluation.pictures.class_accuracy import plot_class_accuracy
+from keras_ltssl.evaluation.pictures.embedding import plot_embedding
+from keras_ltssl.evaluation.pictures.temperature import plot_temperature
+
+__all__ = ["plot_class_accuracy", "plot_embedding", "plot_temperature"]

@@ -1,0 +1,240 @@
+"""Class sizes from head to tail, with the accuracies of several runs."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_ltssl.evaluation.groups import FEW, MANY, MEDIUM, class_groups
+from keras_ltssl.evaluation.pictures.canvas import (
+    COLORS,
+    LINE_STYLES,
+    MARKERS,
+    new_figure,
+    plain,
+    plain_ticks,
+    png_path,
+    save_png,
+    tidy,
+)
+from keras_ltssl.evaluation.report import (
+    PROBE_TITLES,
+    LongTailReport,
+)
+from keras_ltssl.evaluation.tables import shortened
+
+# More class names than this do not fit under the bars.
+MOST_NAMES = 20
+# More classes than this are smoothed, or the lines would be a thicket.
+MOST_POINTS = 40
+
+
+def plot_class_accuracy(
+    reports: Sequence[LongTailReport],
+    path: str | os.PathLike[str],
+    probe: str = "few_shot",
+) -> Path:
+    """Draws class accuracies of several runs over the class sizes.
+
+    Classes stand from the most to the least frequent. Above, the accuracy of
+    each run, beside its last point the run's name; below, the number of
+    training images on a log scale; bands mark the many, medium and few groups.
+    With more than 40 classes the lines are running means over a tenth of the
+    classes, and single classes are dots.
+
+    Args:
+        reports: one to six reports on the same classes and class counts.
+        path: where to write, ending in `.png`.
+        probe: `"linear"`, `"few_shot"`, `"knn"` or `"knn1"`. Defaults to
+            `"few_shot"`.
+
+    Returns:
+        The path of the picture.
+
+    Raises:
+        ImportError: if matplotlib is missing.
+        ValueError: if there are no or too many reports, they are not about the
+            same classes, or `probe` is unknown.
+    """
+    target = png_path(path)
+    if not 1 <= len(reports) <= len(COLORS):
+        raise ValueError(
+            f"`reports` must be 1 to {len(COLORS)} reports. Received: "
+            f"{len(reports)}"
+        )
+    if probe not in PROBE_TITLES:
+        raise ValueError(
+            f"`probe` must be one of {list(PROBE_TITLES)}. Received: "
+            f"probe={probe!r}"
+        )
+    first = reports[0]
+    for report in reports[1:]:
+        if (report.class_names, report.class_counts, report.groups) != (
+            first.class_names,
+            first.class_counts,
+            first.groups,
+        ):
+            raise ValueError(
+                "`reports` must have the same class names, counts and groups. "
+                f"Received others in {report.name!r} than in {first.name!r}"
+            )
+    head_first = np.argsort(first.class_counts, kind="stable")[::-1]
+    counts = np.asarray(first.class_counts)[head_first]
+    members = class_groups(first.class_counts, first.groups)[head_first]
+    names = [first.class_names[c] for c in head_first]
+    lines = [r.probes[probe].class_accuracy[head_first] for r in reports]
+
+    figure = new_figure(10, 6)
+    above, below = figure.subplots(
+        2, 1, sharex=True, height_ratios=[3, 2], squeeze=True
+    )
+    _draw_lines(above, lines, [report.name for report in reports])
+    _draw_counts(below, counts, names)
+    _draw_groups(above, below, members)
+    title = f"Accuracy by class: {PROBE_TITLES[probe]} probe"
+    if probe == "few_shot":
+        title += f", {first.shots} labels a class"
+    above.set_title(title, pad=22)
+    return save_png(figure, target)
+
+
+def _draw_lines(
+    axes: Any, lines: Sequence[NDArray[np.float64]], names: Sequence[str]
+) -> None:
+    classes = len(lines[0])
+    x = np.arange(1, classes + 1)
+    smooth = classes > MOST_POINTS
+    ends = []
+    for index, fractions in enumerate(lines):
+        accuracy = 100 * fractions
+        look = {"color": COLORS[index], "marker": MARKERS[index]}
+        if smooth:
+            axes.plot(
+                x, accuracy, linestyle="", markersize=2.5, alpha=0.35, **look
+            )
+            accuracy = _running_mean(accuracy, classes // 10)
+            look["marker"] = ""
+        axes.plot(
+            x,
+            accuracy,
+            linestyle=LINE_STYLES[index],
+            linewidth=2,
+            markersize=5,
+            **look,
+        )
+        tested = np.flatnonzero(np.isfinite(accuracy))
+        ends.append((x[tested[-1]], accuracy[tested[-1]]))
+    axes.set_ylim(-3, 103)
+    heights = _apart([height for _, height in ends], gap=7, low=0, high=100)
+    for index, (end, height) in enumerate(zip(ends, heights, strict=True)):
+        axes.annotate(
+            plain(shortened(names[index], 26)),
+            end,
+            xytext=(1.03, height),
+            textcoords=("axes fraction", "data"),
+            va="center",
+            color=COLORS[index],
+            fontweight="bold",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": COLORS[index],
+                "linestyle": LINE_STYLES[index],
+                "relpos": (0, 0.5),
+                "shrinkA": 2,
+                "shrinkB": 3,
+            },
+        )
+    axes.set_ylabel(
+        f"accuracy (%)\nline: running mean of {classes // 10} classes"
+        if smooth
+        else "accuracy (%)"
+    )
+    tidy(axes)
+
+
+def _draw_counts(
+    axes: Any, counts: NDArray[np.int64], names: Sequence[str]
+) -> None:
+    x = np.arange(1, len(counts) + 1)
+    axes.bar(x, counts, width=0.8, color="0.6")
+    axes.set_yscale("log")
+    plain_ticks(axes.yaxis)
+    axes.set_ylim(0.7, 3 * max(counts.max(), 1))
+    axes.set_ylabel("training images\n(log scale)")
+    axes.set_xlim(0.4, len(counts) + 0.6)
+    if len(counts) <= MOST_NAMES:
+        for position, count in zip(x, counts, strict=True):
+            axes.annotate(
+                f"{count:,}",
+                (position, max(count, 0.7)),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+        shown = [plain(shortened(name, 18)) for name in names]
+        crowded = max(map(len, shown)) * len(shown) > 90
+        axes.set_xticks(
+            x,
+            shown,
+            rotation=40 if crowded else 0,
+            ha="right" if crowded else "center",
+        )
+        axes.set_xlabel("class, most training images first")
+    else:
+        axes.set_xlabel("rank of the class, most training images first")
+    tidy(axes)
+
+
+def _draw_groups(above: Any, below: Any, members: NDArray[np.int64]) -> None:
+    for group, name in ((MANY, "many"), (MEDIUM, "medium"), (FEW, "few")):
+        ranks = 1 + np.flatnonzero(members == group)
+        if not len(ranks):
+            continue
+        if group == MEDIUM:
+            for axes in (above, below):
+                axes.axvspan(
+                    ranks[0] - 0.5, ranks[-1] + 0.5, color="0.95", zorder=0
+                )
+        above.annotate(
+            f"{name} ({len(ranks)})",
+            ((ranks[0] + ranks[-1]) / 2, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 5),
+            textcoords="offset points",
+            ha="center",
+            color="0.35",
+        )
+
+
+def _apart(
+    heights: Sequence[float], gap: float, low: float, high: float
+) -> NDArray[np.float64]:
+    """The heights moved as little as keeps labels from overlapping."""
+    order = np.argsort(heights)
+    placed = np.asarray(heights, dtype="float64")[order]
+    steps = gap * np.arange(len(placed))
+    # Pushing up from below, then down from the top, keeps the order.
+    placed = np.maximum.accumulate(np.maximum(placed, low) - steps) + steps
+    ceiling = high - steps[::-1]
+    placed = np.minimum.accumulate((np.minimum(placed, ceiling) - steps)[::-1])
+    placed = placed[::-1] + steps
+    result = np.empty(len(placed))
+    result[order] = placed
+    return result
+
+
+def _running_mean(
+    values: NDArray[np.float64], width: int
+) -> NDArray[np.float64]:
+    """Mean over a centred window, cut at the ends; NaN counts for nothing."""
+    window = np.ones(width)
+    known = np.isfinite(values)
+    total = np.convolve(np.where(known, values, 0), window, mode="same")
+    number = np.convolve(known.astype("float64"), window, mode="same")
+    total[number == 0] = np.nan
+    return np.asarray(total / np.maximum(number, 1))

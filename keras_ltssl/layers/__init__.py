@@ -1,0 +1,24 @@
+"""Layers: views of an image, projection head, and the state of losses."""
+
+from keras_ltssl.layers.headness import Assignment, Headness
+from keras_ltssl.layers.loss_state import LossState
+from keras_ltssl.layers.mixed_headness import MixedHeadness
+from keras_ltssl.layers.projection_head import ProjectionHead
+from keras_ltssl.layers.prototypes import Prototypes
+from keras_ltssl.layers.random_resized_crop import RandomResizedCrop
+from keras_ltssl.layers.share_headness import ShareHeadness
+from keras_ltssl.layers.two_views import TwoViews
+from keras_ltssl.layers.typicality_headness import TypicalityHeadness
+
+__all__ = [
+    "Assignment",
+    "Headness",
+    "LossState",
+    "MixedHeadness",
+    "ProjectionHead",
+    "Prototypes",
+    "RandomResizedCrop",
+    "ShareHeadness",
+    "TwoViews",
+    "TypicalityHeadness",
+]

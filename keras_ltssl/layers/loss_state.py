@@ -1,0 +1,225 @@
+"""What a loss remembers, kept where a compiled step can see it."""
+
+import uuid
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.typing import Tensor
+
+if TYPE_CHECKING:
+    from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+
+# Keras restores the layers of a model and the loss it was compiled with one
+# after the other, each from its own config. States wait here until the loss
+# that was saved with them comes by and is replaced by the one they hold.
+_waiting: "weakref.WeakValueDictionary[str, LossState]" = (
+    weakref.WeakValueDictionary()
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class LossState(keras.layers.Layer):
+    """Makes what a loss remembers part of the model.
+
+    A pass-through layer for projections: its output is its input. It owns a
+    step counter, the temperature that a callback may drive, and the state
+    layers of its loss (TASE's prototypes, say). So they are seen by the
+    compiled step on every backend, saved with the model, and logged.
+
+    `ContrastiveModel` has one already. A plain `keras.Model` needs one line:
+
+        loss = lt.losses.TASELoss()
+        outputs = lt.layers.LossState(loss)(projections)
+        model = keras.Model(inputs, outputs)
+        model.compile("sgd", loss=loss)
+
+    Args:
+        loss: The loss that the model is compiled with. Defaults to `None`:
+            given later by `attach`, as `ContrastiveModel.compile` does.
+        steps_per_epoch: Training steps in an epoch, integer >= 1. Only a loss
+            with a schedule needs it, and only outside `ContrastiveModel`,
+            whose `fit` finds out. Defaults to `None`.
+
+    Input shape:
+        Projections, `(batch, 2, dim)`.
+
+    Output shape:
+        The same.
+
+    Raises:
+        ValueError: If `loss` is not one of this package's losses, or belongs
+            to another model's state, or `steps_per_epoch` is not >= 1.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> loss = lt.losses.NTXentLoss()
+    >>> inputs = keras.Input((2, 8))
+    >>> outputs = lt.layers.LossState(loss)(keras.layers.Dense(4)(inputs))
+    >>> model = keras.Model(inputs, outputs)
+    >>> model.compile("sgd", loss=loss)
+    >>> x = np.random.default_rng(0).normal(size=(16, 2, 8)).astype("float32")
+    >>> history = model.fit(x, np.arange(16), verbose=0).history
+    >>> sorted(history)
+    ['loss', 'temperature']
+    """
+
+    def __init__(
+        self,
+        loss: "ContrastiveLoss | None" = None,
+        steps_per_epoch: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # Projections reach the loss in float32 under every precision policy.
+        super().__init__(**{"dtype": "float32", **kwargs})
+        # Built by hand and thereby never locked: `attach` adds layers later.
+        self.built = True
+        self.step = self._counter("step")
+        self._steps_per_epoch = self._counter("steps_per_epoch")
+        self._earlier_epochs = self._number("earlier_epochs", 0.0)
+        self.temperature = self._number("temperature", 1.0)
+        self.parts: dict[str, keras.layers.Layer] = {}
+        self._metrics_by_name: dict[str, keras.metrics.Mean] = {}
+        self.loss: ContrastiveLoss | None = None
+        self.key = uuid.uuid4().hex
+        self._dim: int | None = None
+        self.is_training: bool | None = None
+        self.knows_epochs = False
+        if steps_per_epoch is not None:
+            self.set_steps_per_epoch(steps_per_epoch)
+        if loss is not None:
+            self.attach(loss)
+
+    def _counter(self, name: str) -> Any:
+        return self.add_weight(
+            shape=(),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            name=name,
+        )
+
+    def _number(self, name: str, value: float) -> Any:
+        return self.add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(value),
+            trainable=False,
+            name=name,
+        )
+
+    def attach(self, loss: "ContrastiveLoss") -> None:
+        """Takes over what `loss` remembers, in place of any earlier loss."""
+        if not hasattr(loss, "state_layers"):
+            raise ValueError(
+                "`loss` must be a loss of keras_ltssl. "
+                f"Received: loss={loss!r} of type {type(loss).__name__}"
+            )
+        if loss.get_state() is self:
+            return
+        if loss.get_state() is not None:
+            raise ValueError(
+                "This loss already belongs to another model, whose state it "
+                "reads. Give each model a loss of its own: `loss.copy()`. "
+                f"Received: loss={loss.name}"
+            )
+        self.loss = loss
+        self.parts.clear()
+        self.parts.update(loss.state_layers())
+        self._metrics_by_name.clear()
+        self._metrics_by_name.update(
+            {name: keras.metrics.Mean(name=name) for name in loss.metric_names}
+        )
+        self.is_training = None
+        if isinstance(loss.temperature, float):
+            self.temperature.assign(loss.temperature)
+        loss.bind(self)
+        if self._dim is not None:
+            self._build_parts(self._dim)
+
+    def _build_parts(self, dim: int) -> None:
+        for part in self.parts.values():
+            if not part.built:
+                part.build((None, dim))
+
+    def call(self, z: Tensor, training: bool | None = None) -> Tensor:
+        if len(z.shape) != 3:
+            raise ValueError(
+                "LossState expects projections of shape (batch, 2, dim). "
+                f"Received: shape={tuple(z.shape)}"
+            )
+        self._dim = int(z.shape[-1])
+        self._build_parts(self._dim)
+        # The loss runs next, in the same step, and has no `training` argument.
+        self.is_training = bool(training)
+        return z
+
+    @property
+    def epoch(self) -> Tensor:
+        """Epochs trained so far as a float32 scalar, fractions included."""
+        steps = ops.maximum(ops.convert_to_tensor(self._steps_per_epoch), 1)
+        return ops.convert_to_tensor(self._earlier_epochs) + (
+            ops.cast(self.step, "float32") / ops.cast(steps, "float32")
+        )
+
+    def advance(self) -> None:
+        """Counts one training step."""
+        self.step.assign(ops.convert_to_tensor(self.step) + 1)
+
+    def log(self, name: str, value: Tensor) -> None:
+        """Adds `value` to the mean that is logged as `name`."""
+        self._metrics_by_name[name].update_state(ops.stop_gradient(value))
+
+    def set_steps_per_epoch(self, steps: int) -> None:
+        """Sets how many steps an epoch has from now on.
+
+        Epochs trained so far keep their count when the number changes.
+        """
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise ValueError(
+                "`steps_per_epoch` must be an integer >= 1. "
+                f"Received: steps_per_epoch={steps!r}"
+            )
+        before = int(ops.convert_to_numpy(self._steps_per_epoch))
+        if before not in (0, steps):
+            self._earlier_epochs.assign(self.epoch)
+            self.step.assign(0)
+        self._steps_per_epoch.assign(steps)
+        self.knows_epochs = True
+
+    def load_own_variables(self, store: Any) -> None:
+        """Restores the counters and the temperature."""
+        super().load_own_variables(store)
+        steps = int(ops.convert_to_numpy(self._steps_per_epoch))
+        self.knows_epochs = steps > 0
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments and the loss's config."""
+        loss = None
+        if self.loss is not None:
+            loss = keras.saving.serialize_keras_object(self.loss)
+        return {**super().get_config(), "loss": loss, "key": self.key}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "LossState":
+        """Builds the layer and the loss that it holds."""
+        config = dict(config)
+        key = config.pop("key")
+        loss = config.pop("loss")
+        if loss is not None:
+            loss = keras.saving.deserialize_keras_object(
+                {**loss, "config": {**loss["config"], "state_key": None}}
+            )
+        state = cls(loss=loss, **config)
+        _waiting[key] = state
+        return state
+
+    @staticmethod
+    def restored_loss(key: str | None) -> "ContrastiveLoss | None":
+        """Returns the loss of the state that was just restored as `key`."""
+        state = None if key is None else _waiting.pop(key, None)
+        return None if state is None else state.loss

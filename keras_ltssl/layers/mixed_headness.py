@@ -1,0 +1,57 @@
+"""Headness from size and typicality together."""
+
+from typing import Any
+
+import keras
+
+from keras_ltssl.layers.headness import Assignment, Headness
+from keras_ltssl.layers.share_headness import ShareHeadness
+from keras_ltssl.layers.typicality_headness import TypicalityHeadness
+from keras_ltssl.typing import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class MixedHeadness(Headness):
+    """Share and typicality together.
+
+        h_i = (1 - c) · share_i + c · typicality_i
+
+    This package's own design.
+
+    Args:
+        typicality: The coefficient c in [0, 1]. Defaults to `0.5`.
+        momentum: Of typicality's quantiles, in [0, 1). Defaults to `0.5`.
+    """
+
+    def __init__(
+        self, typicality: float = 0.5, momentum: float = 0.5, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if not 0 <= typicality <= 1:
+            raise ValueError(
+                "`typicality` must lie in [0, 1]. "
+                f"Received: typicality={typicality!r}"
+            )
+        self.typicality = float(typicality)
+        self.momentum = float(momentum)
+        self.by_share = ShareHeadness()
+        self.by_typicality = TypicalityHeadness(momentum)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.by_share.build(input_shape)
+        self.by_typicality.build(input_shape)
+
+    def estimate(self, assignment: Assignment) -> Tensor:
+        share = self.by_share.estimate(assignment)
+        typicality = self.by_typicality.estimate(assignment)
+        return (1 - self.typicality) * share + self.typicality * typicality
+
+    def update(self, assignment: Assignment) -> None:
+        self.by_typicality.update(assignment)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "typicality": self.typicality,
+            "momentum": self.momentum,
+        }

@@ -1,0 +1,155 @@
+"""The small network between the features and the contrastive loss."""
+
+from typing import Any
+
+import keras
+
+from keras_ltssl.typing import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class ProjectionHead(keras.layers.Layer):
+    """Two-layer perceptron on top of an encoder.
+
+    `z = W2 relu(W1 h + b1) + b2`
+
+    The loss sees `z`; what is kept and evaluated after pretraining is `h`. As
+    in the paper's formula, there is no batch normalisation by default. Many
+    released implementations normalise the hidden units before the ReLU, which
+    is `batch_norm=True` (`b1` is then the shift of the normalisation).
+
+    Args:
+        output_dim: Positive integer, width of `z`. Defaults to `128`.
+        hidden_dim: Positive integer, number of hidden units; `None` is
+            the width of the input. Defaults to `None`.
+        batch_norm: Boolean, whether to normalise the hidden units. Defaults
+            to `False`.
+        **kwargs: Arguments of `keras.layers.Layer`: `name`, `dtype`,
+            `trainable`.
+
+    Call arguments:
+        features: Float tensor `(batch, features)`.
+        training: Boolean, whether batch normalisation uses the batch.
+
+    Returns:
+        Float tensor `(batch, output_dim)`, not normalised.
+
+    Raises:
+        ValueError: If an argument is out of range, or if the input is not
+            `(batch, features)`.
+
+    Example:
+
+    >>> import keras
+    >>> import keras_ltssl as lt
+    >>> head = lt.layers.ProjectionHead(output_dim=128)
+    >>> tuple(head(keras.ops.ones((4, 512))).shape)
+    (4, 128)
+
+    Reference:
+        Chen et al., "A Simple Framework for Contrastive Learning of Visual
+        Representations", 2020 (arXiv:2002.05709), section 2.1.
+    """
+
+    def __init__(
+        self,
+        output_dim: int = 128,
+        hidden_dim: int | None = None,
+        batch_norm: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(output_dim, int) or output_dim < 1:
+            raise ValueError(
+                "`output_dim` must be a positive integer. "
+                f"Received: output_dim={output_dim!r}"
+            )
+        if hidden_dim is not None and (
+            not isinstance(hidden_dim, int) or hidden_dim < 1
+        ):
+            raise ValueError(
+                "`hidden_dim` must be a positive integer or None. "
+                f"Received: hidden_dim={hidden_dim!r}"
+            )
+        self.output_dim = output_dim
+        self.hidden_dim = hidden_dim
+        self.batch_norm = batch_norm
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the weights.
+
+        Args:
+            input_shape: Tuple `(batch, features)`.
+        """
+        if len(input_shape) != 2 or input_shape[1] is None:
+            raise ValueError(
+                "`ProjectionHead` needs features of shape (batch, features). "
+                f"Received: input shape={tuple(input_shape)}. Pool a feature "
+                "map first, for example with "
+                "`keras.layers.GlobalAveragePooling2D`"
+            )
+        hidden_dim = self.hidden_dim or input_shape[1]
+        layers = [
+            keras.layers.Dense(
+                hidden_dim,
+                use_bias=not self.batch_norm,
+                dtype=self.dtype_policy,
+            )
+        ]
+        if self.batch_norm:
+            layers.append(
+                keras.layers.BatchNormalization(
+                    momentum=0.9, epsilon=1e-5, dtype=self.dtype_policy
+                )
+            )
+        layers += [
+            keras.layers.ReLU(dtype=self.dtype_policy),
+            keras.layers.Dense(self.output_dim, dtype=self.dtype_policy),
+        ]
+        self._perceptron = layers
+        shape = input_shape
+        for layer in self._perceptron:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+
+    def call(self, features: Tensor, training: bool | None = None) -> Tensor:
+        """Project features.
+
+        Args:
+            features: Float tensor `(batch, features)`.
+            training: Boolean, whether batch normalisation uses the batch.
+
+        Returns:
+            Float tensor `(batch, output_dim)`.
+        """
+        outputs = features
+        for layer in self._perceptron:
+            outputs = layer(outputs, training=training)
+        return outputs
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Shape of the projections.
+
+        Args:
+            input_shape: Tuple `(batch, features)`.
+
+        Returns:
+            Tuple `(batch, output_dim)`.
+        """
+        return (input_shape[0], self.output_dim)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that make the same layer again.
+
+        Returns:
+            Dictionary.
+        """
+        config = super().get_config()
+        config.update(
+            output_dim=self.output_dim,
+            hidden_dim=self.hidden_dim,
+            batch_norm=self.batch_norm,
+        )
+        return dict(config)

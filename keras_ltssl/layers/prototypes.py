@@ -1,0 +1,199 @@
+"""Prototypes of the population and how much of it each one stands for."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ltssl.typing import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class Prototypes(keras.layers.Layer):
+    """Keeps K unit vectors μ_k and their population shares π_k, Σπ = 1.
+
+    The nearest prototype of a sample is its pseudo-label. A training step moves
+    both by an exponential moving average over its batch of B unit vectors:
+
+        n_k = number of samples whose nearest prototype is k
+        μ_k ← normalise( m π_k μ_k + (1-m)/B · Σ_{i: k(i)=k} ẑ_i )
+        π_k ← m π_k + (1-m) n_k / B
+
+    so it needs no sample ids and works on endless streams. A prototype whose
+    share falls below `empty_share / K` stands for nothing: it is moved onto one
+    of the samples that the others represent worst, with share 1/K. The first
+    step seeds all of them that way. No gradient flows in or out. This package's
+    own design.
+
+    Args:
+        num_prototypes: K, integer >= 2. More than the classes one expects:
+            k-means makes clusters of similar size, so that with few of them a
+            frequent class and several rare ones share a prototype. Defaults to
+            `50`.
+        momentum: m in [0, 1). Defaults to `0.95`.
+        empty_share: Share, as a part of 1/K, below which a prototype counts as
+            empty, in [0, 1). Defaults to `0.1`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> prototypes = lt.layers.Prototypes(num_prototypes=2)
+    >>> prototypes.build((None, 2))
+    >>> units = np.eye(2, dtype="float32")
+    >>> prototypes.update(units, prototypes.similarities(units))
+    >>> np.asarray(prototypes.shares).tolist()
+    [0.5, 0.5]
+    """
+
+    def __init__(
+        self,
+        num_prototypes: int = 50,
+        momentum: float = 0.95,
+        empty_share: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        if (
+            isinstance(num_prototypes, bool)
+            or not isinstance(num_prototypes, (int, np.integer))
+            or num_prototypes < 2
+        ):
+            raise ValueError(
+                "`num_prototypes` must be an integer >= 2. "
+                f"Received: num_prototypes={num_prototypes!r}"
+            )
+        for name, value in (
+            ("momentum", momentum),
+            ("empty_share", empty_share),
+        ):
+            if not 0 <= value < 1:
+                raise ValueError(
+                    f"`{name}` must lie in [0, 1). Received: {name}={value!r}"
+                )
+        self.num_prototypes = int(num_prototypes)
+        self.momentum = float(momentum)
+        self.empty_share = float(empty_share)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.vectors = self.add_weight(
+            shape=(self.num_prototypes, input_shape[-1]),
+            initializer="zeros",
+            trainable=False,
+            name="vectors",
+        )
+        self.shares = self.add_weight(
+            shape=(self.num_prototypes,),
+            initializer="zeros",
+            trainable=False,
+            name="shares",
+        )
+        self.streaming = self.add_weight(
+            shape=(),
+            initializer="ones",
+            trainable=False,
+            name="streaming",
+        )
+
+    def similarities(self, units: Tensor) -> Tensor:
+        """Returns the cosine of each unit vector and prototype, `(batch, K)`.
+
+        It is -1 for a prototype that has not been seeded yet.
+        """
+        cosines = ops.matmul(
+            ops.stop_gradient(ops.convert_to_tensor(units)),
+            ops.transpose(ops.convert_to_tensor(self.vectors)),
+        )
+        return ops.where(ops.convert_to_tensor(self.shares) > 0, cosines, -1.0)
+
+    def is_empty(self) -> Tensor:
+        """Returns for each prototype whether it stands for nothing, `(K,)`."""
+        return self._is_empty(ops.convert_to_tensor(self.shares))
+
+    def _is_empty(self, shares: Tensor) -> Tensor:
+        # Not above zero, so that fresh prototypes count with any setting.
+        return shares <= self.empty_share / self.num_prototypes
+
+    def share_entropy(self) -> Tensor:
+        """Returns -Σ π log π / log K: 1 for equal shares, 0 for one."""
+        shares = ops.convert_to_tensor(self.shares)
+        logs = ops.log(ops.maximum(shares, 1e-30))
+        return -ops.sum(shares * logs) / np.log(self.num_prototypes)
+
+    def update(self, units: Tensor, similarities: Tensor) -> None:
+        """Moves prototypes and shares by one batch.
+
+        Args:
+            units: Unit vectors of the batch, `(batch, dim)`.
+            similarities: What `similarities(units)` returned.
+        """
+        units = ops.stop_gradient(ops.convert_to_tensor(units))
+        keep, learn = self.momentum, 1.0 - self.momentum
+        batch = ops.shape(units)[0]
+        vectors = ops.convert_to_tensor(self.vectors)
+        shares = ops.convert_to_tensor(self.shares)
+
+        members = ops.one_hot(
+            ops.argmax(similarities, axis=-1), self.num_prototypes
+        )
+        members = members / ops.cast(batch, members.dtype)
+        members = members * ops.cast(shares > 0, members.dtype)
+        new_vectors = keep * shares[:, None] * vectors
+        new_vectors = new_vectors + learn * ops.matmul(
+            ops.transpose(members), units
+        )
+        length = ops.sqrt(
+            ops.sum(ops.square(new_vectors), axis=-1, keepdims=True)
+        )
+        new_vectors = ops.where(
+            length > 0,
+            new_vectors / ops.where(length > 0, length, 1.0),
+            vectors,
+        )
+        new_shares = keep * shares + learn * ops.sum(members, axis=0)
+
+        # The r-th emptiest prototype takes the r-th worst represented sample,
+        # as long as there are samples.
+        rank = ops.argsort(ops.argsort(new_shares))
+        worst = ops.argsort(ops.max(similarities, axis=-1))
+        candidate = ops.take(
+            units, ops.take(worst, ops.minimum(rank, batch - 1)), axis=0
+        )
+        reseed = ops.logical_and(self._is_empty(new_shares), rank < batch)
+        new_vectors = ops.where(reseed[:, None], candidate, new_vectors)
+        new_shares = ops.where(reseed, 1.0 / self.num_prototypes, new_shares)
+        new_shares = new_shares / ops.sum(new_shares)
+
+        streaming = ops.convert_to_tensor(self.streaming) > 0
+        self.vectors.assign(ops.where(streaming, new_vectors, vectors))
+        self.shares.assign(ops.where(streaming, new_shares, shares))
+
+    def set_population(
+        self,
+        vectors: np.ndarray[Any, Any],
+        shares: np.ndarray[Any, Any],
+        streaming: bool = True,
+    ) -> None:
+        """Sets what a fit to the whole population found.
+
+        Args:
+            vectors: Unit rows, `(K, dim)`.
+            shares: Shares that sum to 1, `(K,)`.
+            streaming: Whether training steps go on moving them. Defaults to
+                `True`.
+        """
+        self.vectors.assign(vectors)
+        self.shares.assign(shares)
+        self.streaming.assign(float(streaming))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_prototypes": self.num_prototypes,
+            "momentum": self.momentum,
+            "empty_share": self.empty_share,
+        }

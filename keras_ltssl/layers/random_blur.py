@@ -1,0 +1,195 @@
+"""Gaussian blur whose strength is drawn for every image on its own."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.layers.random_resized_crop import resample
+from keras_ltssl.typing import Tensor
+
+
+def gaussian_matrices(sigma: Tensor, size: int) -> Tensor:
+    """One matrix a sample that blurs a line of pixels.
+
+    `m[b, i, p] = exp(-(i - p)^2 / (2 sigma_b^2)) / (sum of the row)`
+
+    Rows sum to 1, so a constant line stays constant up to its ends.
+
+    Args:
+        sigma: Float tensor `(batch,)`, standard deviations in pixels. Zero
+            gives the identity.
+        size: Number of pixels.
+
+    Returns:
+        float32 tensor `(batch, size, size)`.
+
+    Example:
+
+    >>> still = gaussian_matrices(keras.ops.zeros((1,)), size=2)
+    >>> keras.ops.convert_to_numpy(still)[0].tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    pixels = ops.arange(size, dtype="float32")
+    distances = pixels[:, None] - pixels
+    # exp(-1 / (2 * 0.01^2)) is zero in float32: 0.01 leaves a line unchanged.
+    sigma = ops.maximum(ops.cast(sigma, "float32"), 0.01)[:, None, None]
+    weights = ops.exp(-0.5 * ops.square(distances / sigma))
+    return weights / ops.sum(weights, axis=2, keepdims=True)
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class RandomBlur(keras.layers.Layer):
+    """Blurs some images with a Gaussian of random width.
+
+    Each image is blurred with probability `probability`, with a standard
+    deviation of its own, uniform in `sigma`. (`keras.layers.RandomGaussianBlur`
+    draws the standard deviation once for the whole batch.) The kernel reaches
+    over the whole image and is normalised over the pixels that exist; it is
+    applied as two matrix products, see `resample`.
+
+    When not training, images are returned as they are. The work is done in
+    float32 whatever the dtype policy, and the outcome is cast to the layer's
+    compute dtype.
+
+    Args:
+        probability: Float in `[0, 1]`. Defaults to `0.5`.
+        sigma: Pair of positive floats, smallest and largest standard deviation
+            in pixels. Defaults to `(0.1, 2.0)`, SimCLR's for 224 pixels.
+        seed: Integer or None. The same seed gives the same blur. Defaults to
+            `None`.
+        **kwargs: Arguments of `keras.layers.Layer`: `name`, `dtype`,
+            `trainable`.
+
+    Call arguments:
+        images: Tensor `(batch, height, width, channels)`, integer or float;
+            height, width and channels must be known.
+        training: Boolean, whether to blur. Defaults to `True`; inside a
+            model it is what the model is called with.
+
+    Returns:
+        Tensor of the same shape and of the compute dtype.
+
+    Raises:
+        ValueError: If an argument is out of range, if Keras is configured for
+            channels first, or if `images` is not a batch of images.
+
+    Example:
+
+    >>> import keras
+    >>> import keras_ltssl as lt
+    >>> blur = lt.layers.RandomBlur(probability=1.0, seed=0)
+    >>> tuple(blur(keras.ops.ones((8, 32, 32, 3)), training=True).shape)
+    (8, 32, 32, 3)
+
+    Reference:
+        Chen et al., "A Simple Framework for Contrastive Learning of Visual
+        Representations", 2020 (arXiv:2002.05709), appendix A. A kernel that is
+        not cut off is this package's own design.
+    """
+
+    def __init__(
+        self,
+        probability: float = 0.5,
+        sigma: tuple[float, float] = (0.1, 2.0),
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if not 0 <= probability <= 1:
+            raise ValueError(
+                "`probability` must be in [0, 1]. "
+                f"Received: probability={probability!r}"
+            )
+        if len(sigma) != 2 or not 0 < sigma[0] <= sigma[1] < float("inf"):
+            raise ValueError(
+                "`sigma` must be a pair (low, high) with 0 < low <= high. "
+                f"Received: sigma={sigma!r}"
+            )
+        if keras.config.image_data_format() != "channels_last":
+            raise ValueError(
+                "`RandomBlur` needs images with the channels last. "
+                "Received: keras.config.image_data_format()="
+                f"{keras.config.image_data_format()!r}"
+            )
+        self.probability = float(probability)
+        self.sigma = tuple(sigma)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Check that `input_shape` is that of a batch of images.
+
+        Args:
+            input_shape: Tuple `(batch, height, width, channels)`.
+        """
+        if len(input_shape) != 4 or None in input_shape[1:]:
+            raise ValueError(
+                "`RandomBlur` needs images of shape (batch, height, width, "
+                "channels), of which only the batch may be unknown. "
+                f"Received: input shape={tuple(input_shape)}"
+            )
+
+    def draw_sigma(self, batch_size: int) -> Tensor:
+        """Draw one standard deviation for each of `batch_size` images.
+
+        Args:
+            batch_size: Number of images, an integer or a scalar tensor.
+
+        Returns:
+            float32 tensor `(batch_size,)`; zero where there is no blur.
+        """
+        draws = keras.random.uniform(
+            (batch_size, 2), seed=self.seed_generator, dtype="float32"
+        )
+        low, high = self.sigma
+        return ops.where(
+            draws[:, 0] < self.probability,
+            low + (high - low) * draws[:, 1],
+            0.0,
+        )
+
+    def call(self, images: Tensor, training: bool = True) -> Tensor:
+        """Blur the images.
+
+        Args:
+            images: Tensor `(batch, height, width, channels)`.
+            training: Boolean, whether to blur.
+
+        Returns:
+            Tensor of the same shape.
+        """
+        if training:
+            _, height, width, _ = images.shape
+            sigma = self.draw_sigma(ops.shape(images)[0])
+            images = resample(
+                ops.cast(images, "float32"),
+                gaussian_matrices(sigma, height),
+                gaussian_matrices(sigma, width),
+            )
+        return ops.cast(images, self.compute_dtype)
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Shape of the images, which stays as it is.
+
+        Args:
+            input_shape: Tuple `(batch, height, width, channels)`.
+
+        Returns:
+            The same tuple.
+        """
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that make the same layer again.
+
+        Returns:
+            Dictionary.
+        """
+        config = super().get_config()
+        config.update(
+            probability=self.probability, sigma=self.sigma, seed=self.seed
+        )
+        return dict(config)

@@ -1,0 +1,331 @@
+"""Crops of random area, shape and place, one a sample, inside the graph."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.typing import Tensor
+
+
+def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Mix the rows and the columns of every image by its own two matrices.
+
+    `out[b, i, j, c] = sum_pq rows[b, i, p] columns[b, j, q] images[b, p, q, c]`
+
+    Args:
+        images: Float tensor `(batch, height, width, channels)`.
+        rows: Float tensor `(batch, out_height, height)`.
+        columns: Float tensor `(batch, out_width, width)`.
+
+    Returns:
+        Float tensor `(batch, out_height, out_width, channels)`.
+
+    Example:
+
+    >>> mirror = keras.ops.flip(keras.ops.eye(2), axis=0)[None]
+    >>> image = keras.ops.reshape(keras.ops.arange(4.0), (1, 2, 2, 1))
+    >>> mirrored = resample(image, keras.ops.eye(2)[None], mirror)
+    >>> keras.ops.convert_to_numpy(mirrored)[0, :, :, 0].tolist()
+    [[1.0, 0.0], [3.0, 2.0]]
+    """
+    images = ops.einsum("bip,bpqc->biqc", rows, images)
+    return ops.einsum("bjq,biqc->bijc", columns, images)
+
+
+def _interpolation_matrices(
+    start: Tensor, end: Tensor, in_size: int, out_size: int
+) -> Tensor:
+    """Bilinear weights `(batch, out_size, in_size)` of the spans given."""
+    centres = ops.arange(out_size, dtype="float32") + 0.5
+    step = (end - start) / out_size
+    positions = start[:, None] + centres * step[:, None] - 0.5
+    # A sample beyond the outermost pixel centres takes the edge pixel.
+    positions = ops.clip(positions, 0.0, in_size - 1.0)
+    pixels = ops.arange(in_size, dtype="float32")
+    return ops.maximum(0.0, 1.0 - ops.abs(positions[:, :, None] - pixels))
+
+
+def crop_and_resize(
+    images: Tensor, windows: Tensor, height: int, width: int
+) -> Tensor:
+    """Cut one window out of every image and resize it bilinearly.
+
+    Along either axis, output pixel `i` of `n` reads the image at
+
+        start + (i + 1/2) (end - start) / n - 1/2
+
+    in units of pixels, where pixel `p` has its centre at `p` (half-pixel
+    centres). Windows need not lie on whole pixels. Samples that fall outside
+    the centres of the image's outermost pixels take the edge pixel; there is no
+    antialiasing. The whole is two batched matrix products, because
+    bilinear interpolation is separable.
+
+    Args:
+        images: Tensor `(batch, height, width, channels)`, any real dtype.
+            Height, width and channels must be known.
+        windows: Float tensor `(batch, 4)`: top, left, bottom and right edge
+            of each window in pixels, `(0, 0, height, width)` being the whole
+            image. A window whose left edge lies right of its right edge comes
+            out mirrored, and likewise upside down.
+        height: Height of the output in pixels.
+        width: Width of the output in pixels.
+
+    Returns:
+        float32 tensor `(batch, height, width, channels)`.
+
+    Example:
+
+    >>> image = keras.ops.reshape(keras.ops.arange(16.0), (1, 4, 4, 1))
+    >>> window = keras.ops.convert_to_tensor([[1.0, 3.0, 3.0, 1.0]])
+    >>> crop = crop_and_resize(image, window, height=2, width=2)
+    >>> keras.ops.convert_to_numpy(crop)[0, :, :, 0].tolist()
+    [[6.0, 5.0], [10.0, 9.0]]
+    """
+    images = ops.cast(images, "float32")
+    windows = ops.cast(windows, "float32")
+    top, left, bottom, right = (windows[:, i] for i in range(4))
+    _, in_height, in_width, _ = images.shape
+    return resample(
+        images,
+        _interpolation_matrices(top, bottom, in_height, height),
+        _interpolation_matrices(left, right, in_width, width),
+    )
+
+
+def _checked_range(
+    name: str, value: Any, highest: float, highest_name: str
+) -> tuple[float, float]:
+    try:
+        low, high = (float(bound) for bound in value)
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    if not 0 < low <= high <= highest or math.isinf(high):
+        raise ValueError(
+            f"`{name}` must be a pair (low, high) with 0 < low <= high"
+            f"{highest_name}. Received: {name}={value!r}"
+        )
+    return low, high
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class RandomResizedCrop(keras.layers.Layer):
+    """Crops a random window out of each image and resizes it.
+
+    Every image of the batch draws its own window:
+
+    - its area is `a * height * width`, `a` uniform in `scale`;
+    - its aspect ratio (width / height) is log-uniform in `ratio`, or rather
+      in the part of `ratio` for which a window of that area fits into the
+      image; where no part does (in a very long or very high image) it is the
+      nearest ratio that fits. So the area is always the one drawn, and
+      nothing is rejected and drawn again;
+    - its place is uniform over all places inside the image. Windows are not
+      rounded to whole pixels.
+
+    Then it is resized bilinearly (see `crop_and_resize`), and mirrored with
+    probability `horizontal_flip`, which costs nothing, since a mirrored
+    image only reads its columns in the reverse order.
+
+    `keras.layers.RandomCrop` draws one window for the whole batch.
+
+    When not training, the whole image is resized to `(height, width)`.
+
+    The work is done in float32 whatever the dtype policy, and the outcome is
+    cast to the layer's compute dtype. Saving keeps `seed`, but not how far
+    the random numbers have come, as with every Keras layer; `TwoViews` keeps
+    that for the layers inside it.
+
+    Args:
+        height: Height of the output in pixels.
+        width: Width of the output in pixels.
+        scale: Pair of floats in `(0, 1]`, smallest and largest share of the
+            image's area. Defaults to `(0.08, 1.0)`.
+        ratio: Pair of positive floats, smallest and largest width / height.
+            Defaults to `(3 / 4, 4 / 3)`.
+        horizontal_flip: Float in `[0, 1]`, probability of a left-right
+            flip. Defaults to `0.0`.
+        seed: Integer or None. The same seed gives the same crops. Defaults
+            to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`: `name`, `dtype`,
+            `trainable`.
+
+    Call arguments:
+        images: Tensor `(batch, height, width, channels)`, integer or float;
+            height, width and channels must be known.
+        training: Boolean, whether to crop. Defaults to `True`; inside a
+            model it is what the model is called with.
+
+    Returns:
+        Tensor `(batch, height, width, channels)` of the compute dtype.
+
+    Raises:
+        ValueError: If an argument is out of range, if Keras is configured for
+            channels first, or if `images` is not a batch of images.
+
+    Example:
+
+    >>> import keras
+    >>> import keras_ltssl as lt
+    >>> crop = lt.layers.RandomResizedCrop(32, 32, horizontal_flip=0.5, seed=0)
+    >>> images = keras.ops.ones((8, 48, 64, 3), dtype="uint8")
+    >>> tuple(crop(images, training=True).shape)
+    (8, 32, 32, 3)
+
+    Reference:
+        Szegedy et al., "Going Deeper with Convolutions", 2015
+        (arXiv:1409.4842), for the windows; Chen et al., "A Simple Framework
+        for Contrastive Learning of Visual Representations", 2020
+        (arXiv:2002.05709), for their use in views. The treatment of windows
+        that do not fit is this package's own design.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        horizontal_flip: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # Halved precision would round the images before they are resized.
+        super().__init__(autocast=False, **kwargs)
+        for name, size in (("height", height), ("width", width)):
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(
+                    f"`{name}` must be a positive integer. "
+                    f"Received: {name}={size!r}"
+                )
+        if not 0 <= horizontal_flip <= 1:
+            raise ValueError(
+                "`horizontal_flip` must be a probability in [0, 1]. "
+                f"Received: horizontal_flip={horizontal_flip!r}"
+            )
+        if keras.config.image_data_format() != "channels_last":
+            raise ValueError(
+                "`RandomResizedCrop` needs images with the channels last. "
+                "Received: keras.config.image_data_format()="
+                f"{keras.config.image_data_format()!r}"
+            )
+        self.height = height
+        self.width = width
+        self.scale = _checked_range("scale", scale, 1.0, " <= 1")
+        self.ratio = _checked_range("ratio", ratio, math.inf, "")
+        self.horizontal_flip = float(horizontal_flip)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Check that `input_shape` is that of a batch of images.
+
+        Args:
+            input_shape: Tuple `(batch, height, width, channels)`.
+        """
+        if len(input_shape) != 4 or None in input_shape[1:]:
+            raise ValueError(
+                "`RandomResizedCrop` needs images of shape (batch, height, "
+                "width, channels), of which only the batch may be unknown. "
+                f"Received: input shape={tuple(input_shape)}"
+            )
+
+    def draw_windows(self, batch_size: int, height: int, width: int) -> Tensor:
+        """Draw one window for each of `batch_size` images.
+
+        Args:
+            batch_size: Number of windows, an integer or a scalar tensor.
+            height: Height of the images in pixels.
+            width: Width of the images in pixels.
+
+        Returns:
+            float32 tensor `(batch_size, 4)`: top, left, bottom, right, in
+            pixels; left and right swapped where the image is to be flipped.
+        """
+        draws = keras.random.uniform(
+            (batch_size, 5), seed=self.seed_generator, dtype="float32"
+        )
+        area, shape, vertical, horizontal, flip = (
+            draws[:, i] for i in range(5)
+        )
+        low, high = self.scale
+        area = (low + (high - low) * area) * (height * width)
+        # It fits if sqrt(area * ratio) <= width, sqrt(area / ratio) <= height.
+        narrowest = ops.log(area / height**2)
+        widest = ops.log(width**2 / area)
+        low, high = (
+            ops.minimum(ops.maximum(math.log(bound), narrowest), widest)
+            for bound in self.ratio
+        )
+        ratio = ops.exp(low + (high - low) * shape)
+        window_height = ops.minimum(ops.sqrt(area / ratio), height)
+        window_width = ops.minimum(ops.sqrt(area * ratio), width)
+        top = vertical * (height - window_height)
+        left = horizontal * (width - window_width)
+        bottom = top + window_height
+        right = left + window_width
+        flip = flip < self.horizontal_flip
+        return ops.stack(
+            [
+                top,
+                ops.where(flip, right, left),
+                bottom,
+                ops.where(flip, left, right),
+            ],
+            axis=1,
+        )
+
+    def call(self, images: Tensor, training: bool = True) -> Tensor:
+        """Crop and resize.
+
+        Args:
+            images: Tensor `(batch, height, width, channels)`.
+            training: Boolean, whether to crop.
+
+        Returns:
+            Tensor `(batch, height, width, channels)`.
+        """
+        batch_size = ops.shape(images)[0]
+        height, width = images.shape[1:3]
+        if training:
+            windows = self.draw_windows(batch_size, height, width)
+        elif (height, width) == (self.height, self.width):
+            return ops.cast(images, self.compute_dtype)
+        else:
+            windows = ops.broadcast_to(
+                ops.convert_to_tensor([[0.0, 0.0, height, width]], "float32"),
+                (batch_size, 4),
+            )
+        crops = crop_and_resize(images, windows, self.height, self.width)
+        return ops.cast(crops, self.compute_dtype)
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Shape of the crops.
+
+        Args:
+            input_shape: Tuple `(batch, height, width, channels)`.
+
+        Returns:
+            Tuple `(batch, height, width, channels)`.
+        """
+        return (input_shape[0], self.height, self.width, input_shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that make the same layer again.
+
+        Returns:
+            Dictionary.
+        """
+        config = super().get_config()
+        config.update(
+            height=self.height,
+            width=self.width,
+            scale=self.scale,
+            ratio=self.ratio,
+            horizontal_flip=self.horizontal_flip,
+            seed=self.seed,
+        )
+        return dict(config)

@@ -1,0 +1,92 @@
+"""Headness from how typical a sample is of its prototype."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.layers.headness import Assignment, Headness
+from keras_ltssl.typing import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class TypicalityHeadness(Headness):
+    """The rank of a sample's similarity to its prototype in the population.
+
+        h_i = share of the population with max_k ẑ · μ_k below that of sample i
+
+    The population's distribution is kept as 64 quantiles, an exponential
+    moving average of the quantiles of each batch. It has to forget quickly:
+    similarities rise while training, and ranks against an outdated
+    distribution would all be high. This package's own design.
+
+    Args:
+        momentum: Of the moving average, in [0, 1). Defaults to `0.5`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> headness = lt.layers.TypicalityHeadness()
+    >>> headness.build((None, 2))
+    >>> similarities = np.array([[0.1], [0.9]], "float32")
+    >>> assignment = lt.layers.Assignment(None, None, similarities, None)
+    >>> headness.update(assignment)
+    >>> np.asarray(headness.estimate(assignment)).round(2).tolist()
+    [0.0, 1.0]
+    """
+
+    num_quantiles = 64
+
+    def __init__(self, momentum: float = 0.5, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0 <= momentum < 1:
+            raise ValueError(
+                "`momentum` must lie in [0, 1). "
+                f"Received: momentum={momentum!r}"
+            )
+        self.momentum = float(momentum)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.quantiles = self.add_weight(
+            shape=(self.num_quantiles,),
+            initializer="zeros",
+            trainable=False,
+            name="quantiles",
+        )
+        self.updates = self.add_weight(
+            shape=(),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            name="updates",
+        )
+
+    def estimate(self, assignment: Assignment) -> Tensor:
+        score = ops.max(assignment.similarities, axis=-1)[:, None]
+        quantiles = ops.convert_to_tensor(self.quantiles)[None, :]
+        below = ops.cast(quantiles < score, "float32")
+        equal = ops.cast(quantiles == score, "float32")
+        return ops.mean(below + 0.5 * equal, axis=-1)
+
+    def update(self, assignment: Assignment) -> None:
+        scores = ops.sort(ops.max(assignment.similarities, axis=-1))
+        last = ops.shape(scores)[0] - 1
+        # The middles of 64 equal parts, so that ranks average to 0.5.
+        levels = (
+            ops.arange(self.num_quantiles, dtype="float32") + 0.5
+        ) / self.num_quantiles
+        place = levels * ops.cast(last, "float32")
+        low = ops.cast(ops.floor(place), "int32")
+        part = place - ops.floor(place)
+        batch_quantiles = (1.0 - part) * ops.take(scores, low) + (
+            part * ops.take(scores, ops.minimum(low + 1, last))
+        )
+        quantiles = ops.convert_to_tensor(self.quantiles)
+        updates = ops.convert_to_tensor(self.updates)
+        keep = ops.where(updates == 0, 0.0, self.momentum)
+        self.quantiles.assign(keep * quantiles + (1 - keep) * batch_quantiles)
+        self.updates.assign(updates + 1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "momentum": self.momentum}

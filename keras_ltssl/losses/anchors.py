@@ -1,0 +1,192 @@
+"""One NT-Xent value per anchor, with its analytic gradient."""
+
+import math
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_ltssl.schedules.temperature_schedule import check_temperature
+from keras_ltssl.typing import Tensor
+
+_NEVER = -math.inf
+
+
+def check_views(z: Tensor) -> None:
+    """Says what is wrong when `z` is not `(batch, 2, dim)`."""
+    if len(z.shape) != 3 or z.shape[1] != 2:
+        raise ValueError(
+            "`z` must hold two views of each sample, shape (batch, 2, dim). "
+            f"Received: z.shape={tuple(z.shape)}"
+        )
+
+
+def check_temperatures(temperature: float | Tensor) -> None:
+    """Says what is wrong with a temperature whose value is known by now."""
+    if isinstance(temperature, (bool, int, float, np.generic)):
+        check_temperature("temperature", temperature)  # type: ignore[arg-type]
+    elif isinstance(temperature, (np.ndarray, list, tuple)):
+        values = np.asarray(temperature)
+        if not (np.isfinite(values).all() and (values > 0).all()):
+            raise ValueError(
+                "`temperature` must hold finite numbers > 0. "
+                f"Received: temperature={temperature!r}"
+            )
+
+
+def unit_views(z: Tensor) -> Tensor:
+    """Returns `z / ||z||` over the last axis, in float32 or wider.
+
+    A zero vector stays zero and gets no gradient; vectors of any scale that
+    floats can hold come out as exact unit vectors.
+    """
+    z = ops.convert_to_tensor(z)
+    if str(z.dtype).rpartition(".")[2] != "float64":
+        z = ops.cast(z, "float32")
+    # Scaled to entries of at most 1, so that no square over- or underflows.
+    largest = ops.stop_gradient(ops.max(ops.abs(z), axis=-1, keepdims=True))
+    is_zero = largest == 0
+    z = z / ops.where(is_zero, ops.ones_like(largest), largest)
+    squared = ops.sum(ops.square(z), axis=-1, keepdims=True)
+    inverse = ops.rsqrt(ops.where(is_zero, ops.ones_like(squared), squared))
+    return z * ops.where(is_zero, ops.zeros_like(inverse), inverse)
+
+
+def _rows_against_all(
+    rows: Tensor, row_index: Tensor, units: Tensor, half: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Returns cosines `(rows, anchors)` and which of them are negatives."""
+    anchors = ops.shape(units)[0]
+    column = ops.arange(anchors, dtype="int32")[None, :]
+    offset = ops.abs(row_index[:, None] - column)
+    is_negative = ops.logical_and(offset != 0, offset != half)
+    return ops.matmul(rows, ops.transpose(units)), is_negative
+
+
+def _log_sum_exp(logits: Tensor, keep: Tensor) -> Tensor:
+    """Returns log Σ exp over the kept columns; -inf where none is kept."""
+    masked = ops.where(keep, logits, _NEVER)
+    largest = ops.max(masked, axis=-1, keepdims=True)
+    largest = ops.where(largest == _NEVER, 0.0, largest)
+    total = ops.sum(ops.exp(masked - largest), axis=-1)
+    return ops.log(total) + largest[:, 0]
+
+
+def _in_blocks(function: Any, arrays: tuple[Tensor, ...], size: int) -> Tensor:
+    """Maps `function` over blocks of `size` rows and joins what it returns."""
+    rows = ops.shape(arrays[0])[0]
+    blocks = (rows + size - 1) // size
+    padding = blocks * size - rows
+
+    def split(array: Tensor) -> Tensor:
+        tail = array.shape[1:]
+        widths = [[0, padding]] + [[0, 0]] * len(tail)
+        # Ones, not zeros: a padded temperature must not divide by zero.
+        padded = ops.pad(array, widths, constant_values=1)
+        return ops.reshape(padded, (blocks, size, *tail))
+
+    out = ops.map(function, tuple(split(array) for array in arrays))
+    return ops.reshape(out, (blocks * size, *out.shape[2:]))[:rows]
+
+
+def anchor_losses(
+    z: Tensor, temperature: float | Tensor, chunk_size: int | None = None
+) -> Tensor:
+    """Returns the NT-Xent loss of every anchor, shape `(batch, 2)`.
+
+        l_a = -log( exp(s_ap/τ_a) / Σ_{b≠a} exp(s_ab/τ_a) )
+            = softplus( log Σ_{negatives} exp(s_ab/τ_a) - s_ap/τ_a )
+
+    The second form loses no digits when the positive dominates. The gradient
+    is written out: with G_ab = ∂L/∂s_ab it is (G + Gᵀ) u, one symmetric matrix
+    and one product, so that the chunked form recomputes G block by block and
+    never holds more than `chunk_size` rows of it.
+
+    Args:
+        z: Projections `(batch, 2, dim)`, not normalised.
+        temperature: τ, a number or scalar tensor, or one per sample `(batch,)`.
+            It is a constant to the gradient.
+        chunk_size: Anchors whose similarities are held at a time, or `None`
+            for all `2 * batch` of them.
+    """
+    z = ops.convert_to_tensor(z)
+    check_views(z)
+    check_temperatures(temperature)
+    if chunk_size is not None and (
+        isinstance(chunk_size, bool)
+        or not isinstance(chunk_size, (int, np.integer))
+        or chunk_size < 1
+    ):
+        raise ValueError(
+            "`chunk_size` must be an integer >= 1 or None. "
+            f"Received: chunk_size={chunk_size!r}"
+        )
+    views = unit_views(z)
+    batch = ops.shape(views)[0]
+    # View-major: the positive of anchor a is `batch` rows away from it.
+    units = ops.reshape(
+        ops.transpose(views, (1, 0, 2)), (2 * batch, views.shape[2])
+    )
+    tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
+    if len(tau.shape) > 1 or (
+        len(tau.shape) == 1
+        and None not in (tau.shape[0], z.shape[0])
+        and tau.shape[0] != z.shape[0]
+    ):
+        raise ValueError(
+            "`temperature` must be a scalar or have shape (batch,) = "
+            f"({z.shape[0]},). Received: temperature.shape={tuple(tau.shape)}"
+        )
+    tau = ops.broadcast_to(tau, (batch,))
+    tau = ops.concatenate([tau, tau])
+    row_index = ops.arange(2 * batch, dtype="int32")
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def losses_of(units: Tensor, tau: Tensor) -> tuple[Tensor, Any]:
+        partners = ops.roll(units, batch, axis=0)
+        positive = ops.sum(units * partners, axis=-1) / tau
+
+        def negatives(block: tuple[Tensor, ...]) -> Tensor:
+            rows, index, tau_rows = block
+            cosine, keep = _rows_against_all(rows, index, units, batch)
+            return _log_sum_exp(cosine / tau_rows[:, None], keep)
+
+        everything = (units, row_index, tau)
+        if chunk_size is None:
+            log_negatives = negatives(everything)
+        else:
+            log_negatives = _in_blocks(negatives, everything, chunk_size)
+        losses = ops.softplus(log_negatives - positive)
+
+        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
+            if upstream is None:
+                (upstream,) = args
+            scale = upstream / tau
+            log_all = losses + positive
+            pull = scale * ops.sigmoid(log_negatives - positive)
+
+            def push(block: tuple[Tensor, ...]) -> Tensor:
+                rows, index, tau_rows, scale_rows, log_all_rows = block
+                cosine, keep = _rows_against_all(rows, index, units, batch)
+                from_row = scale_rows[:, None] * ops.exp(
+                    cosine / tau_rows[:, None] - log_all_rows[:, None]
+                )
+                if chunk_size is None:
+                    from_column = ops.transpose(from_row)
+                else:
+                    from_column = scale * ops.exp(cosine / tau - log_all)
+                both = ops.where(keep, from_row + from_column, 0.0)
+                return ops.matmul(both, units)
+
+            everything = (units, row_index, tau, scale, log_all)
+            if chunk_size is None:
+                pushed = push(everything)
+            else:
+                pushed = _in_blocks(push, everything, chunk_size)
+            pulled = pull + ops.roll(pull, batch, axis=0)
+            return pushed - pulled[:, None] * partners, ops.zeros_like(tau)
+
+        return losses, gradient
+
+    losses = losses_of(units, tau)
+    return ops.transpose(ops.reshape(losses, (2, batch)))

@@ -1,0 +1,217 @@
+"""What every contrastive loss is: ids, two views, a temperature, a state."""
+
+import weakref
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.layers.loss_state import LossState
+from keras_ltssl.losses.anchors import check_views
+from keras_ltssl.schedules import TemperatureSchedule
+from keras_ltssl.schedules.temperature_schedule import get_schedule
+from keras_ltssl.tracing import reads_as_constant
+from keras_ltssl.typing import Tensor
+
+
+class _Reduction(keras.losses.Loss):
+    """Weights and reduces values that are losses already, as Keras does."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return y_pred
+
+
+class ContrastiveLoss(keras.losses.Loss):
+    """Base class of the losses over `(batch, 2, dim)` projections.
+
+    A subclass implements `per_sample(ids, z, temperature)`. What it remembers
+    between steps (prototypes, memories) it does not hold itself: it names the
+    layers in `state_layers()`, and a `LossState` of the model owns them, since
+    a compiled step only sees, trains and saves what belongs to the model.
+
+    Args:
+        temperature: τ, a number > 0 or a `TemperatureSchedule`. Defaults to
+            `0.2`.
+        reduction: As for any Keras loss. Defaults to `"sum_over_batch_size"`.
+        name: Name of the loss. Defaults to `None`.
+        dtype: Dtype of the loss. Defaults to `None`, Keras' float type.
+
+    Call arguments:
+        y_true: Sample ids, integers `(batch,)`, or `None`. They stay integers:
+            Keras' own losses cast them to float32, which corrupts ids above
+            2^24.
+        y_pred: Projections, `(batch, 2, dim)`.
+        sample_weight: As for any Keras loss.
+    """
+
+    needs_ids = False
+    """Whether the loss keeps something for each sample id."""
+
+    metric_names: tuple[str, ...] = ("temperature",)
+    """What the loss logs beside its value, once it has a state."""
+
+    def __init__(
+        self,
+        temperature: float | TemperatureSchedule = 0.2,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.temperature = get_schedule(temperature)
+        self._reduction = _Reduction(reduction=reduction, dtype=dtype)
+        # Weak: the state refers to its loss, and Keras walks attributes
+        # without end where two savable objects refer to each other.
+        self._state: weakref.ref[LossState] | None = None
+
+    @property
+    def needs_state(self) -> bool:
+        """Whether the loss cannot work without a `LossState`."""
+        return isinstance(self.temperature, TemperatureSchedule)
+
+    @property
+    def needs_epochs(self) -> bool:
+        """Whether the loss must know how many steps an epoch has."""
+        return isinstance(self.temperature, TemperatureSchedule)
+
+    def get_state(self) -> LossState | None:
+        """Returns the `LossState` that this loss belongs to, if any.
+
+        A method: as a property, Keras would walk in circles when saving.
+        """
+        return None if self._state is None else self._state()
+
+    def state_layers(self) -> dict[str, keras.layers.Layer]:
+        """Returns new layers that hold what the loss remembers, by name."""
+        return {}
+
+    def bind(self, state: LossState) -> None:
+        """Makes the loss read and write `state`; called by `LossState`."""
+        self._state = weakref.ref(state)
+
+    def per_sample(
+        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
+    ) -> Tensor:
+        """Returns the loss of each sample, `(batch,)`, and logs its metrics."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement "
+            "`per_sample(ids, z, temperature)`."
+        )
+
+    def __call__(
+        self,
+        y_true: Tensor | None,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+    ) -> Tensor:
+        z = ops.convert_to_tensor(y_pred, dtype=self.dtype)
+        losses = self.call(y_true, z)
+        return self._reduction(losses, losses, sample_weight)
+
+    def call(self, y_true: Tensor | None, y_pred: Tensor) -> Tensor:
+        """Returns the loss of each sample and moves the state on by a step."""
+        check_views(y_pred)
+        ids = None if y_true is None else self._as_ids(y_true)
+        if self.needs_ids and ids is None:
+            raise ValueError(
+                f"{type(self).__name__} keeps a value for each sample and "
+                "needs sample ids as targets: `fit(x, ids)`. Received: y=None"
+            )
+        state = self._checked_state(y_pred)
+        losses = self.per_sample(ids, y_pred, self.current_temperature())
+        if state is not None and state.is_training:
+            state.advance()
+        return losses
+
+    def current_temperature(self) -> float | Tensor:
+        """Returns τ of this step: the schedule's, the driven or the set one."""
+        state = self.get_state()
+        if state is None:
+            return self.temperature
+        if isinstance(self.temperature, TemperatureSchedule):
+            return self.temperature(state.epoch)
+        return ops.convert_to_tensor(state.temperature)
+
+    def log(self, **values: float | Tensor) -> None:
+        """Adds to the means that training logs; without a state, to none."""
+        state = self.get_state()
+        if state is not None:
+            for name, value in values.items():
+                state.log(name, value)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments and the key of the state."""
+        temperature: Any = self.temperature
+        if isinstance(temperature, TemperatureSchedule):
+            temperature = keras.saving.serialize_keras_object(temperature)
+        config = {
+            "temperature": temperature,
+            "reduction": self.reduction,
+            "name": self.name,
+            "dtype": self.dtype,
+        }
+        state = self.get_state()
+        if state is not None:
+            config["state_key"] = state.key
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "ContrastiveLoss":
+        """Builds the loss, or finds it in the state that was just restored."""
+        config = dict(config)
+        key = config.pop("state_key", None)
+        restored: ContrastiveLoss | None = LossState.restored_loss(key)
+        return cls(**config) if restored is None else restored
+
+    def copy(self) -> "ContrastiveLoss":
+        """Returns a loss of the same configuration, of no model yet."""
+        config = self.get_config()
+        config.pop("state_key", None)
+        return type(self).from_config(config)
+
+    def _as_ids(self, y_true: Tensor) -> Tensor:
+        ids = ops.convert_to_tensor(y_true)
+        dtype = keras.backend.standardize_dtype(ids.dtype)
+        if "int" not in dtype:
+            raise ValueError(
+                "Targets must be sample ids, integers of shape (batch,), "
+                f"-1 for out-of-distribution samples. Received: dtype={dtype}"
+            )
+        if len(ids.shape) > 2 or (len(ids.shape) == 2 and ids.shape[1] != 1):
+            raise ValueError(
+                "Targets must be sample ids of shape (batch,). "
+                f"Received: shape={tuple(ids.shape)}"
+            )
+        return ops.reshape(ids, (-1,))
+
+    def _checked_state(self, z: Tensor) -> LossState | None:
+        state = self.get_state()
+        name = type(self).__name__
+        if state is None:
+            if self.needs_state:
+                raise ValueError(
+                    f"{name} changes while training, so what it remembers has "
+                    "to be part of the model. ContrastiveModel does that by "
+                    "itself; in another model, pass the projections through "
+                    "its state and build the model on the result: "
+                    "`outputs = keras_ltssl.layers.LossState(loss)(outputs)`."
+                )
+            return None
+        if state.is_training is None or (
+            state.is_training and reads_as_constant(state.step, z)
+        ):
+            raise ValueError(
+                f"The LossState of this {name} is not part of the model that "
+                "is trained, so its values would stay frozen. Pass the "
+                "model's projections through it: "
+                "`outputs = keras_ltssl.layers.LossState(loss)(outputs)`, and "
+                "compile with the same loss."
+            )
+        if state.is_training and self.needs_epochs and not state.knows_epochs:
+            raise ValueError(
+                f"{name} follows a schedule of epochs and has to know how many "
+                "steps an epoch has. `ContrastiveModel.fit` finds out by "
+                "itself; elsewhere use `LossState(loss, steps_per_epoch=...)`, "
+                "or drive a plain temperature by `TemperatureScheduler`."
+            )
+        return state

@@ -1,0 +1,136 @@
+"""Focal NT-Xent: NT-Xent that looks at the hard anchors."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.losses.anchors import anchor_losses
+from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.schedules import TemperatureSchedule
+from keras_ltssl.typing import Tensor
+
+
+def focal_nt_xent(
+    z: Tensor,
+    temperature: float | Tensor = 0.2,
+    gamma: float = 2.0,
+    chunk_size: int | None = None,
+) -> Tensor:
+    """Computes NT-Xent with its easy anchors scaled down.
+
+        f_a = (1 - p_a)^γ · l_a    with p_a = exp(-l_a)
+
+    where l_a is the NT-Xent loss of anchor a (see `nt_xent`) and p_a the
+    probability that it gives to its positive. γ = 0 is NT-Xent.
+
+    Args:
+        z: Projections, `(batch, 2, dim)`, any scale.
+        temperature: τ > 0, a scalar, or one per sample, `(batch,)`. Defaults
+            to `0.2`.
+        gamma: Focusing exponent γ >= 0. Defaults to `2.0`.
+        chunk_size: Anchors held at a time, see `nt_xent`. Defaults to `None`.
+
+    Returns:
+        The loss of each sample, `(batch,)`.
+
+    Raises:
+        ValueError: As `nt_xent`, and if `gamma` is not a finite number >= 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> z = np.random.default_rng(0).normal(size=(8, 2, 4)).astype("float32")
+    >>> plain, focal = lt.losses.nt_xent(z), lt.losses.focal_nt_xent(z)
+    >>> bool(np.all(np.asarray(focal) < np.asarray(plain)))
+    True
+
+    Reference:
+        Lin, Goyal, Girshick, He, Dollár. Focal Loss for Dense Object Detection.
+        ICCV 2017, arXiv:1708.02002; used as a long-tail baseline by Jiang,
+        Chen, Mortazavi, Wang. Self-Damaging Contrastive Learning. ICML 2021,
+        arXiv:2106.02990.
+    """
+    _check_gamma(gamma)
+    losses = anchor_losses(z, temperature, chunk_size)
+    # -expm1(-l) is 1 - exp(-l) without losing the digits of a small l; the
+    # floor keeps the derivative of its power finite at l = 0.
+    miss = ops.maximum(-ops.expm1(-losses), 1e-30)
+    return ops.mean(ops.power(miss, gamma) * losses, axis=-1)
+
+
+def _check_gamma(gamma: float) -> None:
+    if (
+        isinstance(gamma, bool)
+        or not isinstance(gamma, (int, float))
+        or not math.isfinite(gamma)
+        or gamma < 0
+    ):
+        raise ValueError(
+            f"`gamma` must be a finite number >= 0. Received: gamma={gamma!r}"
+        )
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class FocalNTXentLoss(ContrastiveLoss):
+    """Focal NT-Xent as a Keras loss over `(batch, 2, dim)` projections.
+
+    See `focal_nt_xent` for the formula. `y_true` is not used.
+
+    Args:
+        temperature: τ, a number > 0 (which `TemperatureScheduler` may drive)
+            or a `TemperatureSchedule`. Defaults to `0.2`.
+        gamma: Focusing exponent γ >= 0. Defaults to `2.0`.
+        chunk_size: Anchors held at a time, or `None` for all. Defaults to
+            `None`.
+        reduction: As for any Keras loss. Defaults to `"sum_over_batch_size"`.
+        name: Name of the loss. Defaults to `"focal_nt_xent_loss"`.
+        dtype: Dtype of the loss. Defaults to `None`, Keras' float type.
+
+    Raises:
+        ValueError: If `temperature` or `gamma` is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> z = np.random.default_rng(0).normal(size=(8, 2, 4)).astype("float32")
+    >>> loss = lt.losses.FocalNTXentLoss(gamma=0.0)
+    >>> bool(np.allclose(loss(None, z), lt.losses.NTXentLoss()(None, z)))
+    True
+
+    Reference:
+        Lin et al. Focal Loss for Dense Object Detection. ICCV 2017,
+        arXiv:1708.02002.
+    """
+
+    def __init__(
+        self,
+        temperature: float | TemperatureSchedule = 0.2,
+        gamma: float = 2.0,
+        chunk_size: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "focal_nt_xent_loss",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            temperature=temperature, reduction=reduction, name=name, dtype=dtype
+        )
+        _check_gamma(gamma)
+        self.gamma = float(gamma)
+        self.chunk_size = chunk_size
+
+    def per_sample(
+        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
+    ) -> Tensor:
+        self.log(temperature=temperature)
+        return focal_nt_xent(z, temperature, self.gamma, self.chunk_size)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "gamma": self.gamma,
+            "chunk_size": self.chunk_size,
+        }

@@ -1,0 +1,293 @@
+"""TASE: a temperature and a weight for every single sample."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.layers.headness import Assignment, Headness
+from keras_ltssl.layers.mixed_headness import MixedHeadness
+from keras_ltssl.layers.prototypes import Prototypes
+from keras_ltssl.layers.share_headness import ShareHeadness
+from keras_ltssl.layers.typicality_headness import TypicalityHeadness
+from keras_ltssl.losses.anchors import unit_views
+from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.nt_xent import nt_xent
+from keras_ltssl.schedules import TemperatureSchedule
+from keras_ltssl.typing import Tensor
+
+_HEADNESS: dict[str, type[Headness]] = {
+    "share": ShareHeadness,
+    "typicality": TypicalityHeadness,
+    "both": MixedHeadness,
+}
+
+
+def sample_temperatures(
+    headness: Tensor, temperature: float | Tensor, spread: float
+) -> Tensor:
+    """Returns a temperature for each sample whose population mean is τ_0.
+
+        τ_i = τ_0 · (1 + spread · (2 h_i - 1))
+
+    so that head samples (h = 1) get τ_0 (1 + spread) and tail samples (h = 0)
+    τ_0 (1 - spread). This package's own design.
+
+    Args:
+        headness: h in [0, 1], 0.5 on average over the population, `(batch,)`.
+        temperature: τ_0 > 0, the mean.
+        spread: In (-1, 1); negative gives head samples the smaller ones.
+
+    Returns:
+        Temperatures, `(batch,)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ltssl.losses import sample_temperatures
+    >>> h = np.array([0.0, 0.5, 1.0], "float32")
+    >>> np.asarray(sample_temperatures(h, 0.5, spread=0.5)).tolist()
+    [0.25, 0.5, 0.75]
+    """
+    return temperature * (1.0 + spread * (2.0 * headness - 1.0))
+
+
+def sample_weights(
+    shares: Tensor, labels: Tensor, power: float, limit: float
+) -> Tensor:
+    """Returns a weight for each sample that rises as its prototype shrinks.
+
+        w_i ∝ clip( (K π_k(i))^-power, 1/limit, limit ),  mean 1 over the batch
+
+    This package's own design.
+
+    Args:
+        shares: Population shares π, `(K,)`.
+        labels: Nearest prototype of each sample, `(batch,)`.
+        power: Exponent β >= 0; 0 gives every sample weight 1.
+        limit: Largest weight before normalising, >= 1.
+
+    Returns:
+        Weights, `(batch,)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ltssl.losses import sample_weights
+    >>> shares = np.array([0.75, 0.25], "float32")
+    >>> labels = np.array([0, 0, 0, 1], "int32")
+    >>> weights = sample_weights(shares, labels, power=1.0, limit=10.0)
+    >>> np.asarray(weights).round(3).tolist()
+    [0.667, 0.667, 0.667, 2.0]
+    """
+    shares = ops.convert_to_tensor(shares)
+    relative = ops.maximum(shares * shares.shape[0], 1e-30)
+    weights = ops.clip(ops.power(relative, -power), 1.0 / limit, limit)
+    weights = ops.take(weights, labels)
+    return weights / ops.mean(weights)
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class TASELoss(ContrastiveLoss):
+    """NT-Xent with a temperature and a weight for every single sample.
+
+        L_i = w_i · NT-Xent_i(τ_i)
+
+    Pseudo-labels from prototypes of the population (`layers.Prototypes`) say
+    how likely each sample is one of many of its kind, its *headness*
+    (`layers.Headness`). Samples of the head get a larger temperature, which
+    makes the loss see groups, samples of the tail a smaller one, which makes it
+    see instances (`sample_temperatures`); samples of rarely used prototypes
+    get a larger weight (`sample_weights`). The temperatures average to
+    `temperature` over the population, so that switching TASE on does not change
+    the mean temperature, which matters more than anything per sample.
+    Until `warmup_steps` training steps have formed the prototypes, τ_i = τ_0
+    and w_i = 1. No gradient flows through τ_i, w_i or the prototypes.
+
+    What is the paper's: pseudo-labels drive a dynamic temperature, one value
+    for each sample, and a re-weighting that supplies the awareness of quantity
+    which a temperature lacks. What is *this package's own design*, since the
+    paper's formulas are not public to it: all of the formulas and defaults.
+    How well they find the tail is measured in BUILD_NOTES.
+
+    Logged beside the loss: `temperature` (mean of τ_i), `temperature_std` (its
+    spread), `share_entropy` (1 for equal shares, 0 for one prototype that has
+    everything) and `empty_prototypes` (how many stand for nothing).
+
+    Needs no sample ids and no labels. In a plain `keras.Model` the projections
+    have to pass through `layers.LossState(loss)`; see there.
+
+    Args:
+        temperature: τ_0, the mean: a number > 0 (which `TemperatureScheduler`
+            may drive) or a `TemperatureSchedule`. Defaults to `0.2`.
+        num_prototypes: K, integer >= 2; more than the classes one expects.
+            Defaults to `50`.
+        headness: `"share"`, `"typicality"`, `"both"`, or a `layers.Headness`.
+            Defaults to `"both"`.
+        spread: How far temperatures part from τ_0, in (-1, 1): at 0.5 they
+            span τ_0/2 to 3τ_0/2. Negative reverses head and tail. Defaults to
+            `0.5`.
+        weight_power: β >= 0 of the weights; 0 switches them off. Defaults to
+            `0.5`.
+        weight_limit: Largest weight before normalising, >= 1. Defaults to
+            `4.0`.
+        momentum: Of the moving averages of prototypes and shares, in [0, 1).
+            Defaults to `0.95`.
+        warmup_steps: Training steps before per-sample values apply, integer
+            >= 0. Defaults to `100`.
+        chunk_size: Anchors held at a time, see `nt_xent`. Defaults to `None`.
+        reduction: As for any Keras loss. Defaults to `"sum_over_batch_size"`.
+        name: Name of the loss. Defaults to `"tase_loss"`.
+        dtype: Dtype of the loss. Defaults to `None`, Keras' float type.
+
+    Raises:
+        ValueError: If an argument is out of range or `headness` is unknown.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model = lt.models.ContrastiveModel(encoder)
+    >>> model.compile("sgd", loss=lt.losses.TASELoss())
+    >>> views = np.random.default_rng(0).normal(size=(64, 2, 8))
+    >>> history = model.fit(views.astype("float32"), verbose=0).history
+    >>> sorted(history)[:3]
+    ['empty_prototypes', 'loss', 'share_entropy']
+
+    Reference:
+        Idea: Sample-level Tail Encouragement (TASE) for long-tailed
+        self-supervised learning. Formulas: this package's own design.
+    """
+
+    metric_names = (
+        "temperature",
+        "temperature_std",
+        "share_entropy",
+        "empty_prototypes",
+    )
+    needs_state = True
+
+    def __init__(
+        self,
+        temperature: float | TemperatureSchedule = 0.2,
+        num_prototypes: int = 50,
+        headness: str | Headness = "both",
+        spread: float = 0.5,
+        weight_power: float = 0.5,
+        weight_limit: float = 4.0,
+        momentum: float = 0.95,
+        warmup_steps: int = 100,
+        chunk_size: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "tase_loss",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            temperature=temperature, reduction=reduction, name=name, dtype=dtype
+        )
+        if isinstance(headness, dict):
+            headness = keras.saving.deserialize_keras_object(headness)
+        if not isinstance(headness, Headness) and headness not in _HEADNESS:
+            raise ValueError(
+                f"`headness` must be one of {sorted(_HEADNESS)} or a "
+                f"keras_ltssl.layers.Headness. Received: headness={headness!r}"
+            )
+        _check_numbers(spread, weight_power, weight_limit, warmup_steps)
+        self.num_prototypes = num_prototypes
+        self.headness = headness
+        self.spread = float(spread)
+        self.weight_power = float(weight_power)
+        self.weight_limit = float(weight_limit)
+        self.momentum = momentum
+        self.warmup_steps = int(warmup_steps)
+        self.chunk_size = chunk_size
+        self.state_layers()  # Says now what they would say at compile.
+
+    def state_layers(self) -> dict[str, keras.layers.Layer]:
+        if isinstance(self.headness, Headness):
+            config = self.headness.get_config()
+            headness: Headness = type(self.headness).from_config(config)
+        else:
+            headness = _HEADNESS[self.headness]()
+        prototypes = Prototypes(self.num_prototypes, self.momentum)
+        return {"prototypes": prototypes, "headness": headness}
+
+    def per_sample(
+        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
+    ) -> Tensor:
+        state = self.get_state()
+        assert state is not None  # `call` has made sure.
+        prototypes: Prototypes = state.parts["prototypes"]
+        headness: Headness = state.parts["headness"]
+
+        views = ops.cast(ops.stop_gradient(unit_views(z)), "float32")
+        units = unit_views(ops.sum(views, axis=1))
+        similarities = prototypes.similarities(units)
+        shares = ops.convert_to_tensor(prototypes.shares)
+        assignment = Assignment(ids, units, similarities, shares)
+
+        is_warm = ops.cast(state.step >= self.warmup_steps, "float32")
+        temperatures = sample_temperatures(
+            headness.estimate(assignment), temperature, is_warm * self.spread
+        )
+        labels = ops.argmax(similarities, axis=-1)
+        weights = sample_weights(
+            shares, labels, self.weight_power, self.weight_limit
+        )
+        weights = 1.0 + is_warm * (weights - 1.0)
+        losses = nt_xent(z, temperatures, self.chunk_size)
+
+        if state.is_training:
+            prototypes.update(units, similarities)
+            headness.update(assignment)
+        self.log(
+            temperature=ops.mean(temperatures),
+            temperature_std=ops.std(temperatures),
+            share_entropy=prototypes.share_entropy(),
+            empty_prototypes=ops.sum(
+                ops.cast(prototypes.is_empty(), "float32")
+            ),
+        )
+        return losses * ops.cast(weights, losses.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        headness: Any = self.headness
+        if isinstance(headness, Headness):
+            headness = keras.saving.serialize_keras_object(headness)
+        return {
+            **super().get_config(),
+            "num_prototypes": self.num_prototypes,
+            "headness": headness,
+            "spread": self.spread,
+            "weight_power": self.weight_power,
+            "weight_limit": self.weight_limit,
+            "momentum": self.momentum,
+            "warmup_steps": self.warmup_steps,
+            "chunk_size": self.chunk_size,
+        }
+
+
+def _check_numbers(
+    spread: float, weight_power: float, weight_limit: float, warmup_steps: int
+) -> None:
+    if not -1 < spread < 1:
+        raise ValueError(
+            f"`spread` must lie in (-1, 1). Received: spread={spread!r}"
+        )
+    if not weight_power >= 0:
+        raise ValueError(
+            "`weight_power` must be >= 0. "
+            f"Received: weight_power={weight_power!r}"
+        )
+    if not weight_limit >= 1:
+        raise ValueError(
+            "`weight_limit` must be >= 1. "
+            f"Received: weight_limit={weight_limit!r}"
+        )
+    if int(warmup_steps) != warmup_steps or warmup_steps < 0:
+        raise ValueError(
+            "`warmup_steps` must be an integer >= 0. "
+            f"Received: warmup_steps={warmup_steps!r}"
+        )

@@ -1,0 +1,59 @@
+"""An encoder that trains in minutes on a CPU."""
+
+import keras
+
+from keras_ltssl.models.encoder_input import image_input
+
+
+def small_convnet(
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    width: int = 32,
+    value_range: tuple[float, float] = (0, 255),
+    name: str = "small_convnet",
+) -> keras.Model:
+    """Three strided convolutions with batch normalisation, then the mean.
+
+    Takes raw images, so what is saved can be used as it is: pixel values are
+    brought to [-1, 1] inside. Each convolution (3 x 3, stride 2, ReLU) halves
+    the image and doubles the channels: `width`, `2 * width`, `4 * width`.
+
+    Args:
+        input_shape: Tuple `(height, width, channels)` in pixels. Defaults to
+            `(32, 32, 3)`.
+        width: Channels after the first convolution. Defaults to `32`.
+        value_range: Pair of floats, smallest and largest pixel value.
+            Defaults to `(0, 255)`.
+        name: Name of the model. Defaults to `"small_convnet"`.
+
+    Returns:
+        `keras.Model`, `(batch, height, width, channels)` ->
+        `(batch, 4 * width)`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import keras_ltssl as lt
+    >>> encoder = lt.models.small_convnet(input_shape=(28, 28, 1))
+    >>> encoder.output_shape
+    (None, 128)
+    """
+    if not isinstance(width, int) or width < 1:
+        raise ValueError(
+            f"`width` must be a positive integer. Received: width={width!r}"
+        )
+    inputs, x = image_input(input_shape, value_range)
+    for channels in (width, 2 * width, 4 * width):
+        x = keras.layers.Conv2D(
+            channels,
+            3,
+            strides=2,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+        )(x)
+        x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+        x = keras.layers.ReLU()(x)
+    outputs = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, outputs, name=name)

@@ -1,0 +1,38 @@
+"""The same temperature at every epoch."""
+
+from types import ModuleType
+from typing import Any
+
+import keras
+
+from keras_ltssl.schedules.temperature_schedule import (
+    TemperatureSchedule,
+    check_temperature,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class ConstantTemperature(TemperatureSchedule):
+    """Keeps one temperature: the baseline that a schedule has to beat.
+
+    Args:
+        temperature: Float > 0. Defaults to `0.2`.
+
+    Raises:
+        ValueError: If `temperature` is not a finite number > 0.
+
+    Example:
+
+    >>> import keras_ltssl as lt
+    >>> lt.schedules.ConstantTemperature(0.2)(17)
+    0.2
+    """
+
+    def __init__(self, temperature: float = 0.2) -> None:
+        self.temperature = check_temperature("temperature", temperature)
+
+    def value_at(self, epoch: Any, xp: ModuleType) -> Any:
+        return self.temperature + 0.0 * epoch
+
+    def get_config(self) -> dict[str, Any]:
+        return {"temperature": self.temperature}

@@ -1,0 +1,207 @@
+"""TASE's temperatures, weights and state, alone and inside `fit`."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_ltssl as lt
+import reference
+
+
+def projections(batch=12, dim=6, seed=0):
+    z = np.random.default_rng(seed).normal(size=(batch, 2, dim))
+    return z.astype("float32")
+
+
+def attached(loss, dim=6):
+    """Returns the loss's state as a model would build it."""
+    state = lt.layers.LossState(loss)
+    state(np.zeros((1, 2, dim), "float32"), training=False)
+    return state
+
+
+def set_population(state, seed=1):
+    prototypes = state.parts["prototypes"]
+    count, dim = prototypes.vectors.shape
+    random = np.random.default_rng(seed)
+    vectors = reference.unit(random.normal(size=(count, dim)))
+    shares = random.dirichlet(np.ones(count))
+    prototypes.set_population(vectors, shares)
+    return vectors, shares
+
+
+def run(loss, state, z, training=False):
+    return ops.convert_to_numpy(loss(None, state(z, training=training)))
+
+
+def test_head_samples_get_larger_temperature():
+    headness = np.linspace(0, 1, 5).astype("float32")
+    temperatures = ops.convert_to_numpy(
+        lt.losses.sample_temperatures(headness, 0.2, spread=0.5)
+    )
+    np.testing.assert_allclose(temperatures, [0.1, 0.15, 0.2, 0.25, 0.3])
+    reverse = ops.convert_to_numpy(
+        lt.losses.sample_temperatures(headness, 0.2, spread=-0.5)
+    )
+    np.testing.assert_allclose(reverse, temperatures[::-1])
+
+
+def test_rare_prototypes_get_larger_clipped_weights_of_mean_1():
+    shares = np.array([0.90, 0.09, 0.01], "float32")
+    labels = np.array([0, 0, 0, 1, 2], "int32")
+    weights = ops.convert_to_numpy(
+        lt.losses.sample_weights(shares, labels, power=1.0, limit=4.0)
+    )
+    raw = np.clip(1 / (3 * shares), 0.25, 4.0)[labels]
+    np.testing.assert_allclose(weights, raw / raw.mean(), rtol=1e-5)
+    assert weights.mean() == pytest.approx(1)
+    assert weights[0] < weights[3] < weights[4]
+
+
+def test_zero_power_weighs_every_sample_the_same():
+    weights = lt.losses.sample_weights(
+        np.array([0.9, 0.1], "float32"), np.array([0, 1], "int32"), 0.0, 4.0
+    )
+    np.testing.assert_allclose(ops.convert_to_numpy(weights), 1.0)
+
+
+def test_loss_equals_its_formula_sample_by_sample():
+    loss = lt.losses.TASELoss(
+        0.3,
+        num_prototypes=5,
+        headness="share",
+        spread=0.4,
+        weight_power=0.7,
+        weight_limit=3.0,
+        warmup_steps=0,
+        reduction=None,
+    )
+    state = attached(loss)
+    vectors, shares = set_population(state)
+    z = projections()
+    units = reference.unit(reference.unit(z).sum(axis=1))
+    labels = (units @ vectors.T).argmax(axis=1)
+    headness = np.array(
+        [
+            shares[shares < shares[k]].sum()
+            + 0.5 * shares[shares == shares[k]].sum()
+            for k in labels
+        ]
+    )
+    temperatures = 0.3 * (1 + 0.4 * (2 * headness - 1))
+    weights = np.clip((5 * shares[labels]) ** -0.7, 1 / 3, 3)
+    expected = weights / weights.mean() * reference.nt_xent(z, temperatures)
+    np.testing.assert_allclose(run(loss, state, z), expected, rtol=1e-5)
+
+
+def test_before_warm_up_ends_it_is_nt_xent():
+    loss = lt.losses.TASELoss(0.3, num_prototypes=4, warmup_steps=2)
+    state = attached(loss)
+    z = projections()
+    plain = reference.nt_xent(z, 0.3).mean()
+    set_population(state)
+    assert run(loss, state, z, training=True) == pytest.approx(plain, rel=1e-5)
+    assert run(loss, state, z, training=True) == pytest.approx(plain, rel=1e-5)
+    after = run(loss, state, z, training=True)
+    assert abs(after - plain) > 1e-3 * plain
+
+
+def test_evaluation_moves_nothing():
+    loss = lt.losses.TASELoss(num_prototypes=4, warmup_steps=0)
+    state = attached(loss)
+    run(loss, state, projections(), training=True)
+    before = [ops.convert_to_numpy(weight) for weight in state.weights]
+    run(loss, state, projections(seed=5), training=False)
+    for old, weight in zip(before, state.weights, strict=True):
+        np.testing.assert_array_equal(old, ops.convert_to_numpy(weight))
+
+
+@pytest.mark.parametrize("headness", ["share", "typicality", "both"])
+def test_mean_temperature_stays_where_it_is_set(headness):
+    """A population with a long tail, whose prototypes have settled."""
+    random = np.random.default_rng(0)
+    centers = reference.unit(random.normal(size=(8, 6)))
+    probability = 0.6 ** np.arange(8)
+    probability /= probability.sum()
+    loss = lt.losses.TASELoss(
+        0.2, num_prototypes=8, headness=headness, warmup_steps=60
+    )
+    state = attached(loss)
+
+    def batch():
+        group = random.choice(8, size=128, p=probability)
+        noise = 0.1 * random.normal(size=(128, 2, 6))
+        return (centers[group][:, None] + noise).astype("float32")
+
+    for _ in range(80):
+        run(loss, state, batch(), training=True)
+    for metric in state.metrics:
+        metric.reset_state()
+    for _ in range(20):
+        run(loss, state, batch(), training=True)
+    logged = {metric.name: float(metric.result()) for metric in state.metrics}
+    assert logged["temperature"] == pytest.approx(0.2, rel=0.05)
+    assert logged["temperature_std"] > 0.02
+    assert 0.3 < logged["share_entropy"] < 1.0
+
+
+class ByFirstCoordinate(lt.layers.Headness):
+    def estimate(self, assignment):
+        return ops.cast(assignment.units[:, 0] > 0, "float32")
+
+
+def test_headness_can_be_exchanged():
+    loss = lt.losses.TASELoss(
+        num_prototypes=3,
+        headness=ByFirstCoordinate(),
+        warmup_steps=0,
+        weight_power=0.0,
+        reduction=None,
+    )
+    state = attached(loss)
+    set_population(state)
+    z = projections()
+    units = reference.unit(reference.unit(z).sum(axis=1))
+    temperatures = np.where(units[:, 0] > 0, 0.3, 0.1)
+    np.testing.assert_allclose(
+        run(loss, state, z), reference.nt_xent(z, temperatures), rtol=1e-5
+    )
+
+
+def test_serialization_keeps_the_configuration():
+    for loss in (
+        lt.losses.TASELoss(
+            lt.schedules.LinearTemperature(0.5, 0.1, 9),
+            num_prototypes=7,
+            headness="share",
+            spread=-0.2,
+            weight_power=1.0,
+            weight_limit=2.0,
+            momentum=0.5,
+            warmup_steps=3,
+            chunk_size=5,
+        ),
+        lt.losses.TASELoss(headness=lt.layers.MixedHeadness(0.9)),
+    ):
+        config = keras.saving.serialize_keras_object(loss)
+        again = keras.saving.deserialize_keras_object(config)
+        assert keras.saving.serialize_keras_object(again) == config
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("headness", "tail"),
+        ("spread", 1.0),
+        ("spread", float("nan")),
+        ("weight_power", -1),
+        ("weight_limit", 0.5),
+        ("warmup_steps", -1),
+        ("warmup_steps", 1.5),
+        ("temperature", -0.2),
+    ],
+)
+def test_impossible_arguments_are_refused_by_name(argument, value):
+    with pytest.raises(ValueError, match=f"`{argument}` must"):
+        lt.losses.TASELoss(**{argument: value})

@@ -1,0 +1,244 @@
+"""DESIGN's facts about state: nothing a loss reads is silently frozen.
+
+The tests hold on every backend and pin what JAX, which threads only the
+variables of the model through a compiled step, makes hard.
+"""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_ltssl as lt
+import reference
+
+
+def views(batch=16, dim=6, seed=0):
+    z = np.random.default_rng(seed).normal(size=(batch, 2, dim))
+    return z.astype("float32")
+
+
+def plain_model(loss, with_state=True, steps_per_epoch=None):
+    """A functional model whose projections are its input: nothing to learn."""
+    inputs = keras.Input((2, 6))
+    outputs = keras.layers.Dense(
+        6, kernel_initializer="identity", use_bias=False
+    )(inputs)
+    if with_state:
+        outputs = lt.layers.LossState(loss, steps_per_epoch)(outputs)
+    model = keras.Model(inputs, outputs)
+    model.compile(keras.optimizers.SGD(0.0), loss=loss)
+    return model
+
+
+def contrastive_model(loss, with_state=True, steps_per_epoch=None):
+    encoder = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(6, kernel_initializer="identity"),
+        ]
+    )
+    model = lt.models.ContrastiveModel(
+        encoder,
+        projector=keras.layers.Dense(6, kernel_initializer="identity"),
+    )
+    model.compile(keras.optimizers.SGD(0.0), loss=loss)
+    return model
+
+
+MODELS = pytest.mark.parametrize("make", [plain_model, contrastive_model])
+
+
+class BatchLosses(keras.callbacks.Callback):
+    """Notes the loss of every single batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        # The logged loss is the mean over the epoch so far.
+        total = logs["loss"] * (batch + 1)
+        before = sum(self.losses[len(self.losses) - batch :]) if batch else 0.0
+        self.losses.append(total - before)
+
+
+@MODELS
+@pytest.mark.parametrize("frequency", ["epoch", "batch"])
+def test_a_driven_temperature_is_seen_by_the_very_next_step(make, frequency):
+    schedule = lt.schedules.TriangularTemperature(0.1, 0.9, period=3)
+    model = make(lt.losses.NTXentLoss(0.5))
+    x, seen = views(), BatchLosses()
+    history = model.fit(
+        x,
+        np.arange(16),
+        batch_size=8,
+        epochs=3,
+        shuffle=False,
+        verbose=0,
+        callbacks=[
+            lt.callbacks.TemperatureScheduler(schedule, frequency),
+            seen,
+        ],
+    ).history
+    step = 0.5 if frequency == "batch" else 0.0
+    expected, temperatures = [], []
+    for epoch in range(3):
+        pair = [schedule(epoch), schedule(epoch + step)]
+        temperatures.append(np.mean(pair))
+        for temperature, part in zip(pair, (x[:8], x[8:]), strict=True):
+            expected.append(reference.nt_xent(part, temperature).mean())
+    np.testing.assert_allclose(seen.losses, expected, rtol=2e-5)
+    np.testing.assert_allclose(history["temperature"], temperatures, rtol=1e-5)
+
+
+@MODELS
+def test_a_schedule_in_the_loss_advances_inside_the_graph(make):
+    schedule = lt.schedules.LinearTemperature(0.9, 0.1, period=3)
+    model = make(lt.losses.NTXentLoss(schedule), steps_per_epoch=2)
+    x, seen = views(), BatchLosses()
+    model.fit(
+        x,
+        np.arange(16),
+        batch_size=8,
+        epochs=3,
+        shuffle=False,
+        verbose=0,
+        callbacks=[seen],
+    )
+    expected = [
+        reference.nt_xent(
+            x[:8] if i % 2 == 0 else x[8:], schedule(i / 2)
+        ).mean()
+        for i in range(6)
+    ]
+    np.testing.assert_allclose(seen.losses, expected, rtol=2e-5)
+
+
+@MODELS
+def test_prototypes_moved_in_the_graph_equal_a_replay(make):
+    loss = lt.losses.TASELoss(num_prototypes=3, momentum=0.8)
+    model = make(loss)
+    x = views()
+    model.fit(
+        x, np.arange(16), batch_size=8, epochs=3, shuffle=False, verbose=0
+    )
+    units = reference.unit(reference.unit(x).sum(axis=1))
+    vectors, shares = np.zeros((3, 6)), np.zeros(3)
+    for step in range(6):
+        batch = units[:8] if step % 2 == 0 else units[8:]
+        vectors, shares = reference.prototype_update(
+            vectors, shares, batch, 0.8, 0.1
+        )
+    prototypes = model.loss.get_state().parts["prototypes"]
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(prototypes.vectors), vectors, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(prototypes.shares), shares, atol=1e-6
+    )
+    assert int(model.loss.get_state().step) == 6
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lt.losses.TASELoss(),
+        lt.losses.NTXentLoss(lt.schedules.CosineTemperature()),
+    ],
+    ids=["prototypes", "schedule"],
+)
+def test_a_plain_model_without_state_is_told_what_to_add(loss):
+    model = plain_model(loss.copy(), with_state=False)
+    with pytest.raises(ValueError, match=r"LossState\(loss\)\(outputs\)"):
+        model.fit(views(), np.arange(16), verbose=0)
+
+
+def test_a_driven_temperature_without_state_is_told_what_to_add():
+    model = plain_model(lt.losses.NTXentLoss(), with_state=False)
+    scheduler = lt.callbacks.TemperatureScheduler(
+        lt.schedules.CosineTemperature()
+    )
+    with pytest.raises(ValueError, match=r"LossState\(loss\)\(outputs\)"):
+        model.fit(views(), np.arange(16), verbose=0, callbacks=[scheduler])
+
+
+def test_a_state_that_the_model_never_calls_is_refused():
+    loss = lt.losses.TASELoss(num_prototypes=3)
+    state = lt.layers.LossState(loss)
+    model = plain_model(loss, with_state=False)
+    with pytest.raises(ValueError, match="not part of the model"):
+        model.fit(views(), np.arange(16), verbose=0)
+    del state
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax",
+    reason="only JAX freezes variables outside of the model",
+)
+def test_a_state_of_another_model_is_refused_where_it_would_freeze():
+    loss = lt.losses.TASELoss(num_prototypes=3)
+    owner = plain_model(loss)
+    owner.fit(views(), np.arange(16), verbose=0)
+    model = plain_model(loss, with_state=False)
+    with pytest.raises(ValueError, match="would stay frozen"):
+        model.fit(views(), np.arange(16), verbose=0)
+
+
+def test_a_schedule_in_a_plain_model_must_know_its_epochs():
+    loss = lt.losses.NTXentLoss(lt.schedules.CosineTemperature())
+    with pytest.raises(ValueError, match="how many steps an epoch has"):
+        plain_model(loss).fit(views(), np.arange(16), verbose=0)
+
+
+def test_a_loss_cannot_belong_to_two_states():
+    loss = lt.losses.TASELoss(num_prototypes=3)
+    state = lt.layers.LossState(loss)
+    with pytest.raises(ValueError, match="already belongs to another model"):
+        lt.layers.LossState(loss)
+    assert loss.get_state() is state
+
+
+def test_a_scheduler_and_a_schedule_do_not_fight():
+    loss = lt.losses.NTXentLoss(lt.schedules.CosineTemperature())
+    model = contrastive_model(loss)
+    scheduler = lt.callbacks.TemperatureScheduler(
+        lt.schedules.CosineTemperature()
+    )
+    with pytest.raises(ValueError, match="follows a schedule of its own"):
+        model.fit(views(), verbose=0, callbacks=[scheduler])
+
+
+def test_a_scheduler_refuses_foreign_losses_and_unknown_frequencies():
+    scheduler = lt.callbacks.TemperatureScheduler(
+        lt.schedules.CosineTemperature()
+    )
+    inputs = keras.Input((2, 6))
+    model = keras.Model(inputs, keras.layers.Dense(6)(inputs))
+    model.compile("sgd", loss="mse")
+    with pytest.raises(ValueError, match="drives a loss of keras_ltssl"):
+        model.fit(views(), views(), verbose=0, callbacks=[scheduler])
+    with pytest.raises(ValueError, match='"epoch" or "batch"'):
+        lt.callbacks.TemperatureScheduler(
+            lt.schedules.CosineTemperature(), frequency="step"
+        )
+    with pytest.raises(ValueError, match="`schedule` must be"):
+        lt.callbacks.TemperatureScheduler(0.2)
+
+
+def test_a_plain_model_saves_and_goes_on_with_its_state(tmp_path):
+    path = tmp_path / "plain.keras"
+    model = plain_model(lt.losses.TASELoss(num_prototypes=3, warmup_steps=2))
+    arguments = {"batch_size": 8, "shuffle": False, "verbose": 0}
+    model.fit(views(), np.arange(16), epochs=2, **arguments)
+    model.save(path)
+    again = keras.models.load_model(path)
+    assert again.loss.get_state() is again.layers[-1]
+    assert int(again.loss.get_state().step) == 4
+    one = model.fit(views(seed=2), np.arange(16), **arguments).history
+    two = again.fit(views(seed=2), np.arange(16), **arguments).history
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=1e-5)
+    third = keras.models.load_model(path)
+    assert third.loss is not again.loss
+    assert int(third.loss.get_state().step) == 4
