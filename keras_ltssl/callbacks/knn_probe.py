@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_ltssl.callbacks.embedding import embed
 from keras_ltssl.evaluation import group_accuracy, knn_probe
 from keras_ltssl.evaluation.groups import Grouping
 from keras_ltssl.evaluation.labelled_features import (
@@ -155,24 +156,14 @@ class KNNProbe(keras.callbacks.Callback):
         if logs is not None:
             logs.update(self._logged)
 
-    def _embed(self, encoder: keras.Model, images: Any) -> Any:
-        # Not `predict`: on PyTorch its data loader draws from the generator
-        # that shuffles the training data, so a probed run would differ from
-        # the same run without a probe.
-        return np.concatenate(
-            [
-                encoder.predict_on_batch(images[i : i + self.batch_size])
-                for i in range(0, len(images), self.batch_size)
-            ]
-        )
-
     def _measure(self) -> dict[str, float]:
         # On JAX, reading `self.model` brings the weights up to date; without
         # it a probe of `self.encoder` would see those of an earlier epoch.
         model = self.model
         encoder = model.encoder if self.encoder is None else self.encoder
         bank, test = (
-            self._embed(encoder, images) for images in (self.bank, self.test)
+            embed(encoder, images, self.batch_size)
+            for images in (self.bank, self.test)
         )
         result = knn_probe(
             bank, self.bank_labels, test, self.test_labels, k=self.k

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from sklearn.cluster import KMeans
 
+from keras_ltssl.callbacks.embedding import embed
 from keras_ltssl.layers.prototypes import Prototypes
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 
@@ -20,7 +21,7 @@ class PrototypeRefit(keras.callbacks.Callback):
     design.
 
     Args:
-        x: The training samples, as `model.encoder.predict` takes them.
+        x: The training samples, an array of what the encoder takes.
         every: Epochs between two fits, integer >= 1. Defaults to `5`.
         start: Epoch of the first fit, counted from 0. Defaults to `1`, since
             at 0 the encoder has not learned anything.
@@ -98,8 +99,12 @@ class PrototypeRefit(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         prototypes = self._prototypes()
-        if isinstance(self.x, np.ndarray):
-            self._check_size(len(self.x), prototypes.num_prototypes)
+        if len(self.x) < prototypes.num_prototypes:
+            raise ValueError(
+                "`x` must hold at least as many samples as there are "
+                f"prototypes. Received: {len(self.x)} samples, "
+                f"num_prototypes={prototypes.num_prototypes}"
+            )
         epochs = self.params.get("epochs")
         if epochs is not None and self.start >= epochs:
             raise ValueError(
@@ -111,14 +116,6 @@ class PrototypeRefit(keras.callbacks.Callback):
         model = self.model
         self._network = keras.Sequential([model.encoder, model.projector])
 
-    def _check_size(self, samples: int, num_prototypes: int) -> None:
-        if samples < num_prototypes:
-            raise ValueError(
-                "`x` must hold at least as many samples as there are "
-                f"prototypes. Received: {samples} samples, "
-                f"num_prototypes={num_prototypes}"
-            )
-
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
@@ -126,11 +123,10 @@ class PrototypeRefit(keras.callbacks.Callback):
             return
         prototypes = self._prototypes()
         assert self._network is not None  # `on_train_begin` has made it.
-        projections = self._network.predict(
-            self.x, batch_size=self.batch_size, verbose=self.verbose
+        projections = embed(
+            self._network, self.x, self.batch_size, self.verbose
         ).astype("float32")
         count = prototypes.num_prototypes
-        self._check_size(len(projections), count)
         lengths = np.linalg.norm(projections, axis=1, keepdims=True)
         units = projections / np.maximum(lengths, 1e-12)
         means = KMeans(count, n_init=1, random_state=self.seed).fit(units)

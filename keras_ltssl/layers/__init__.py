@@ -5,8 +5,11 @@ from keras_ltssl.layers.loss_state import LossState
 from keras_ltssl.layers.mixed_headness import MixedHeadness
 from keras_ltssl.layers.projection_head import ProjectionHead
 from keras_ltssl.layers.prototypes import Prototypes
+from keras_ltssl.layers.random_blur import RandomBlur
+from keras_ltssl.layers.random_color_distortion import RandomColorDistortion
 from keras_ltssl.layers.random_resized_crop import RandomResizedCrop
 from keras_ltssl.layers.share_headness import ShareHeadness
+from keras_ltssl.layers.simclr_views import simclr_views
 from keras_ltssl.layers.two_views import TwoViews
 from keras_ltssl.layers.typicality_headness import TypicalityHeadness
 
@@ -17,8 +20,11 @@ __all__ = [
     "MixedHeadness",
     "ProjectionHead",
     "Prototypes",
+    "RandomBlur",
+    "RandomColorDistortion",
     "RandomResizedCrop",
     "ShareHeadness",
     "TwoViews",
     "TypicalityHeadness",
+    "simclr_views",
 ]

@@ -214,14 +214,31 @@ class TASELoss(ContrastiveLoss):
         prototypes = Prototypes(self.num_prototypes, self.momentum)
         return {"prototypes": prototypes, "headness": headness}
 
-    def per_sample(
-        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
-    ) -> Tensor:
+    def assess(
+        self,
+        z: Tensor,
+        temperature: float | Tensor,
+        ids: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Assignment]:
+        """Returns what the state makes of a batch, without changing it.
+
+        Args:
+            z: Projections, `(batch, 2, dim)`.
+            temperature: τ_0.
+            ids: Sample ids for a headness that reads them. Defaults to `None`.
+
+        Returns:
+            The temperature and the weight of each sample, `(batch,)`, and the
+            assignment to prototypes that they come from.
+        """
         state = self.get_state()
-        assert state is not None  # `call` has made sure.
+        if state is None:
+            raise ValueError(
+                "TASELoss knows its prototypes only as a part of a model. "
+                "Compile a model with it first."
+            )
         prototypes: Prototypes = state.parts["prototypes"]
         headness: Headness = state.parts["headness"]
-
         views = ops.cast(ops.stop_gradient(unit_views(z)), "float32")
         units = unit_views(ops.sum(views, axis=1))
         similarities = prototypes.similarities(units)
@@ -236,12 +253,19 @@ class TASELoss(ContrastiveLoss):
         weights = sample_weights(
             shares, labels, self.weight_power, self.weight_limit
         )
-        weights = 1.0 + is_warm * (weights - 1.0)
-        losses = nt_xent(z, temperatures, self.chunk_size)
+        return temperatures, 1.0 + is_warm * (weights - 1.0), assignment
 
+    def per_sample(
+        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
+    ) -> Tensor:
+        temperatures, weights, assignment = self.assess(z, temperature, ids)
+        losses = nt_xent(z, temperatures, self.chunk_size)
+        state = self.get_state()
+        assert state is not None  # `assess` has made sure.
+        prototypes: Prototypes = state.parts["prototypes"]
         if state.is_training:
-            prototypes.update(units, similarities)
-            headness.update(assignment)
+            prototypes.update(assignment.units, assignment.similarities)
+            state.parts["headness"].update(assignment)
         self.log(
             temperature=ops.mean(temperatures),
             temperature_std=ops.std(temperatures),

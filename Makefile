@@ -1,0 +1,56 @@
+# The two commands of the README, and what continuous integration runs.
+#   make demo        five minutes of training on real digits, with a report
+#   make test        every test on TensorFlow, PyTorch and JAX
+# KERAS_BACKEND=jax make demo picks another backend for the demo.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+KERAS_BACKEND ?= tensorflow
+DEMO_FLAGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+# Pinned, since PyPI's newest PyTorch for Linux may bring gigabytes of CUDA.
+TORCH ?= torch==2.13.0
+export TF_CPP_MIN_LOG_LEVEL := 2
+
+PACKAGE_tensorflow := tensorflow-cpu
+PACKAGE_torch := $(TORCH)
+PACKAGE_jax := jax
+
+.PHONY: demo test test-tensorflow test-torch test-jax lint types bench clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo-%: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet "$(PACKAGE_$*)" -e ".[demo]"
+	touch $@
+
+$(VENV)/all: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet "$(TORCH)" tensorflow-cpu jax \
+		-e ".[test,lint]"
+	touch $@
+
+demo: $(VENV)/demo-$(KERAS_BACKEND)
+	KERAS_BACKEND=$(KERAS_BACKEND) $(BIN)/python examples/demo.py $(DEMO_FLAGS)
+
+test: test-tensorflow test-torch test-jax
+
+test-tensorflow test-torch test-jax: test-%: $(VENV)/all
+	@echo "== $* =="
+	KERAS_BACKEND=$* $(BIN)/python -m pytest
+
+lint: $(VENV)/all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/all
+	$(BIN)/mypy
+
+bench: $(VENV)/all
+	for backend in tensorflow torch jax; do \
+		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/losses.py || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,188 @@
+"""What the examples share: data, model, training that resumes, run folder."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import keras_ltssl as lt
+
+METHODS = ("simclr", "focal", "ts", "tase")
+NAMED_DATASETS = ("mnist", "digits", "cifar10", "cifar100", "fashion_mnist")
+
+
+def load_split(dataset, imbalance=50, seed=0):
+    """Returns a long-tailed split of a named set or of an .npz file."""
+    if dataset not in NAMED_DATASETS:
+        return lt.datasets.load_npz_split(dataset)
+    if dataset == "mnist":
+        x, y = lt.datasets.load_mnist_subset()
+        held_out = {"num_probe": 50, "num_test": 50}
+    elif dataset == "digits":
+        x, y = lt.datasets.load_digits()
+        held_out = {"num_probe": 30, "num_test": 40}
+    else:
+        (x, y), (x_test, y_test) = lt.datasets.load_keras_dataset(dataset)
+        x, y = np.concatenate([x, x_test]), np.concatenate([y, y_test])
+        images = 50 if len(np.unique(y)) > 10 else 500
+        held_out = {"num_probe": images, "num_test": images}
+    return lt.datasets.make_long_tail_split(
+        x, y, imbalance, seed=seed, **held_out
+    )
+
+
+def build_loss(method, temperature=0.2, num_prototypes=50):
+    """Returns the loss of a method."""
+    if method == "tase":
+        return lt.losses.TASELoss(temperature, num_prototypes=num_prototypes)
+    if method == "focal":
+        return lt.losses.FocalNTXentLoss(temperature)
+    return lt.losses.NTXentLoss(temperature)
+
+
+def build_model(split, loss, backbone, total_steps, learning_rate, seed, decay):
+    """Returns a compiled model whose weights depend on the seed alone."""
+    keras.utils.set_random_seed(seed)
+    shape = split.x_train.shape[1:]
+    encoder = getattr(lt.models, backbone)(shape)
+    # A digit that is flipped is another sign, so gray images are not.
+    flip = 0.5 if shape[-1] == 3 else 0.0
+    augmenter = lt.layers.simclr_views(
+        shape[:2], horizontal_flip=flip, seed=seed
+    )
+    model = lt.models.ContrastiveModel(encoder, augmenter=augmenter)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        learning_rate / 10,
+        total_steps,
+        alpha=1e-5,
+        warmup_target=learning_rate,
+        warmup_steps=max(1, total_steps // 20),
+    )
+    optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=decay)
+    model.compile(optimizer, loss=loss)
+    model.build((None, *shape))
+    return model
+
+
+def train(model, data, epochs, output, callbacks=()):
+    """Trains with a checkpoint after each epoch; goes on where one is left."""
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    checkpoint = lt.callbacks.ResumableCheckpoint(output / "checkpoints")
+    data.epoch = start = checkpoint.restore(model)
+    log = output / "history.csv"
+    keep_rows(log, start)
+    if start < epochs:
+        model.fit(
+            data,
+            epochs=epochs,
+            initial_epoch=start,
+            shuffle=False,  # The order is a function of the seed and the epoch.
+            callbacks=[
+                *callbacks,
+                keras.callbacks.CSVLogger(str(log), append=True),
+                checkpoint,
+            ],
+        )
+    return read_history(log)
+
+
+def keep_rows(log, epochs):
+    """Drops what a killed run logged after its last checkpoint."""
+    if log.exists():
+        lines = log.read_text().splitlines(keepends=True)
+        kept = lines[: epochs + 1] if epochs else []
+        unfinished = log.with_suffix(".unfinished")
+        unfinished.write_text("".join(kept))
+        os.replace(unfinished, log)
+
+
+def read_history(log):
+    with open(log, newline="") as file:
+        rows = list(csv.DictReader(file))
+    # Keras reserves columns for validation and fills them with NA.
+    return {
+        name: [float(row[name]) for row in rows]
+        for name in rows[0]
+        if rows[0][name] != "NA"
+    }
+
+
+def temperature_by_class(model, split, batch_size=256):
+    """Returns the mean temperature of each class at the end of training.
+
+    Labels are only used to look at the outcome.
+    """
+    base = model.loss.current_temperature()
+    if not isinstance(model.loss, lt.losses.TASELoss):
+        return np.full(len(split.class_counts), float(base))
+    temperatures = []
+    for start in range(0, len(split.x_train), batch_size):
+        features = model.encoder(split.x_train[start : start + batch_size])
+        z = model.projector(features)
+        z = keras.ops.stack([z, z], axis=1)
+        values, _, _ = model.loss.assess(z, base)
+        temperatures.append(keras.ops.convert_to_numpy(values))
+    temperatures = np.concatenate(temperatures)
+    return np.array(
+        [
+            temperatures[split.y_train == label].mean()
+            for label in np.unique(split.y_train)
+        ]
+    )
+
+
+def save_run(model, split, reports, history, output):
+    """Writes the encoder, the last report and the pictures of a run."""
+    output = Path(output)
+    unfinished = output / "unfinished.keras"
+    model.encoder.save(unfinished)
+    os.replace(unfinished, output / "encoder.keras")
+    (output / "report.json").write_text(reports[-1].to_json())
+    features = model.encoder.predict(split.x_test, verbose=0)
+    return [
+        lt.evaluation.plot_class_accuracy(
+            reports, output / "class_accuracy.png"
+        ),
+        lt.evaluation.plot_temperature(
+            history,
+            output / "temperature.png",
+            temperature_by_class(model, split),
+            split.class_counts,
+        ),
+        lt.evaluation.plot_embedding(
+            features,
+            split.y_test,
+            output / "embedding.png",
+            class_names=split.class_names,
+        ),
+    ]
+
+
+def make_output(output, resume, settings):
+    """Creates the folder of a run, or makes sure that it may go on there."""
+    output = Path(output)
+    saved = output / "flags.json"
+    if output.exists() and any(output.iterdir()) and not resume:
+        raise ValueError(
+            "`--output` must be a new or empty folder, or pass --resume to go "
+            f"on with the run in it. Received: --output={output}"
+        )
+    if resume and saved.exists():
+        before = json.loads(saved.read_text())
+        changed = {
+            name: (before.get(name), value)
+            for name, value in settings.items()
+            if before.get(name) != value
+        }
+        if changed:
+            raise ValueError(
+                "`--resume` must repeat the flags of the run that it goes on "
+                f"with. Received, as (before, now): {changed}"
+            )
+    output.mkdir(parents=True, exist_ok=True)
+    saved.write_text(json.dumps(settings, indent=2))
+    return output
