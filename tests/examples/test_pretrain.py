@@ -79,8 +79,6 @@ def test_killed_in_mid_epoch_and_resumed_ends_with_the_same_weights(tmp_path):
     [
         (["--method=moco"], "should be one of <simclr|focal|ts|tase>"),
         (["--imbalance=0.5"], "`imbalance` must be >= 1"),
-        (["--method=ts", "--period=0"], "`period` must be a finite number"),
-        (["--temperature=0"], "`temperature` must be a finite number > 0"),
     ],
 )
 def test_bad_flags_are_refused_before_anything_is_written(
