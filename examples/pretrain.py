@@ -30,7 +30,8 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("epochs", 60, "Epochs of training.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 256, "Images in a batch.", lower_bound=2)
-flags.DEFINE_float("learning_rate", 0.25, "Peak learning rate of SGD.")
+flags.DEFINE_enum("optimizer", "sgd", ["sgd", "adamw"], "The optimizer.")
+flags.DEFINE_float("learning_rate", 0.25, "Peak learning rate.")
 flags.DEFINE_float("weight_decay", 1e-4, "Weight decay.")
 flags.DEFINE_float(
     "temperature", 0.2, "Temperature; of tase and focal, too.", lower_bound=0
@@ -52,7 +53,8 @@ def main(_):
         name: FLAGS[name].value
         for name in (
             *("method", "dataset", "imbalance", "backbone", "epochs"),
-            *("batch_size", "learning_rate", "weight_decay", "temperature"),
+            *("batch_size", "optimizer", "learning_rate", "weight_decay"),
+            "temperature",
             *("temperature_min", "temperature_max", "period"),
             *("num_prototypes", "seed"),
         )
@@ -73,14 +75,14 @@ def main(_):
     data = lt.datasets.ImageBatches(
         split.x_train, batch_size=FLAGS.batch_size, seed=FLAGS.seed
     )
-    model = training.build_model(
-        split,
-        loss,
-        FLAGS.backbone,
-        FLAGS.epochs * len(data),
+    optimizer = training.build_optimizer(
+        FLAGS.optimizer,
         FLAGS.learning_rate,
-        FLAGS.seed,
+        FLAGS.epochs * len(data),
         FLAGS.weight_decay,
+    )
+    model = training.build_model(
+        split, loss, optimizer, FLAGS.backbone, FLAGS.seed
     )
     print(
         f"{FLAGS.method} on {len(split.x_train)} images of "

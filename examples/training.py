@@ -43,7 +43,23 @@ def build_loss(method, temperature=0.2, num_prototypes=50):
     return lt.losses.NTXentLoss(temperature)
 
 
-def build_model(split, loss, backbone, total_steps, learning_rate, seed, decay):
+def build_optimizer(name, learning_rate, total_steps, weight_decay=1e-4):
+    """Returns an optimizer with a warm-up and a cosine down to almost 0."""
+    schedule = keras.optimizers.schedules.CosineDecay(
+        learning_rate / 10,
+        total_steps,
+        alpha=1e-5,
+        warmup_target=learning_rate,
+        warmup_steps=max(1, total_steps // 20),
+    )
+    if name == "adamw":
+        return keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
+    return keras.optimizers.SGD(
+        schedule, momentum=0.9, weight_decay=weight_decay
+    )
+
+
+def build_model(split, loss, optimizer, backbone, seed):
     """Returns a compiled model whose weights depend on the seed alone."""
     keras.utils.set_random_seed(seed)
     shape = split.x_train.shape[1:]
@@ -54,14 +70,6 @@ def build_model(split, loss, backbone, total_steps, learning_rate, seed, decay):
         shape[:2], horizontal_flip=flip, seed=seed
     )
     model = lt.models.ContrastiveModel(encoder, augmenter=augmenter)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        learning_rate / 10,
-        total_steps,
-        alpha=1e-5,
-        warmup_target=learning_rate,
-        warmup_steps=max(1, total_steps // 20),
-    )
-    optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=decay)
     model.compile(optimizer, loss=loss)
     model.build((None, *shape))
     return model

@@ -4,7 +4,6 @@ from typing import Any
 
 import keras
 
-from keras_ltssl.layers.loss_state import LossState
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.schedules import TemperatureSchedule
 
@@ -70,9 +69,7 @@ class TemperatureScheduler(keras.callbacks.Callback):
         self.frequency = frequency
         self._epoch = 0
 
-    def _state(self) -> LossState:
-        # Reading `self.model` makes Keras write the state of a running JAX
-        # epoch back into the variables; without it an assignment would be lost.
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         model = self.model
         loss = model.loss
         if not isinstance(loss, ContrastiveLoss):
@@ -96,10 +93,6 @@ class TemperatureScheduler(keras.callbacks.Callback):
                 "projections through the loss's state: "
                 "`outputs = keras_ltssl.layers.LossState(loss)(outputs)`."
             )
-        return state
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._state()
         if self.frequency == "batch" and not self.params.get("steps"):
             raise ValueError(
                 'frequency="batch" has to know how many batches an epoch has. '
@@ -107,16 +100,21 @@ class TemperatureScheduler(keras.callbacks.Callback):
                 "Received: steps_per_epoch=None"
             )
 
+    def _set(self, epoch: float) -> None:
+        # Reading `self.model` makes Keras write the state of a running JAX
+        # epoch back into the variables; without it an assignment would be lost.
+        state = self.model.loss.get_state()
+        state.temperature.assign(self.schedule(epoch))
+
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         self._epoch = epoch
         if self.frequency == "epoch":
-            self._state().temperature.assign(self.schedule(epoch))
+            self._set(epoch)
 
     def on_train_batch_begin(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         if self.frequency == "batch":
-            epoch = self._epoch + batch / self.params["steps"]
-            self._state().temperature.assign(self.schedule(epoch))
+            self._set(self._epoch + batch / self.params["steps"])

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -41,7 +42,7 @@ def unit_views(z: Tensor) -> Tensor:
     floats can hold come out as exact unit vectors.
     """
     z = ops.convert_to_tensor(z)
-    if str(z.dtype).rpartition(".")[2] != "float64":
+    if keras.backend.standardize_dtype(z.dtype) != "float64":
         z = ops.cast(z, "float32")
     # Scaled to entries of at most 1, so that no square over- or underflows.
     largest = ops.stop_gradient(ops.max(ops.abs(z), axis=-1, keepdims=True))

@@ -77,7 +77,7 @@ def sample_weights(
     >>> shares = np.array([0.75, 0.25], "float32")
     >>> labels = np.array([0, 0, 0, 1], "int32")
     >>> weights = sample_weights(shares, labels, power=1.0, limit=10.0)
-    >>> np.asarray(weights).round(3).tolist()
+    >>> [round(float(weight), 3) for weight in weights]
     [0.667, 0.667, 0.667, 2.0]
     """
     shares = ops.convert_to_tensor(shares)

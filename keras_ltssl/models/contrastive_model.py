@@ -204,8 +204,13 @@ class ContrastiveModel(keras.Model):
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         bound = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
         given = bound.arguments
-        _check_finite(given.get("x"))
+        x = given.get("x")
+        _check_finite(x)
         _check_ids(given.get("y"))
+        if not self.built and isinstance(x, np.ndarray):
+            # Keras would, too, but older ones wrap what is wrong with the
+            # shapes in an error about building.
+            self.build((None, *x.shape[1:]))
         callbacks = given.get("callbacks") or []
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(_EpochLength())

