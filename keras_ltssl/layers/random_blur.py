@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.layers.random_image_layer import RandomImageLayer
 from keras_ltssl.layers.random_resized_crop import resample
 from keras_ltssl.typing import Tensor
 
@@ -39,7 +40,7 @@ def gaussian_matrices(sigma: Tensor, size: int) -> Tensor:
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
-class RandomBlur(keras.layers.Layer):
+class RandomBlur(RandomImageLayer):
     """Blurs some images with a Gaussian of random width.
 
     Each image is blurred with probability `probability`, with a standard
@@ -95,7 +96,7 @@ class RandomBlur(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(seed, **kwargs)
         if not 0 <= probability <= 1:
             raise ValueError(
                 "`probability` must be in [0, 1]. "
@@ -106,29 +107,8 @@ class RandomBlur(keras.layers.Layer):
                 "`sigma` must be a pair (low, high) with 0 < low <= high. "
                 f"Received: sigma={sigma!r}"
             )
-        if keras.config.image_data_format() != "channels_last":
-            raise ValueError(
-                "`RandomBlur` needs images with the channels last. "
-                "Received: keras.config.image_data_format()="
-                f"{keras.config.image_data_format()!r}"
-            )
         self.probability = float(probability)
         self.sigma = tuple(sigma)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Check that `input_shape` is that of a batch of images.
-
-        Args:
-            input_shape: Tuple `(batch, height, width, channels)`.
-        """
-        if len(input_shape) != 4 or None in input_shape[1:]:
-            raise ValueError(
-                "`RandomBlur` needs images of shape (batch, height, width, "
-                "channels), of which only the batch may be unknown. "
-                f"Received: input shape={tuple(input_shape)}"
-            )
 
     def draw_sigma(self, batch_size: int) -> Tensor:
         """Draw one standard deviation for each of `batch_size` images.
@@ -169,19 +149,6 @@ class RandomBlur(keras.layers.Layer):
             )
         return ops.cast(images, self.compute_dtype)
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        """Shape of the images, which stays as it is.
-
-        Args:
-            input_shape: Tuple `(batch, height, width, channels)`.
-
-        Returns:
-            The same tuple.
-        """
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Arguments that make the same layer again.
 
@@ -189,7 +156,5 @@ class RandomBlur(keras.layers.Layer):
             Dictionary.
         """
         config = super().get_config()
-        config.update(
-            probability=self.probability, sigma=self.sigma, seed=self.seed
-        )
+        config.update(probability=self.probability, sigma=self.sigma)
         return dict(config)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.layers.random_image_layer import RandomImageLayer
 from keras_ltssl.typing import Tensor
 
 
@@ -100,7 +101,7 @@ def jitter_colors(
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
-class RandomColorDistortion(keras.layers.Layer):
+class RandomColorDistortion(RandomImageLayer):
     """Jitters the colours of each image, and turns some of them gray.
 
     With probability `jitter_probability` an image gets, in this order (see
@@ -170,7 +171,7 @@ class RandomColorDistortion(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(seed, **kwargs)
         if not 0 <= jitter < 1:
             raise ValueError(
                 f"`jitter` must be in [0, 1). Received: jitter={jitter!r}"
@@ -189,18 +190,10 @@ class RandomColorDistortion(keras.layers.Layer):
                 "`value_range` must be a pair (low, high) with low < high. "
                 f"Received: value_range={value_range!r}"
             )
-        if keras.config.image_data_format() != "channels_last":
-            raise ValueError(
-                "`RandomColorDistortion` needs images with the channels last. "
-                "Received: keras.config.image_data_format()="
-                f"{keras.config.image_data_format()!r}"
-            )
         self.jitter = float(jitter)
         self.jitter_probability = float(jitter_probability)
         self.grayscale = float(grayscale)
         self.value_range = tuple(value_range)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Check that `input_shape` is that of a batch of images.
@@ -253,19 +246,6 @@ class RandomColorDistortion(keras.layers.Layer):
             )
         return ops.cast(images, self.compute_dtype)
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        """Shape of the images, which stays as it is.
-
-        Args:
-            input_shape: Tuple `(batch, height, width, channels)`.
-
-        Returns:
-            The same tuple.
-        """
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Arguments that make the same layer again.
 
@@ -278,6 +258,5 @@ class RandomColorDistortion(keras.layers.Layer):
             jitter_probability=self.jitter_probability,
             grayscale=self.grayscale,
             value_range=self.value_range,
-            seed=self.seed,
         )
         return dict(config)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.layers.random_image_layer import RandomImageLayer
 from keras_ltssl.typing import Tensor
 
 
@@ -110,7 +111,7 @@ def _checked_range(
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
-class RandomResizedCrop(keras.layers.Layer):
+class RandomResizedCrop(RandomImageLayer):
     """Crops a random window out of each image and resizes it.
 
     Every image of the batch draws its own window:
@@ -191,8 +192,7 @@ class RandomResizedCrop(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        # Halved precision would round the images before they are resized.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(seed, **kwargs)
         for name, size in (("height", height), ("width", width)):
             if not isinstance(size, int) or size < 1:
                 raise ValueError(
@@ -204,32 +204,11 @@ class RandomResizedCrop(keras.layers.Layer):
                 "`horizontal_flip` must be a probability in [0, 1]. "
                 f"Received: horizontal_flip={horizontal_flip!r}"
             )
-        if keras.config.image_data_format() != "channels_last":
-            raise ValueError(
-                "`RandomResizedCrop` needs images with the channels last. "
-                "Received: keras.config.image_data_format()="
-                f"{keras.config.image_data_format()!r}"
-            )
         self.height = height
         self.width = width
         self.scale = _checked_range("scale", scale, 1.0, " <= 1")
         self.ratio = _checked_range("ratio", ratio, math.inf, "")
         self.horizontal_flip = float(horizontal_flip)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Check that `input_shape` is that of a batch of images.
-
-        Args:
-            input_shape: Tuple `(batch, height, width, channels)`.
-        """
-        if len(input_shape) != 4 or None in input_shape[1:]:
-            raise ValueError(
-                "`RandomResizedCrop` needs images of shape (batch, height, "
-                "width, channels), of which only the batch may be unknown. "
-                f"Received: input shape={tuple(input_shape)}"
-            )
 
     def draw_windows(self, batch_size: int, height: int, width: int) -> Tensor:
         """Draw one window for each of `batch_size` images.
@@ -326,6 +305,5 @@ class RandomResizedCrop(keras.layers.Layer):
             scale=self.scale,
             ratio=self.ratio,
             horizontal_flip=self.horizontal_flip,
-            seed=self.seed,
         )
         return dict(config)

@@ -1,0 +1,62 @@
+"""What the layers that change images at random share."""
+
+from typing import Any
+
+import keras
+
+
+class RandomImageLayer(keras.layers.Layer):
+    """Base class: images with the channels last, a seed of its own.
+
+    Images are computed in float32 and cast at the end, since halved precision
+    would round them before they are resampled; so Keras must not cast them.
+
+    Args:
+        seed: Integer, or `None` for a new draw every time.
+        **kwargs: Arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if keras.config.image_data_format() != "channels_last":
+            raise ValueError(
+                f"`{type(self).__name__}` needs images with the channels last. "
+                "Received: keras.config.image_data_format()="
+                f"{keras.config.image_data_format()!r}"
+            )
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Check that `input_shape` is that of a batch of images.
+
+        Args:
+            input_shape: Tuple `(batch, height, width, channels)`.
+        """
+        if len(input_shape) != 4 or None in input_shape[1:]:
+            raise ValueError(
+                f"`{type(self).__name__}` needs images of shape (batch, "
+                "height, width, channels), of which only the batch may be "
+                f"unknown. Received: input shape={tuple(input_shape)}"
+            )
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Shape of the images, which stays as it is.
+
+        Args:
+            input_shape: Tuple `(batch, height, width, channels)`.
+
+        Returns:
+            The same tuple.
+        """
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that make the same layer again.
+
+        Returns:
+            Dictionary.
+        """
+        return {**super().get_config(), "seed": self.seed}
