@@ -1,6 +1,7 @@
 # The two commands of the README, and what continuous integration runs.
 #   make demo        five minutes of training on real digits, with a report
 #   make test        every test on TensorFlow, PyTorch and JAX
+#   make test-minimum  every test on the oldest Keras, on one backend
 # KERAS_BACKEND=jax make demo picks another backend for the demo.
 
 SHELL := /bin/bash
@@ -17,7 +18,7 @@ PACKAGE_tensorflow := tensorflow-cpu
 PACKAGE_torch := $(TORCH)
 PACKAGE_jax := jax
 
-.PHONY: demo test test-tensorflow test-torch test-jax lint types bench clean
+.PHONY: demo test test-tensorflow test-torch test-jax test-minimum lint types bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +40,19 @@ test: test-tensorflow test-torch test-jax
 test-tensorflow test-torch test-jax: test-%: $(VENV)/all
 	@echo "== $* =="
 	KERAS_BACKEND=$* $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The oldest Keras that works without special cases, with backends of its time.
+$(VENV)-minimum/all: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-minimum
+	$(VENV)-minimum/bin/python -m pip install --quiet "$(TORCH)" \
+		keras==3.8.0 tensorflow-cpu==2.18.1 jax==0.5.0 jaxlib==0.5.0 \
+		-e ".[test]"
+	touch $@
+
+# Warnings are shown, not errors: old packages warn about newer ones.
+test-minimum: $(VENV)-minimum/all
+	KERAS_BACKEND=$(KERAS_BACKEND) $(VENV)-minimum/bin/python -m pytest \
+		-n 2 --dist worksteal -W default tests
 
 lint: $(VENV)/all
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 import keras_ltssl as lt
@@ -70,15 +71,18 @@ def test_ids_datasets_and_no_targets_give_the_same_training():
         def __getitem__(self, index):
             return data[index]
 
+    stream = tf.data.Dataset.from_tensor_slices((x, ids)).batch(16)
     results = []
-    for arguments in ((x,), (x, ids), (Batches(),)):
+    for arguments in ((x,), (x, ids), (Batches(),), (stream,)):
         model = linear_model()
+        size = 16 if arguments[0] is x else None
         history = model.fit(
-            *arguments, batch_size=16, epochs=2, shuffle=False, verbose=0
+            *arguments, batch_size=size, epochs=2, shuffle=False, verbose=0
         )
         results.append(history.history["loss"])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-6)
     np.testing.assert_allclose(results[0], results[2], rtol=1e-6)
+    np.testing.assert_allclose(results[0], results[3], rtol=1e-6)
 
 
 def test_the_last_smaller_batch_is_trained_on():
