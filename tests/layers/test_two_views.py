@@ -49,7 +49,7 @@ class Encoded(keras.Model):
         self.drop = keras.layers.Dropout(0.99, seed=0)
         self.norm = keras.layers.BatchNormalization(momentum=0.0)
 
-    def call(self, x):
+    def call(self, x, training=None):
         return self.norm(self.drop(self.views(x)))
 
 
@@ -99,7 +99,8 @@ def test_layers_after_the_views_train_in_training():
             self.views = TwoViews(keras.layers.Rescaling(1.0))
             self.drop = keras.layers.Dropout(0.5, seed=0)
 
-        def call(self, x):
+        # Keras 3.8 drops the flag of a model that does not name it.
+        def call(self, x, training=None):
             return self.drop(self.views(x))
 
     model = Dropped()
