@@ -195,11 +195,6 @@ class ContrastiveModel(keras.Model):
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
-    def get_compile_config(self) -> dict[str, Any]:
-        """Returns what `compile_from_config` needs."""
-        config: dict[str, Any] = super().get_compile_config()
-        return config
-
     @functools.wraps(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         bound = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
