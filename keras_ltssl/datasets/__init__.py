@@ -14,10 +14,12 @@ from keras_ltssl.datasets.long_tail_split import (
     load_npz_split,
     make_long_tail_split,
 )
+from keras_ltssl.datasets.mixed_batches import MixedBatches
 
 __all__ = [
     "ImageBatches",
     "LongTailSplit",
+    "MixedBatches",
     "load_digits",
     "load_keras_dataset",
     "load_mnist_subset",

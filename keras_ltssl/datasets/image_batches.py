@@ -1,26 +1,19 @@
 """Batches of images and sample ids, in an order that can be repeated."""
 
-import math
 import os
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_ltssl.datasets.image_files import read_images
+from keras_ltssl.datasets.epoch_batches import Epoch, EpochBatches, Ids
+from keras_ltssl.datasets.image_reader import ImageReader
 from keras_ltssl.datasets.long_tail import check_integer
-from keras_ltssl.datasets.look_ahead import LookAhead
-
-Images = npt.NDArray[Any]
-Ids = npt.NDArray[np.integer[Any]]
-
-# Bytes of a float array that are checked for NaN at a time.
-_CHUNK_BYTES = 2**24
+from keras_ltssl.datasets.rows import FileRows, Images, checked_rows
 
 
-class ImageBatches(keras.utils.PyDataset):
+class ImageBatches(EpochBatches):
     """Yields `(images, ids)` batches from an array or from image files.
 
     Every image comes once per epoch, the last batch may be smaller, and the
@@ -47,12 +40,27 @@ class ImageBatches(keras.utils.PyDataset):
     epoch further on.) `evaluate` and `predict` run through an epoch like any
     other: give them a dataset of their own.
 
-    Image files are decoded when their batch is due, by `workers` threads that
-    belong to this class. Keras's own workers, which `PyDataset` offers, repeat
-    some batches and leave out others when `fit` builds a model (PyTorch and
-    JAX, Keras 3.15), and there is no choice of processes: decoding releases
-    Python's global lock, so threads use all cores, and forking a process with
-    a running backend is unsafe.
+    Image files are decoded when their batch is due, by `workers` threads or
+    processes that belong to this class. Keras's own workers, which `PyDataset`
+    offers, repeat some batches and leave out others when `fit` builds a model
+    (PyTorch and JAX, Keras 3.15).
+
+    Threads are the better choice as a rule: decoding releases Python's global
+    lock, so they use all cores. Processes cannot be forked safely from one with
+    a running backend. They are started afresh, which takes some seconds and
+    the memory of an import of the backend each, and import the main script
+    anew, so what it does must stand under a guard:
+
+    ```python
+    if __name__ == "__main__":
+        data = ImageBatches(
+            paths, image_size=(64, 64), workers=4, use_multiprocessing=True
+        )
+        model.fit(data, shuffle=False)
+    ```
+
+    They decode files; rows of an array lie in this process, where threads get
+    at them without a copy for each process.
 
     Args:
         images: Array of shape `(n, ...)` and any real numeric dtype (also a
@@ -69,6 +77,9 @@ class ImageBatches(keras.utils.PyDataset):
             files and meaningless for an array. Defaults to `None`.
         workers: Integer, number of threads that read batches ahead. 0 or 1
             read each batch when it is asked for. Defaults to `1`.
+        use_multiprocessing: Boolean, whether image files are decoded by
+            `workers` processes instead of threads, if these are two or more.
+            Defaults to `False`.
         max_queue_size: Integer, number of batches that `workers` read ahead.
             Defaults to `10`.
 
@@ -102,171 +113,48 @@ class ImageBatches(keras.utils.PyDataset):
         shuffle: bool = True,
         image_size: tuple[int, int] | None = None,
         workers: int = 1,
+        use_multiprocessing: bool = False,
         max_queue_size: int = 10,
     ):
-        # Keras must not put its own workers in between.
-        super().__init__(workers=1, use_multiprocessing=False)
+        super().__init__(seed, workers, max_queue_size)
         check_integer("batch_size", batch_size, minimum=1)
-        check_integer("workers", workers, minimum=0)
-        check_integer("max_queue_size", max_queue_size, minimum=1)
-        check_integer("seed", seed, minimum=0)
-        self.images = _checked_images(images, image_size)
-        self.ids = _checked_ids(ids, num_images=len(self.images))
+        self.rows = checked_rows(
+            "images",
+            images,
+            image_size,
+            ImageReader(workers, use_multiprocessing),
+        )
+        if image_size is not None and not isinstance(self.rows, FileRows):
+            raise ValueError(
+                "`image_size` is for image files; an array has its size. "
+                f"Received: {image_size=}, a sample's shape={self.rows.shape}"
+            )
+        self.ids = checked_ids(ids, num_images=len(self.rows))
         self.batch_size = batch_size
-        self.seed = seed
         self.shuffle = shuffle
         self.image_size = image_size
-        self._num_ahead = max_queue_size
-        self._look_ahead = (
-            LookAhead(self._read_batch, num_threads=workers)
-            if workers > 1
-            else None
-        )
         self.epoch = 0
 
     @property
-    def epoch(self) -> int:
-        """Number of the epoch whose order is in force, from 0."""
-        return self._epoch
+    def images(self) -> Images | Sequence[str]:
+        """The array, or the paths."""
+        if isinstance(self.rows, FileRows):
+            return self.rows.paths
+        return self.rows.array
 
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        check_integer("epoch", epoch, minimum=0)
-        self._epoch = int(epoch)
-        self._order = (self._epoch, self._order_of(self._epoch))
-        self._last_index = -1
-        self._reached_the_end = False
-
-    @property
-    def num_batches(self) -> int:
-        """Number of batches in an epoch."""
-        return math.ceil(len(self.ids) / self.batch_size)
-
-    def __len__(self) -> int:
-        return self.num_batches
-
-    def __getitem__(self, index: int) -> tuple[Images, Ids]:
-        if not 0 <= index < self.num_batches:
-            raise IndexError(
-                f"`index` must lie in 0 ... {self.num_batches - 1}. "
-                f"Received: {index=}"
-            )
-        if index == self.num_batches - 1:
-            self._reached_the_end = True
-        if self._look_ahead is None:
-            return self._read_batch((self.epoch, index))
-        # Out of sequence, as under `fit(shuffle=True)`, what follows here is
-        # not what is wanted next, and reading it would be wasted work.
-        in_sequence = index in (0, self._last_index + 1)
-        self._last_index = index
-        end = index + 1 + (self._num_ahead if in_sequence else 0)
-        return self._look_ahead.get(
-            (self.epoch, index),
-            following=[
-                (self.epoch, later)
-                for later in range(index + 1, min(end, self.num_batches))
-            ],
+    def compose(self, epoch: int) -> Epoch:
+        num_images = len(self.rows)
+        order = (
+            self._permutation(epoch, num_images)
+            if self.shuffle
+            else np.arange(num_images)
         )
-
-    def on_epoch_end(self) -> None:
-        """Moves on to the next epoch, if this one reached its last batch."""
-        if self._reached_the_end:
-            self.epoch += 1
-
-    def _read_batch(self, key: tuple[int, int]) -> tuple[Images, Ids]:
-        epoch, index = key
-        order_epoch, order = self._order
-        # A thread may still be at work on a batch of an epoch that is over.
-        if order_epoch != epoch:
-            order = self._order_of(epoch)
-        start = index * self.batch_size
-        rows = order[start : start + self.batch_size]
-        if isinstance(self.images, np.ndarray):
-            batch = np.asarray(self.images[rows])
-        else:
-            assert self.image_size is not None
-            paths = [self.images[row] for row in rows]
-            batch = read_images(paths, self.image_size)
-        return batch, self.ids[rows]
-
-    def _order_of(self, epoch: int) -> npt.NDArray[np.int64]:
-        if not self.shuffle:
-            return np.arange(len(self.ids))
-        generator = np.random.default_rng([self.seed, epoch])
-        return generator.permutation(len(self.ids))
+        ends = np.arange(self.batch_size, num_images, self.batch_size)
+        return Epoch(self.rows, self.ids, np.split(order, ends))
 
 
-def _checked_images(
-    images: Images | Sequence[str | os.PathLike[str]],
-    image_size: tuple[int, int] | None,
-) -> Images | list[str]:
-    if isinstance(images, np.ndarray) and images.dtype.kind != "U":
-        if (
-            images.dtype.kind not in "biuf"
-            or images.ndim < 1
-            or not images.size
-        ):
-            raise ValueError(
-                "`images` must be an array of real numbers, not empty. "
-                f"Received: shape={images.shape}, dtype={images.dtype}"
-            )
-        if image_size is not None:
-            raise ValueError(
-                "`image_size` is for image files; an array has its size. "
-                f"Received: {image_size=}, images.shape={images.shape}"
-            )
-        _check_finite(images)
-        return images
-    if isinstance(images, str | bytes) or not isinstance(
-        images, np.ndarray | Sequence
-    ):
-        raise ValueError(
-            "`images` must be a NumPy array or a sequence of paths. "
-            f"Received: {type(images).__name__}"
-        )
-    for path in images:
-        if not isinstance(path, str | os.PathLike):
-            raise ValueError(
-                "`images` must be a NumPy array or a sequence of paths. "
-                f"Received a sequence that holds: {type(path).__name__}"
-            )
-    paths = [os.fspath(path) for path in images]
-    if not paths:
-        raise ValueError("`images` must not be empty. Received: no path")
-    if image_size is None:
-        raise ValueError(
-            "`image_size` must be given as (height, width) to read image "
-            "files. Received: image_size=None"
-        )
-    if (
-        not isinstance(image_size, tuple | list)
-        or len(image_size) != 2
-        or not all(isinstance(n, int) and n >= 1 for n in image_size)
-    ):
-        raise ValueError(
-            "`image_size` must be two integers >= 1, (height, width). "
-            f"Received: {image_size=}"
-        )
-    # A wrong folder or a missing package shows here, not in the first epoch.
-    read_images(paths[:1], image_size)
-    return paths
-
-
-def _check_finite(images: Images) -> None:
-    if images.dtype.kind != "f":
-        return
-    rows = max(1, _CHUNK_BYTES * len(images) // images.nbytes)
-    for start in range(0, len(images), rows):
-        chunk = images[start : start + rows]
-        finite = np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
-        if not finite.all():
-            raise ValueError(
-                "`images` must be finite. Received: NaN or infinity in image "
-                f"{start + int(np.argmin(finite))}"
-            )
-
-
-def _checked_ids(ids: npt.ArrayLike | None, num_images: int) -> Ids:
+def checked_ids(ids: npt.ArrayLike | None, num_images: int) -> Ids:
+    """Returns ids of the smallest dtype that is used, or raises an error."""
     if ids is None:
         numbers: npt.NDArray[Any] = np.arange(num_images)
     else:

@@ -1,0 +1,119 @@
+"""What datasets share whose order is a function of seed and epoch."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_ltssl.datasets.long_tail import check_integer
+from keras_ltssl.datasets.look_ahead import LookAhead
+from keras_ltssl.datasets.rows import Images, Numbers, Rows
+
+Ids = npt.NDArray[np.integer[Any]]
+
+
+# Equal to itself alone, so what was read ahead for an epoch that has been
+# composed anew is never delivered.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Epoch:
+    """One epoch: its samples, their ids, and the rows of each batch."""
+
+    rows: Rows
+    ids: Ids
+    batches: list[Numbers]
+
+    def read(self, index: int) -> tuple[Images, Ids]:
+        """Returns the batch of this index."""
+        numbers = self.batches[index]
+        return self.rows.read(numbers), self.ids[numbers]
+
+
+class EpochBatches(keras.utils.PyDataset):
+    """Batches of one epoch after the other, read ahead by threads.
+
+    A subclass overrides `compose`, and sets `epoch` to 0 when it is ready.
+
+    Args:
+        seed: Integer, at least 0, for the order.
+        workers: Integer, number of batches that are read at once, ahead of
+            the one that is asked for. 0 or 1 read each when it is asked for.
+        max_queue_size: Integer, number of batches to read ahead.
+    """
+
+    def __init__(self, seed: int, workers: int, max_queue_size: int):
+        # Keras must not put its own workers in between.
+        super().__init__(workers=1, use_multiprocessing=False)
+        check_integer("workers", workers, minimum=0)
+        check_integer("max_queue_size", max_queue_size, minimum=1)
+        check_integer("seed", seed, minimum=0)
+        self.seed = seed
+        self._num_ahead = max_queue_size
+        self._look_ahead = (
+            LookAhead(_read_batch, num_threads=workers) if workers > 1 else None
+        )
+
+    def compose(self, epoch: int) -> Epoch:
+        """Returns what is in the epoch of this number."""
+        raise NotImplementedError
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch whose order is in force, from 0."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        check_integer("epoch", epoch, minimum=0)
+        self._epoch = int(epoch)
+        self._current = self.compose(self._epoch)
+        self._last_index = -1
+        self._reached_the_end = False
+
+    @property
+    def num_batches(self) -> int:
+        """Number of batches in an epoch."""
+        return len(self._current.batches)
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __getitem__(self, index: int) -> tuple[Images, Ids]:
+        current = self._current
+        num_batches = len(current.batches)
+        if not 0 <= index < num_batches:
+            raise IndexError(
+                f"`index` must lie in 0 ... {num_batches - 1}. "
+                f"Received: {index=}"
+            )
+        if index == num_batches - 1:
+            self._reached_the_end = True
+        if self._look_ahead is None:
+            return current.read(index)
+        # Out of sequence, as under `fit(shuffle=True)`, what follows here is
+        # not what is wanted next, and reading it would be wasted work.
+        in_sequence = index in (0, self._last_index + 1)
+        self._last_index = index
+        end = index + 1 + (self._num_ahead if in_sequence else 0)
+        return self._look_ahead.get(
+            (current, index),
+            following=[
+                (current, later)
+                for later in range(index + 1, min(end, num_batches))
+            ],
+        )
+
+    def on_epoch_end(self) -> None:
+        """Moves on to the next epoch, if this one reached its last batch."""
+        if self._reached_the_end:
+            self.epoch += 1
+
+    def _permutation(self, epoch: int, num_samples: int) -> Numbers:
+        generator = np.random.default_rng([self.seed, epoch])
+        return generator.permutation(num_samples)
+
+
+def _read_batch(key: tuple[Epoch, int]) -> tuple[Images, Ids]:
+    epoch, index = key
+    return epoch.read(index)

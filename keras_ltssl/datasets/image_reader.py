@@ -1,0 +1,81 @@
+"""Decoding of image files by several threads or processes at once."""
+
+import itertools
+import multiprocessing
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import (
+    Executor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_ltssl.datasets.image_files import read_images
+
+
+class ImageReader:
+    """Shares out the files of each call among threads or processes.
+
+    They start at the first call that has a use for them, and end with this
+    object or with the interpreter.
+
+    Args:
+        workers: Integer, number of threads or processes. 0 or 1 decode in the
+            thread that calls.
+        use_multiprocessing: Boolean, whether they are processes.
+    """
+
+    def __init__(self, workers: int, use_multiprocessing: bool = False):
+        self._workers = workers
+        self._use_multiprocessing = use_multiprocessing
+        self._executor: Executor | None = None
+        self._lock = threading.Lock()
+
+    def read(
+        self, paths: Sequence[str], image_size: tuple[int, int]
+    ) -> npt.NDArray[np.uint8]:
+        """Decodes image files as `read_images` does."""
+        num_parts = min(self._workers, len(paths))
+        if num_parts < 2:
+            return read_images(paths, image_size)
+        bounds = [len(paths) * i // num_parts for i in range(num_parts + 1)]
+        try:
+            executor = self._started()
+            parts = [
+                executor.submit(read_images, paths[start:end], image_size)
+                for start, end in itertools.pairwise(bounds)
+            ]
+            return np.concatenate([part.result() for part in parts])
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "A process that reads images has ended too soon. Each one "
+                "imports the main script anew, so with "
+                "`use_multiprocessing=True` what starts the work must stand "
+                'under `if __name__ == "__main__":`. '
+                f"Received: {error}"
+            ) from error
+
+    def _started(self) -> Executor:
+        with self._lock:
+            if self._executor is None:
+                self._executor = self._start()
+            return self._executor
+
+    def _start(self) -> Executor:
+        if not self._use_multiprocessing:
+            return ThreadPoolExecutor(
+                self._workers, thread_name_prefix="image_reader"
+            )
+        return ProcessPoolExecutor(
+            self._workers,
+            # A fork of a process with a running backend may hang.
+            mp_context=multiprocessing.get_context("spawn"),
+            # Ctrl-C is for the main process, which ends these in its turn.
+            initializer=signal.signal,
+            initargs=(signal.SIGINT, signal.SIG_IGN),
+        )

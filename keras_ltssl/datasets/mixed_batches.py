@@ -1,0 +1,320 @@
+"""Batches of all in-distribution samples and the chosen ones of a pool."""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_ltssl.datasets.dataset_rows import DatasetRows
+from keras_ltssl.datasets.epoch_batches import Epoch, EpochBatches, Ids
+from keras_ltssl.datasets.image_batches import ImageBatches, checked_ids
+from keras_ltssl.datasets.image_reader import ImageReader
+from keras_ltssl.datasets.long_tail import check_integer
+from keras_ltssl.datasets.rows import (
+    FileRows,
+    Images,
+    JoinedRows,
+    Numbers,
+    Rows,
+    checked_rows,
+)
+
+Source: TypeAlias = (
+    Images | Sequence[str | os.PathLike[str]] | keras.utils.PyDataset
+)
+
+
+class MixedBatches(EpochBatches):
+    """Yields `(images, ids)` batches of in- and out-of-distribution samples.
+
+    Every epoch holds each in-distribution (ID) sample exactly once, its row as
+    its id, and each sample of `chosen` exactly once with id -1, all shuffled
+    together. `chosen` holds rows of an out-of-distribution (OOD) `pool`; it is
+    empty until it is set, and may be set anew between epochs:
+
+    ```python
+    data = MixedBatches(images, pool=others, budget=10_000, batch_size=512)
+
+    class Choose(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch % 25 == 0:
+                data.chosen = rows_of_the_pool(data.pool_rows)
+
+    model.fit(data, shuffle=False, epochs=200, callbacks=[Choose()])
+    ```
+
+    Keras fixes the number of batches when `fit` starts, so here it never
+    changes (this package's own design; the published code makes a new loader
+    for each choice):
+
+        num_batches = ceil((num_id + budget) / batch_size)
+
+    The samples of an epoch are spread evenly over them, with sizes that differ
+    by one at most. Batches so have `batch_size` samples when the whole budget
+    is chosen, and are smaller before: 11,165 ID samples with a budget of
+    10,000 make 42 batches, first of 266 and then of 504 samples. Schedules
+    that count steps are not shifted by a choice.
+
+    The order depends on `(seed, epoch, chosen)` alone, in `chosen` as a set.
+    `epoch`, `on_epoch_end`, and why to **pass `shuffle=False` to `fit`**: see
+    `ImageBatches`. A run that is continued sets `epoch` and `chosen`.
+
+    `images` and `pool` may each be an array, a sequence of image paths or a
+    `PyDataset`, as long as their samples have one shape and dtype (files are
+    `uint8` of shape `(height, width, 3)`). An `ImageBatches` stands for the
+    array or the paths that it holds. **Any other `PyDataset` can only read
+    whole batches, so what training needs of it is read once and held in
+    memory**: the whole ID set when this class is made, and of the pool the
+    chosen rows when they are chosen, from the batches that hold them. It must
+    give the same samples in the same order each time (its `on_epoch_end` is
+    never called) in batches of one size, of which the last may be smaller.
+    Of batches `(x, y)`, y is not used.
+
+    Args:
+        images: The ID samples: array of shape `(n, ...)` and any real numeric
+            dtype (also a `numpy.memmap`), held without a copy; sequence of `n`
+            paths of image files, see `read_images`; or `PyDataset`.
+        pool: The OOD samples to choose from, likewise.
+        budget: Integer, the largest number of samples to be chosen, at most
+            the size of the pool.
+        batch_size: Integer, number of samples in the largest batch. Defaults
+            to `256`.
+        seed: Integer, at least 0, for the order. Defaults to `0`.
+        image_size: Tuple of integers `(height, width)` in pixels, required for
+            paths and meaningless without any. Defaults to `None`.
+        workers: Integer, number of threads that read batches ahead. 0 or 1
+            read each batch when it is asked for. Defaults to `1`.
+        use_multiprocessing: Boolean, whether `workers` processes instead of
+            threads decode image files, see `ImageBatches`. Defaults to
+            `False`.
+        max_queue_size: Integer, number of batches that `workers` read ahead.
+            Defaults to `10`.
+
+    Indexing returns:
+        Tuple `(images, ids)`: array of shape `(batch, ...)`, and ids of shape
+        `(batch,)`, `int32` unless one is too large for it.
+
+    Attributes:
+        id_rows: All ID samples, to read as they are and in order, such as for
+            embedding them: `len(id_rows)`, `id_rows.shape` of one sample,
+            `id_rows.dtype`, and `id_rows[0:256]` or `id_rows[[5, 3]]`, an
+            array of these rows. Files are decoded by `workers`.
+        pool_rows: The samples of the pool, likewise. If it is a `PyDataset`, a
+            pass in ascending order reads each of its batches once.
+
+    Raises:
+        ValueError: If an argument is out of range, the samples of `pool` have
+            another shape or dtype than those of `images`, floats are NaN or
+            infinite, a file cannot be read, a `PyDataset` breaks the rules
+            above, or batches would have fewer than two samples, which a
+            contrastive loss needs. In files but the first, and in batches of
+            the pool but its first and last, this shows when they are read.
+
+    Example:
+
+    >>> import numpy as np
+    >>> images, pool = np.zeros((6, 8, 8, 3)), np.ones((100, 8, 8, 3))
+    >>> data = MixedBatches(images, pool, budget=4, batch_size=4)
+    >>> [len(ids) for _, ids in data]
+    [2, 2, 2]
+    >>> data.chosen = [70, 20, 50]
+    >>> [len(ids) for _, ids in data]
+    [3, 3, 3]
+    >>> sorted(np.concatenate([ids for _, ids in data]).tolist())
+    [-1, -1, -1, 0, 1, 2, 3, 4, 5]
+
+    Reference:
+        Bai et al., "On the Effectiveness of Out-of-Distribution Data in
+        Self-Supervised Long-Tail Learning", 2023 (arXiv:2306.04934).
+    """
+
+    def __init__(
+        self,
+        images: Source,
+        pool: Source,
+        budget: int,
+        batch_size: int = 256,
+        seed: int = 0,
+        image_size: tuple[int, int] | None = None,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        max_queue_size: int = 10,
+    ):
+        super().__init__(seed, workers, max_queue_size)
+        check_integer("batch_size", batch_size, minimum=2)
+        check_integer("budget", budget, minimum=1)
+        if image_size is not None and not (
+            _are_paths(images) or _are_paths(pool)
+        ):
+            raise ValueError(
+                "`image_size` is for paths of image files; neither `images` "
+                f"nor `pool` is a sequence of paths. Received: {image_size=}"
+            )
+        reader = ImageReader(workers, use_multiprocessing)
+        self.pool_rows = _rows_of("pool", pool, image_size, reader)
+        if budget > len(self.pool_rows):
+            raise ValueError(
+                "`budget` must not be larger than the pool. Received: "
+                f"{budget=}, samples in `pool`: {len(self.pool_rows)}"
+            )
+        id_rows = _rows_of("images", images, image_size, reader)
+        _check_alike(id_rows, self.pool_rows)
+        num_id = len(id_rows)
+        num_batches = math.ceil((num_id + budget) / batch_size)
+        if num_id < 2 * num_batches:
+            raise ValueError(
+                "`images` must have two samples for each batch, because as "
+                "long as nothing is chosen they are all there is. Received: "
+                f"{num_id} samples for {num_batches} batches of up to "
+                f"{batch_size}, with a budget of {budget} (choose a smaller "
+                "`budget` or a larger `batch_size`)"
+            )
+        if isinstance(id_rows, DatasetRows):
+            id_rows = id_rows.select(np.arange(num_id))
+        self.id_rows = id_rows
+        self.budget = budget
+        self.batch_size = batch_size
+        self._num_batches = num_batches
+        self._id_ids = checked_ids(None, num_id)
+        self._choose(np.empty(0, np.int64))
+        self.epoch = 0
+
+    @property
+    def chosen(self) -> Numbers:
+        """Rows of the pool that are in training, set until they are set anew.
+
+        A one-dimensional array of different integers, at most `budget` of
+        them, in any order. What is set before an epoch begins, as by a callback
+        in `on_epoch_begin`, is in that epoch. What is set within one waits for
+        the next, so that each epoch is whole; an epoch begins where Keras says
+        so, and with batch 0. (Where `steps_per_epoch` cuts an epoch of this
+        class into pieces, the next piece counts as one.)
+        """
+        return self._chosen
+
+    @chosen.setter
+    def chosen(self, chosen: npt.ArrayLike) -> None:
+        numbers = np.asarray(chosen)
+        if numbers.ndim != 1 or (
+            numbers.size and numbers.dtype.kind not in "iu"
+        ):
+            raise ValueError(
+                "`chosen` must be a one-dimensional array of integers, rows "
+                f"of the pool. Received: shape={numbers.shape}, "
+                f"dtype={numbers.dtype}"
+            )
+        if len(numbers) > self.budget:
+            raise ValueError(
+                f"`chosen` must hold at most `budget` rows, {self.budget}. "
+                f"Received: {len(numbers)}"
+            )
+        if numbers.size and not (
+            numbers.min() >= 0 and numbers.max() < len(self.pool_rows)
+        ):
+            raise ValueError(
+                "`chosen` must be rows of the pool, "
+                f"0 ... {len(self.pool_rows) - 1}. "
+                f"Received: {numbers.min()} to {numbers.max()}"
+            )
+        values, counts = np.unique(numbers, return_counts=True)
+        if len(values) < len(numbers):
+            raise ValueError(
+                "`chosen` must hold no row twice. Received: row "
+                f"{values[counts.argmax()]}, {counts.max()} times"
+            )
+        self._choose(numbers.astype(np.int64))
+        if not self._has_begun:
+            self._begin()
+
+    def compose(self, epoch: int) -> Epoch:
+        self._has_begun = False
+        self._is_composed = True
+        rows = JoinedRows(self.id_rows, self._chosen_rows)
+        out_of_distribution = np.full(
+            len(self._chosen_rows), -1, self._id_ids.dtype
+        )
+        return Epoch(
+            rows,
+            np.concatenate([self._id_ids, out_of_distribution]),
+            np.array_split(
+                self._permutation(epoch, len(rows)), self._num_batches
+            ),
+        )
+
+    def __getitem__(self, index: int) -> tuple[Images, Ids]:
+        if index == 0:
+            self._begin()
+        self._has_begun = True
+        return super().__getitem__(index)
+
+    def on_epoch_begin(self) -> None:
+        """Puts in force what was chosen within the last epoch."""
+        # TensorFlow's thread may read ahead even after an epoch has ended. What
+        # a callback then chooses for the next one seems to come within the
+        # last, and only here is it seen to.
+        self._begin()
+
+    def on_epoch_end(self) -> None:
+        """Moves on to the next epoch, if this one reached its last batch."""
+        super().on_epoch_end()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._has_begun = False
+        if not self._is_composed:
+            self.epoch = self.epoch
+
+    def _choose(self, chosen: Numbers) -> None:
+        self._chosen_rows = self.pool_rows.select(np.sort(chosen))
+        chosen.flags.writeable = False
+        self._chosen = chosen
+        self._is_composed = False
+
+
+def _are_paths(source: Source) -> bool:
+    if isinstance(source, np.ndarray):
+        return source.dtype.kind == "U"
+    return not isinstance(source, keras.utils.PyDataset)
+
+
+def _rows_of(
+    name: str,
+    source: Source,
+    image_size: tuple[int, int] | None,
+    reader: ImageReader,
+) -> Rows:
+    if isinstance(source, ImageBatches):
+        rows = source.rows
+        if name == "images" and not np.array_equal(
+            source.ids, np.arange(len(rows))
+        ):
+            raise ValueError(
+                "The ids of `images` are its rows, so an `ImageBatches` there "
+                "must not have `ids` of its own; give its images instead. "
+                f"Received: ids={source.ids}"
+            )
+        if isinstance(rows, FileRows):
+            return FileRows(rows.paths, rows.image_size, reader)
+        return rows
+    if isinstance(source, keras.utils.PyDataset):
+        return DatasetRows(name, source)
+    return checked_rows(
+        name,
+        source,
+        image_size,
+        reader,
+        kinds="a NumPy array, a sequence of paths or a `PyDataset`",
+    )
+
+
+def _check_alike(id_rows: Rows, pool_rows: Rows) -> None:
+    if (id_rows.shape, id_rows.dtype) != (pool_rows.shape, pool_rows.dtype):
+        raise ValueError(
+            "`pool` must hold samples like those of `images`, "
+            f"shape={id_rows.shape}, dtype={id_rows.dtype}. Received: "
+            f"shape={pool_rows.shape}, dtype={pool_rows.dtype}"
+        )

@@ -1,0 +1,212 @@
+"""Sources of samples that are read by the number of their row."""
+
+import abc
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_ltssl.datasets.image_files import read_images
+from keras_ltssl.datasets.image_reader import ImageReader
+
+Images = npt.NDArray[Any]
+Numbers = npt.NDArray[np.int64]
+
+# Bytes of a float array that are checked for NaN at a time.
+_CHUNK_BYTES = 2**24
+
+
+class Rows(abc.ABC):
+    """Samples of one shape and dtype, read by row: `rows[4:8]`, `rows[[7, 2]]`.
+
+    Args:
+        num_rows: Integer, number of samples.
+        shape: Tuple of integers, the shape of one sample.
+        dtype: The NumPy dtype of the samples.
+    """
+
+    def __init__(
+        self, num_rows: int, shape: tuple[int, ...], dtype: npt.DTypeLike
+    ):
+        self.shape = shape
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self._num_rows = num_rows
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+    def __getitem__(self, index: slice | npt.ArrayLike) -> Images:
+        if isinstance(index, slice):
+            return self.read(np.arange(*index.indices(len(self))))
+        numbers = np.asarray(index)
+        # Also keeps `list(rows)`, which asks for row 0, from being empty.
+        if numbers.ndim != 1 or (
+            numbers.size and numbers.dtype.kind not in "iu"
+        ):
+            raise TypeError(
+                "Rows are read by a slice or a 1-D array of integers. "
+                f"Received: {index!r}"
+            )
+        if numbers.size and not (
+            numbers.min() >= 0 and numbers.max() < len(self)
+        ):
+            raise IndexError(
+                f"Rows must lie in 0 ... {len(self) - 1}. "
+                f"Received: {numbers.min()} to {numbers.max()}"
+            )
+        return self.read(numbers.astype(np.int64))
+
+    @abc.abstractmethod
+    def read(self, numbers: Numbers) -> Images:
+        """Returns the samples of these rows, in this order."""
+
+    def select(self, numbers: Numbers) -> "Rows":
+        """Returns these rows alone, ready to be read over and over."""
+        return _SelectedRows(self, numbers)
+
+
+class ArrayRows(Rows):
+    """The rows of an array, which is not copied.
+
+    Args:
+        array: Array of shape `(num_rows, ...)`, or a `numpy.memmap`.
+    """
+
+    def __init__(self, array: Images):
+        super().__init__(len(array), array.shape[1:], array.dtype)
+        self.array = array
+
+    def read(self, numbers: Numbers) -> Images:
+        return np.asarray(self.array[numbers])
+
+
+class FileRows(Rows):
+    """Image files, decoded whenever they are read.
+
+    Args:
+        paths: Sequence of paths, one per row.
+        image_size: Tuple of integers `(height, width)`, in pixels.
+        reader: The `ImageReader` that decodes them.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        image_size: tuple[int, int],
+        reader: ImageReader,
+    ):
+        super().__init__(len(paths), (*image_size, 3), np.uint8)
+        self.paths = paths
+        self.image_size = image_size
+        self._reader = reader
+
+    def read(self, numbers: Numbers) -> Images:
+        paths = [self.paths[number] for number in numbers]
+        return self._reader.read(paths, self.image_size)
+
+
+class JoinedRows(Rows):
+    """The rows of one source and after them those of another one like it."""
+
+    def __init__(self, first: Rows, second: Rows):
+        super().__init__(len(first) + len(second), first.shape, first.dtype)
+        self.first = first
+        self.second = second
+
+    def read(self, numbers: Numbers) -> Images:
+        in_first = numbers < len(self.first)
+        samples = np.empty((len(numbers), *self.shape), self.dtype)
+        samples[in_first] = self.first.read(numbers[in_first])
+        samples[~in_first] = self.second.read(
+            numbers[~in_first] - len(self.first)
+        )
+        return samples
+
+
+class _SelectedRows(Rows):
+    def __init__(self, rows: Rows, numbers: Numbers):
+        super().__init__(len(numbers), rows.shape, rows.dtype)
+        self._rows = rows
+        self._numbers = numbers
+
+    def read(self, numbers: Numbers) -> Images:
+        return self._rows.read(self._numbers[numbers])
+
+
+def checked_rows(
+    name: str,
+    source: Images | Sequence[str | os.PathLike[str]],
+    image_size: tuple[int, int] | None,
+    reader: ImageReader,
+    kinds: str = "a NumPy array or a sequence of paths",
+) -> ArrayRows | FileRows:
+    """Returns the rows of an array or of image files, or raises an error.
+
+    Args:
+        name: Name of the argument that `source` is, for the message.
+        source: Array of real numbers, all finite; or a sequence of paths.
+        image_size: Tuple of integers `(height, width)`, for paths only.
+        reader: The `ImageReader` that is to decode files.
+        kinds: What the argument may be, for the message.
+    """
+    if isinstance(source, np.ndarray) and source.dtype.kind != "U":
+        if (
+            source.dtype.kind not in "biuf"
+            or source.ndim < 1
+            or not source.size
+        ):
+            raise ValueError(
+                f"`{name}` must be an array of real numbers, not empty. "
+                f"Received: shape={source.shape}, dtype={source.dtype}"
+            )
+        check_finite(name, source)
+        return ArrayRows(source)
+    if isinstance(source, str | bytes) or not isinstance(
+        source, np.ndarray | Sequence
+    ):
+        raise ValueError(
+            f"`{name}` must be {kinds}. Received: {type(source).__name__}"
+        )
+    for path in source:
+        if not isinstance(path, str | os.PathLike):
+            raise ValueError(
+                f"`{name}` must be {kinds}. "
+                f"Received a sequence that holds: {type(path).__name__}"
+            )
+    paths = [os.fspath(path) for path in source]
+    if not paths:
+        raise ValueError(f"`{name}` must not be empty. Received: no path")
+    if image_size is None:
+        raise ValueError(
+            "`image_size` must be given as (height, width) to read image "
+            "files. Received: image_size=None"
+        )
+    if (
+        not isinstance(image_size, tuple | list)
+        or len(image_size) != 2
+        or not all(isinstance(n, int) and n >= 1 for n in image_size)
+    ):
+        raise ValueError(
+            "`image_size` must be two integers >= 1, (height, width). "
+            f"Received: {image_size=}"
+        )
+    # A wrong folder or a missing package shows here, not in the first epoch.
+    read_images(paths[:1], image_size)
+    return FileRows(paths, image_size, reader)
+
+
+def check_finite(name: str, samples: Images, first_row: int = 0) -> None:
+    """Raises an error that names a row of `samples` with NaN or infinity."""
+    if samples.dtype.kind != "f" or not samples.size:
+        return
+    rows = max(1, _CHUNK_BYTES * len(samples) // samples.nbytes)
+    for start in range(0, len(samples), rows):
+        chunk = samples[start : start + rows]
+        finite = np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"`{name}` must be finite. Received: NaN or infinity in image "
+                f"{first_row + start + int(np.argmin(finite))}"
+            )

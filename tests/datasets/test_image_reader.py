@@ -1,0 +1,72 @@
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_ltssl.datasets import ImageBatches, read_images
+from keras_ltssl.datasets.image_reader import ImageReader
+
+
+@pytest.fixture
+def paths(tmp_path):
+    paths = [str(tmp_path / f"{row}.png") for row in range(11)]
+    for row, path in enumerate(paths):
+        Image.new("RGB", (9, 12), (row, 20 * row, 0)).save(path)
+    return paths
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 3, 20])
+@pytest.mark.parametrize("num_paths", [0, 1, 2, 11])
+def test_images_come_in_the_order_of_their_paths(paths, workers, num_paths):
+    images = ImageReader(workers).read(paths[:num_paths], (6, 4))
+    np.testing.assert_array_equal(
+        images, read_images(paths[:num_paths], (6, 4))
+    )
+
+
+def test_broken_file_is_named(paths):
+    with open(paths[7], "wb") as file:
+        file.write(b"no image")
+    with pytest.raises(ValueError, match=r"Cannot read the image .*7\.png"):
+        ImageReader(3).read(paths, (6, 4))
+
+
+def test_threads_end_with_their_reader(paths):
+    before = set(threading.enumerate())
+    reader = ImageReader(3)
+    assert set(threading.enumerate()) == before
+    reader.read(paths, (6, 4))
+    started = set(threading.enumerate()) - before
+    assert started
+    del reader
+    for thread in started:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_end_of_a_process_is_reported_with_its_likely_cause(paths):
+    before = set(multiprocessing.active_children())
+    batches = ImageBatches(
+        paths, image_size=(6, 4), workers=2, use_multiprocessing=True
+    )
+    with ThreadPoolExecutor(1) as thread:
+        batch = thread.submit(batches.__getitem__, 0)
+        children = set()
+        while not children and not batch.done():
+            children = set(multiprocessing.active_children()) - before
+            time.sleep(0.01)
+        # While it still imports what it needs, so this does not take long.
+        os.kill(children.pop().pid, signal.SIGKILL)
+        with pytest.raises(RuntimeError, match='if __name__ == "__main__":'):
+            batch.result(60)
+    with pytest.raises(RuntimeError, match="has ended too soon"):
+        batches[0]
+    for child in set(multiprocessing.active_children()) - before:
+        child.join(10)
+        assert not child.is_alive()
