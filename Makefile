@@ -65,6 +65,7 @@ bench: $(VENV)/all
 	for backend in tensorflow torch jax; do \
 		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/losses.py || exit 1; \
 	done
+	$(BIN)/python benchmarks/ood_choice.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -4,21 +4,22 @@ from typing import Any
 
 import keras
 import numpy as np
-from sklearn.cluster import KMeans
 
 from keras_ltssl.callbacks.embedding import embed
 from keras_ltssl.layers.prototypes import Prototypes
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.samplers.kmeans import kmeans
+from keras_ltssl.samplers.unit_rows import unit_rows
 
 
 class PrototypeRefit(keras.callbacks.Callback):
     """Runs k-means on the projections of the whole set, every few epochs.
 
     `TASELoss` moves its prototypes batch by batch. Where the training set can
-    be embedded as a whole, this callback replaces them by what spherical
-    k-means finds there, and their population shares by the clusters' true
-    shares. The samples are embedded without augmentation. This package's own
-    design.
+    be embedded as a whole, this callback replaces them by what k-means on the
+    unit sphere finds there, and their population shares by the clusters' true
+    shares. The samples are embedded without augmentation. k-means runs on
+    faiss where it is installed (`samplers.kmeans`). This package's own design.
 
     Args:
         x: The training samples, an array of what the encoder takes.
@@ -127,13 +128,12 @@ class PrototypeRefit(keras.callbacks.Callback):
             self._network, self.x, self.batch_size, self.verbose
         ).astype("float32")
         count = prototypes.num_prototypes
-        lengths = np.linalg.norm(projections, axis=1, keepdims=True)
-        units = projections / np.maximum(lengths, 1e-12)
-        means = KMeans(count, n_init=1, random_state=self.seed).fit(units)
-        lengths = np.linalg.norm(means.cluster_centers_, axis=1, keepdims=True)
+        labels, centers = kmeans(
+            unit_rows(projections, "projections"), count, self.seed
+        )
         prototypes.set_population(
-            means.cluster_centers_ / np.maximum(lengths, 1e-12),
-            np.bincount(means.labels_, minlength=count) / len(units),
+            unit_rows(centers, "centers"),
+            np.bincount(labels, minlength=count) / len(labels),
             streaming=not self.hold,
         )
         self.fitted_epochs.append(epoch)

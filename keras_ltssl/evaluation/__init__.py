@@ -8,16 +8,26 @@ from keras_ltssl.evaluation.nearest_neighbors import knn_probe
 from keras_ltssl.evaluation.pictures import (
     plot_class_accuracy,
     plot_embedding,
+    plot_ood_choice,
     plot_temperature,
 )
 from keras_ltssl.evaluation.probe_result import ProbeResult
 from keras_ltssl.evaluation.report import LongTailReport
+from keras_ltssl.evaluation.tail_agreement import (
+    GroupShare,
+    TailAgreement,
+    budget_shares,
+    tail_agreement,
+)
 
 __all__ = [
     "GroupAccuracy",
+    "GroupShare",
     "LongTailData",
     "LongTailReport",
     "ProbeResult",
+    "TailAgreement",
+    "budget_shares",
     "compare_reports",
     "few_shot_probe",
     "group_accuracy",
@@ -26,5 +36,7 @@ __all__ = [
     "long_tail_report",
     "plot_class_accuracy",
     "plot_embedding",
+    "plot_ood_choice",
     "plot_temperature",
+    "tail_agreement",
 ]

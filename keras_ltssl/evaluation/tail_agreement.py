@@ -1,0 +1,166 @@
+"""Does a score that saw no labels find the tail? Asked with the labels."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import roc_auc_score
+
+from keras_ltssl.evaluation.groups import (
+    FEW,
+    MANY,
+    MEDIUM,
+    Grouping,
+    class_groups,
+)
+
+
+class TailAgreement(NamedTuple):
+    """How well a score that is low in the tail agrees with class counts.
+
+    Attributes:
+        rank_correlation: Spearman's rank correlation, over samples, of the
+            score and the number of samples in the sample's class: 1 if it
+            orders them perfectly, 0 if it knows nothing.
+        few_auc: probability that a sample of a few-image class scores lower
+            than one of another class: 1 perfect, 0.5 chance.
+    """
+
+    rank_correlation: float
+    few_auc: float
+
+
+class GroupShare(NamedTuple):
+    """What a group of classes has of the training set and of a budget.
+
+    Attributes:
+        samples: share of the training set, in [0, 1].
+        budget: share of the budget, in [0, 1].
+    """
+
+    samples: float
+    budget: float
+
+
+def tail_agreement(
+    scores: ArrayLike, labels: ArrayLike, groups: Grouping = "thirds"
+) -> TailAgreement:
+    """Compares a score of samples with the true sizes of their classes.
+
+    Args:
+        scores: finite array of shape `(samples,)`, such as COLT's tailness,
+            low in the tail.
+        labels: class of each training sample, `(samples,)`, for this
+            comparison only.
+        groups: `"thirds"` or `"thresholds"`, see `group_accuracy`. Defaults to
+            `"thirds"`.
+
+    Returns:
+        A `TailAgreement`. NaN where it is not defined: equal scores, classes
+        of one size, or no few-image class.
+
+    Raises:
+        ValueError: if shapes differ or scores are not finite.
+
+    Example:
+
+    >>> from keras_ltssl.evaluation import tail_agreement
+    >>> found = tail_agreement([0.9, 0.8, 0.7, 0.6, 0.5, 0.1], list("aaabbc"))
+    >>> round(found.rank_correlation, 3), found.few_auc
+    (0.926, 1.0)
+    """
+    values, counts, members = _of_samples(scores, labels, groups)
+    ranks, sizes = _ranks(values), _ranks(counts)
+    correlation = auc = float("nan")
+    if ranks.std() > 0 and sizes.std() > 0:
+        correlation = float(np.corrcoef(ranks, sizes)[0, 1])
+    is_few = members == FEW
+    if 0 < is_few.sum() < len(is_few):
+        auc = float(roc_auc_score(is_few, -values))
+    return TailAgreement(correlation, auc)
+
+
+def budget_shares(
+    budgets: ArrayLike,
+    clusters: ArrayLike,
+    labels: ArrayLike,
+    groups: Grouping = "thirds",
+) -> dict[str, GroupShare]:
+    """Tells how a budget of clusters falls on groups of classes.
+
+    The budget of a cluster counts for the classes of its members, in
+    proportion to their numbers. Empty clusters count for nothing.
+
+    Args:
+        budgets: array of shape `(num_clusters,)`, such as
+            `OODChoice.budgets`.
+        clusters: cluster of each training sample, integer array of shape
+            `(samples,)`, such as `OODChoice.labels`.
+        labels: class of each training sample, `(samples,)`.
+        groups: `"thirds"` or `"thresholds"`, see `group_accuracy`. Defaults to
+            `"thirds"`.
+
+    Returns:
+        A `GroupShare` for each of `"many"`, `"medium"` and `"few"`.
+
+    Raises:
+        ValueError: if shapes differ.
+
+    Example:
+
+    >>> from keras_ltssl.evaluation import budget_shares
+    >>> shares = budget_shares(
+    ...     budgets=[2, 6], clusters=[0] * 7 + [1], labels=list("aaaaabbc")
+    ... )
+    >>> shares["few"]
+    GroupShare(samples=0.125, budget=0.75)
+    """
+    cluster, _, members = _of_samples(clusters, labels, groups)
+    cluster = cluster.astype("int64")
+    weights = np.asarray(budgets, "float64")
+    if weights.ndim != 1 or cluster.min() < 0 or cluster.max() >= len(weights):
+        raise ValueError(
+            "`budgets` must hold one number for each cluster. Received: "
+            f"shape={weights.shape}, clusters {cluster.min()} to "
+            f"{cluster.max()}"
+        )
+    sizes = np.bincount(cluster, minlength=len(weights))
+    each = weights[cluster] / sizes[cluster]
+    total = each.sum()
+    return {
+        name: GroupShare(
+            float(np.mean(members == group)),
+            float(each[members == group].sum() / total) if total else 0.0,
+        )
+        for name, group in (("many", MANY), ("medium", MEDIUM), ("few", FEW))
+    }
+
+
+def _of_samples(
+    values: ArrayLike, labels: ArrayLike, groups: Grouping
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the values, and of each sample its class's count and group."""
+    numbers, classes = np.asarray(values, "float64"), np.asarray(labels)
+    if numbers.ndim != 1 or classes.shape != numbers.shape or not numbers.size:
+        raise ValueError(
+            "`labels` must hold the class of each sample. Received: "
+            f"shape={classes.shape} for samples of shape={numbers.shape}"
+        )
+    if not np.isfinite(numbers).all():
+        raise ValueError(
+            "A score of each sample must be a finite number. "
+            f"Received: {np.sum(~np.isfinite(numbers))} that are not"
+        )
+    _, index, counts = np.unique(
+        classes, return_inverse=True, return_counts=True
+    )
+    return numbers, counts[index], class_groups(counts, groups)[index]
+
+
+def _ranks(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Returns the rank of each value; equal ones share their mean rank."""
+    _, index, counts = np.unique(
+        values, return_inverse=True, return_counts=True
+    )
+    ranks: NDArray[np.float64] = np.cumsum(counts) - (counts - 1) / 2
+    return ranks[index]

@@ -1,0 +1,268 @@
+"""COLT's choice of out-of-distribution samples that re-balance the tail."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from keras_ltssl.samplers.checks import (
+    as_features,
+    as_integer,
+    as_scores,
+    check_temperature,
+)
+from keras_ltssl.samplers.cluster_budgets import (
+    cluster_budgets,
+    cluster_scores,
+)
+from keras_ltssl.samplers.kmeans import kmeans
+from keras_ltssl.samplers.nearest_to_centers import take_nearest
+from keras_ltssl.samplers.unit_rows import unit_rows
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OODChoice:
+    """Which rows of an OOD pool were chosen, for which cluster of ID samples.
+
+    Args:
+        indices: int64 array of shape `(budget,)`: chosen rows of the pool in
+            cluster order, within a cluster the nearest first.
+        labels: int64 array of shape `(id_samples,)`: the cluster of each ID
+            sample.
+        cosines: float array of shape `(id_samples,)`: cosine of each ID
+            sample to the centre of its cluster.
+        centers: float array of shape `(num_clusters, dim)`.
+        cluster_scores: float64 array of shape `(num_clusters,)`: mean score of
+            each cluster's members, low in the tail; NaN without members.
+        budgets: int64 array of shape `(num_clusters,)`: how many of `indices`
+            each cluster took.
+
+    Raises:
+        ValueError: if the arrays do not fit together.
+
+    Example:
+
+    >>> import numpy as np
+    >>> features = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    >>> pool = np.array([[0.0, 2.0], [2.0, 0.1], [0.2, 1.0], [0.1, 1.0]])
+    >>> choice = choose_ood(
+    ...     features, pool, scores=[0.8, 0.9, 0.1], budget=3, num_clusters=2
+    ... )
+    >>> tail = choice.tail_first[0]
+    >>> choice.id_rows(tail).tolist(), choice.pool_rows(tail)[:2].tolist()
+    ([2], [0, 3])
+    """
+
+    indices: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    cosines: NDArray[Any]
+    centers: NDArray[Any]
+    cluster_scores: NDArray[np.float64]
+    budgets: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.centers.ndim != 2:
+            raise ValueError(
+                "`centers` must have shape (num_clusters, dim). Received: "
+                f"shape={self.centers.shape}"
+            )
+        clusters = (len(self.centers),)
+        for name in ("cluster_scores", "budgets"):
+            if getattr(self, name).shape != clusters:
+                raise ValueError(
+                    f"`{name}` must have shape {clusters}, as there are "
+                    f"`centers`. Received: shape={getattr(self, name).shape}"
+                )
+        if self.indices.shape != (self.budgets.sum(),):
+            raise ValueError(
+                "`indices` must have shape (sum(budgets),) = "
+                f"({self.budgets.sum()},). Received: "
+                f"shape={self.indices.shape}"
+            )
+        if self.labels.ndim != 1 or self.labels.shape != self.cosines.shape:
+            raise ValueError(
+                "`labels` and `cosines` must both have shape (id_samples,). "
+                f"Received: {self.labels.shape} and {self.cosines.shape}"
+            )
+
+    @property
+    def num_clusters(self) -> int:
+        """How many clusters there are, those without members included."""
+        return len(self.centers)
+
+    @property
+    def tail_first(self) -> NDArray[np.int64]:
+        """Clusters from the lowest score, the tail, to the highest; NaN last.
+
+        Returns:
+            int64 array of shape `(num_clusters,)`.
+        """
+        return np.argsort(self.cluster_scores, kind="stable")
+
+    def pool_rows(self, cluster: int) -> NDArray[np.int64]:
+        """Rows of the pool chosen for a cluster, nearest first.
+
+        Args:
+            cluster: integer in 0 to `num_clusters - 1`.
+
+        Returns:
+            int64 array of shape `(budgets[cluster],)`.
+
+        Raises:
+            ValueError: if there is no such cluster.
+        """
+        self._check_cluster(cluster)
+        end = self.budgets[: cluster + 1].sum()
+        return self.indices[end - self.budgets[cluster] : end]
+
+    def id_rows(self, cluster: int) -> NDArray[np.int64]:
+        """ID samples of a cluster, nearest to its centre first.
+
+        Args:
+            cluster: integer in 0 to `num_clusters - 1`.
+
+        Returns:
+            int64 array of shape `(members,)`.
+
+        Raises:
+            ValueError: if there is no such cluster.
+        """
+        self._check_cluster(cluster)
+        members = np.flatnonzero(self.labels == cluster)
+        order = np.argsort(-self.cosines[members], kind="stable")
+        return members[order]
+
+    def _check_cluster(self, cluster: int) -> None:
+        if not 0 <= cluster < self.num_clusters:
+            raise ValueError(
+                f"`cluster` must be in 0 to {self.num_clusters - 1}. "
+                f"Received: cluster={cluster!r}"
+            )
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """The choice as plain arrays, such as `numpy.savez` takes."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> "OODChoice":
+        """The choice that `to_arrays` gave.
+
+        Args:
+            arrays: what `to_arrays` returned, or a file that `numpy.load`
+                opened.
+
+        Returns:
+            An equal `OODChoice`.
+
+        Raises:
+            ValueError: if an array is missing, of no use, or does not fit.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        if sorted(arrays) != sorted(names):
+            raise ValueError(
+                f"`arrays` must have the keys {names}. Received: "
+                f"{sorted(arrays)}"
+            )
+        return cls(**{name: np.asarray(arrays[name]) for name in names})
+
+
+def choose_ood(
+    id_features: ArrayLike,
+    pool_features: ArrayLike,
+    scores: ArrayLike,
+    budget: int,
+    num_clusters: int = 10,
+    temperature: float = 1.0,
+    seed: int = 0,
+    engine: Literal["sklearn", "faiss"] | None = None,
+) -> OODChoice:
+    """Chooses OOD samples that lie where the in-distribution set is thin.
+
+    As COLT does: k-means on the L2-normalised ID features; a budget for each
+    cluster, the larger the lower the mean score of its members
+    (`cluster_budgets`); then the pool rows nearest to each centre
+    (`nearest_to_centers`).
+
+    Args:
+        id_features: finite real array of shape `(id_samples, dim)`: the ID
+            training set, embedded without augmentation.
+        pool_features: real array of shape `(pool_rows, dim)`: the OOD pool,
+            embedded alike; it may be a `numpy.memmap`.
+        scores: finite float array of shape `(id_samples,)`, low for samples of
+            the tail, such as the running mean of `losses.tail_score`.
+        budget: OOD samples to choose, integer in 0 to `pool_rows`.
+        num_clusters: clusters of ID samples, integer in 1 to `id_samples`.
+            Defaults to `10`.
+        temperature: of the softmax over cluster scores, positive float.
+            Defaults to `1.0`.
+        seed: seed of k-means, integer >= 0. Defaults to `0`.
+        engine: of k-means, `"sklearn"` or `"faiss"`. Defaults to `None`: faiss
+            where it is installed.
+
+    Returns:
+        An `OODChoice`.
+
+    Raises:
+        ImportError: if `engine="faiss"` and faiss is missing.
+        ValueError: if an array is empty, shapes do not fit, an argument is out
+            of range, or a number is NaN or infinite.
+
+    Example:
+
+    >>> import numpy as np
+    >>> random = np.random.default_rng(0)
+    >>> choice = choose_ood(
+    ...     id_features=random.normal(size=(60, 4)),
+    ...     pool_features=random.normal(size=(200, 4)),
+    ...     scores=random.random(60),
+    ...     budget=50,
+    ...     num_clusters=3,
+    ... )
+    >>> len(set(choice.indices.tolist())), int(choice.budgets.sum())
+    (50, 50)
+
+    Reference:
+        Bai et al., "On the Effectiveness of Out-of-Distribution Data in
+        Self-Supervised Long-Tail Learning" (COLT), 2023, arXiv:2306.04934.
+    """
+    samples = as_features(id_features, "id_features")
+    pool = as_features(pool_features, "pool_features")
+    values = as_scores(scores)
+    check_temperature(temperature)
+    if samples.shape[1] != pool.shape[1]:
+        raise ValueError(
+            "`id_features` and `pool_features` must have the same number of "
+            f"features. Received: {samples.shape[1]} and {pool.shape[1]}"
+        )
+    if len(values) != len(samples):
+        raise ValueError(
+            "`scores` must hold one number for each row of `id_features`. "
+            f"Received: {len(values)} scores for {len(samples)} rows"
+        )
+    if as_integer(budget, "budget", 0) > len(pool):
+        raise ValueError(
+            "`budget` must not exceed the rows of `pool_features`. Received: "
+            f"budget={budget}, and {len(pool)} rows"
+        )
+    if as_integer(num_clusters, "num_clusters", 1) > len(samples):
+        raise ValueError(
+            "`num_clusters` must not exceed the rows of `id_features`. "
+            f"Received: num_clusters={num_clusters}, and {len(samples)} rows"
+        )
+    units = unit_rows(samples, "id_features")
+    labels, centers = kmeans(units, num_clusters, seed, engine)
+    budgets = cluster_budgets(values, labels, num_clusters, budget, temperature)
+    directions = unit_rows(centers, "centers")
+    return OODChoice(
+        indices=take_nearest(pool, centers, budgets, "pool_features"),
+        labels=labels,
+        cosines=np.einsum("nd,nd->n", units, directions[labels]),
+        centers=centers,
+        cluster_scores=cluster_scores(values, labels, num_clusters),
+        budgets=budgets,
+    )
