@@ -1,0 +1,167 @@
+"""The geometric harmonization term: a population spread over fixed targets."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.losses.anchors import check_views, unit_views
+from keras_ltssl.losses.sinkhorn import check_positive, sinkhorn
+from keras_ltssl.typing import Tensor
+
+
+def target_scores(z: Tensor, targets: Tensor) -> Tensor:
+    """Returns how each view scores each target, `t_v = normalise(z_v Mᵀ)`.
+
+    Args:
+        z: Projections, `(batch, 2, dim)`, any scale.
+        targets: M, unit rows, `(K, dim)`. No gradient flows to them.
+
+    Returns:
+        Scores, `(batch, 2, K)`, of unit norm over the targets; zero where the
+        projection is. float32 (float64 stays float64).
+
+    Raises:
+        ValueError: If `z` is not `(batch, 2, dim)` or `targets` not `(K, dim)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ltssl.losses import target_scores
+    >>> z = np.array([[[2.0, 0.0], [0.0, -3.0]]], "float32")
+    >>> np.asarray(target_scores(z, np.eye(2, dtype="float32"))).tolist()
+    [[[1.0, 0.0], [0.0, -1.0]]]
+    """
+    z = ops.convert_to_tensor(z)
+    check_views(z)
+    targets = ops.convert_to_tensor(targets)
+    if len(targets.shape) != 2 or targets.shape[1] != z.shape[2]:
+        raise ValueError(
+            f"`targets` must have shape (K, dim) = (K, {z.shape[2]}). "
+            f"Received: targets.shape={tuple(targets.shape)}"
+        )
+    # Normalised before the product, too, which could not hold a large z.
+    units = unit_views(z)
+    targets = ops.stop_gradient(ops.cast(targets, units.dtype))
+    return unit_views(ops.matmul(units, ops.transpose(targets)))
+
+
+def harmonization_from_scores(
+    scores: Tensor,
+    prior: Tensor | None = None,
+    regularization: float = 0.05,
+    iterations: int = 300,
+    gamma: float = 0.1,
+    tolerance: float | None = None,
+) -> Tensor:
+    """Returns the harmonization term of scores that are known already.
+
+    Args:
+        scores: What `target_scores` returns, `(batch, 2, K)`.
+        prior: As for `geometric_harmonization`, like all that follow.
+        regularization: ε.
+        iterations: Of `sinkhorn`.
+        gamma: γ.
+        tolerance: Of `sinkhorn`.
+
+    Returns:
+        The term of each sample, `(batch,)`.
+
+    Raises:
+        ValueError: If `scores` is not `(batch, 2, K)` or an argument is out of
+            range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ltssl.losses import harmonization_from_scores
+    >>> scores = np.repeat(np.eye(2, dtype="float32")[:, None], 2, axis=1)
+    >>> term = harmonization_from_scores(scores, gamma=1.0)
+    >>> np.asarray(term).astype(float).round(4).tolist()
+    [0.6265, 0.6265]
+    """
+    scores = ops.convert_to_tensor(scores)
+    if len(scores.shape) != 3 or scores.shape[1] != 2:
+        raise ValueError(
+            "`scores` must have shape (batch, 2, targets). "
+            f"Received: scores.shape={tuple(scores.shape)}"
+        )
+    check_positive("gamma", gamma)
+    if keras.backend.standardize_dtype(scores.dtype) != "float64":
+        scores = ops.cast(scores, "float32")
+    labels = sinkhorn(
+        ops.transpose(scores, (1, 0, 2)),
+        prior,
+        regularization,
+        iterations,
+        tolerance,
+    )
+    log_predictions = ops.log_softmax(scores / gamma, axis=-1)
+
+    def cross_entropy(of_view: int, by_view: int) -> Any:
+        return -ops.sum(labels[of_view] * log_predictions[:, by_view], axis=-1)
+
+    return cross_entropy(0, 1) + cross_entropy(1, 0)
+
+
+def geometric_harmonization(
+    z: Tensor,
+    targets: Tensor,
+    prior: Tensor | None = None,
+    regularization: float = 0.05,
+    iterations: int = 300,
+    gamma: float = 0.1,
+    tolerance: float | None = None,
+) -> Tensor:
+    """Computes the geometric harmonization term of two views.
+
+        t_v = normalise(z_v Mᵀ),   q_v = sinkhorn(t_v)
+        L_i = - Σ_k q_1 log softmax(t_2/γ) - Σ_k q_2 log softmax(t_1/γ)
+
+    Each view has to name the target that a balanced assignment of the batch
+    gives to the other one. The assignment uses the targets as the population
+    does (the prior), not the batch's majority: that pulls the population, not
+    the samples, towards uniform use of the space. A term to add to a
+    contrastive loss. Computed in float32 (float64 stays float64); no gradient
+    flows to the labels q, the targets or the prior.
+
+    Args:
+        z: Projections, `(batch, 2, dim)`, any scale.
+        targets: M, unit rows, `(K, dim)`; see `initializers.SimplexETF`.
+        prior: Share of the population that belongs to each target, `(K,)`,
+            numbers >= 0, not all zero; divided by their sum. Defaults to
+            `None`, equal shares.
+        regularization: ε > 0 of `sinkhorn`. Defaults to `0.05`.
+        iterations: Of `sinkhorn`, integer >= 1. Defaults to `300`.
+        gamma: γ > 0, the temperature of the predictions. Defaults to `0.1`.
+        tolerance: Early stopping of `sinkhorn`. Defaults to `None`: none.
+
+    Returns:
+        The term of each sample, `(batch,)`.
+
+    Raises:
+        ValueError: If a shape does not fit, or an argument is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> targets = np.eye(2, dtype="float32")
+    >>> z = np.array([[[3, 0], [3, 0]], [[0, 1], [0, 1]]], "float32")
+    >>> term = lt.losses.geometric_harmonization(z, targets, gamma=1.0)
+    >>> np.asarray(term).astype(float).round(4).tolist()
+    [0.6265, 0.6265]
+
+    Reference:
+        Zhou, Yao, Hong, Zhang, Zhang, Wang, Han. Combating Representation
+        Learning Disparity with Geometric Harmonization. NeurIPS 2023,
+        arXiv:2310.17622.
+    """
+    return harmonization_from_scores(
+        target_scores(z, targets),
+        prior,
+        regularization,
+        iterations,
+        gamma,
+        tolerance,
+    )
