@@ -4,9 +4,11 @@ from keras_ltssl import (
     callbacks,
     datasets,
     evaluation,
+    initializers,
     layers,
     losses,
     models,
+    samplers,
     schedules,
 )
 from keras_ltssl.version import __version__
@@ -16,8 +18,10 @@ __all__ = [
     "callbacks",
     "datasets",
     "evaluation",
+    "initializers",
     "layers",
     "losses",
     "models",
+    "samplers",
     "schedules",
 ]

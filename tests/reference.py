@@ -86,3 +86,135 @@ def prototype_update(vectors, shares, units, momentum, empty_share):
             new_vectors[prototype] = units[worst[rank]]
             new_shares[prototype] = 1 / count
     return new_vectors, new_shares / new_shares.sum()
+
+
+def log_probabilities(z, temperature):
+    """Returns each anchor's other anchors with their log probabilities."""
+    u = unit(z)
+    anchors = [(i, view) for i in range(len(u)) for view in range(2)]
+    table = {}
+    for anchor in anchors:
+        scores = {
+            other: u[anchor] @ u[other] / temperature
+            for other in anchors
+            if other != anchor
+        }
+        top = max(scores.values())
+        total = sum(np.exp(score - top) for score in scores.values())
+        table[anchor] = {
+            other: score - top - np.log(total)
+            for other, score in scores.items()
+        }
+    return table
+
+
+def distribution_supcon(z, is_ood, temperature):
+    table = log_probabilities(z, temperature)
+    losses = np.zeros((len(z), 2))
+    if not any(is_ood):
+        return losses.mean(axis=1)
+    for anchor, others in table.items():
+        same = [
+            value
+            for other, value in others.items()
+            if is_ood[other[0]] == is_ood[anchor[0]]
+        ]
+        losses[anchor] = -sum(same) / len(same)
+    return losses.mean(axis=1)
+
+
+def tail_score(z, temperature, top_k):
+    table = log_probabilities(z, temperature)
+    scores = []
+    for i in range(len(z)):
+        columns = [other for other in table[i, 0] if other[0] != i]
+        mean = [
+            (np.exp(table[i, 0][other]) + np.exp(table[i, 1][other])) / 2
+            for other in columns
+        ]
+        scores.append(sum(sorted(mean)[-top_k:]))
+    return np.array(scores)
+
+
+def moving_average(memory, ids, values, momentum):
+    """Replays `layers.SampleMemory` on a dict from id to average."""
+    for name, value in zip(ids, values, strict=True):
+        if name < 0:
+            continue
+        if name in memory:
+            memory[name] = momentum * memory[name] + (1 - momentum) * value
+        else:
+            memory[name] = value
+
+
+def cluster_budgets(scores, labels, num_clusters, budget, temperature):
+    """Budgets of clusters that all have members, one cluster at a time."""
+    means = []
+    for cluster in range(num_clusters):
+        members = [
+            s for s, c in zip(scores, labels, strict=True) if c == cluster
+        ]
+        means.append(sum(members) / len(members))
+    middle = sum(means) / len(means)
+    square = sum((mean - middle) ** 2 for mean in means) / (len(means) - 1)
+    parts = [
+        np.exp(-(mean - middle) / np.sqrt(square) / temperature)
+        for mean in means
+    ]
+    budgets = [int(np.floor(part / sum(parts) * budget)) for part in parts]
+    budgets[-1] += budget - sum(budgets)
+    return means, budgets
+
+
+def nearest_to_centers(pool, centers, budgets):
+    """Chooses by a full sort for every cluster."""
+    cosines = unit(pool) @ unit(centers).T
+    chosen = []
+    for cluster, budget in enumerate(budgets):
+        taken = 0
+        for row in sorted(
+            range(len(cosines)), key=lambda row: (-cosines[row, cluster], row)
+        ):
+            if taken < budget and row not in chosen:
+                chosen.append(row)
+                taken += 1
+    return chosen
+
+
+def sinkhorn(scores, prior, regularization, iterations):
+    """Scales one view's `exp(scores / ε)`, a column and a row at a time."""
+    q = np.exp(np.asarray(scores, "float64") / regularization)
+    batch, targets = q.shape
+    for _ in range(iterations):
+        for k in range(targets):
+            # A column that is empty already stays empty.
+            if q[:, k].any():
+                q[:, k] *= prior[k] / q[:, k].sum()
+        for b in range(batch):
+            q[b] *= 1 / (batch * q[b].sum())
+    return batch * q
+
+
+def target_scores(z, targets):
+    return unit(np.asarray(z, "float64") @ np.asarray(targets, "float64").T)
+
+
+def harmonization_labels(z, targets, prior, regularization, iterations):
+    scores = target_scores(z, targets)
+    return [
+        sinkhorn(scores[:, view], prior, regularization, iterations)
+        for view in range(2)
+    ]
+
+
+def geometric_harmonization(z, targets, labels, gamma):
+    """Returns the term of each sample, given each view's surrogate labels."""
+    scores = target_scores(z, targets)
+    losses = np.zeros(len(scores))
+    for i in range(len(scores)):
+        for view in range(2):
+            logits = scores[i, 1 - view] / gamma
+            top = logits.max()
+            log_total = top + np.log(np.exp(logits - top).sum())
+            losses[i] -= labels[view][i] @ (logits - log_total)
+    return losses

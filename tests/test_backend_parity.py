@@ -21,7 +21,16 @@ LOSSES = {
     ),
     "focal": lambda: lt.losses.FocalNTXentLoss(0.2, chunk_size=5),
     "tase": lambda: lt.losses.TASELoss(num_prototypes=6, warmup_steps=2),
+    "harmonized colt": lambda: lt.losses.GeometricHarmonizationLoss(
+        lt.losses.COLTLoss(num_samples=80),
+        num_targets=6,
+        num_samples=80,
+        warmup_epochs=0,
+        ramp_epochs=0,
+    ),
 }
+# Every fourth sample is out of distribution, for the losses that care.
+IDS = np.where(np.arange(80) % 4 == 3, -1, np.arange(80))
 
 
 def five_steps(loss):
@@ -45,13 +54,18 @@ def five_steps(loss):
                 )
             ]
         )
+    callbacks = []
+    if isinstance(loss, lt.losses.GeometricHarmonizationLoss):
+        callbacks.append(lt.callbacks.PriorEstimation())
     return [
         float(
             model.fit(
                 views[start : start + 16],
+                IDS[start : start + 16],
                 batch_size=16,
                 shuffle=False,
                 verbose=0,
+                callbacks=callbacks,
             ).history["loss"][0]
         )
         for start in range(0, 80, 16)

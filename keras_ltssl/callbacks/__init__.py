@@ -1,12 +1,16 @@
 """Callbacks: what changes or is measured between steps and epochs."""
 
 from keras_ltssl.callbacks.knn_probe import KNNProbe
+from keras_ltssl.callbacks.ood_sampler import OODSampler
+from keras_ltssl.callbacks.prior_estimation import PriorEstimation
 from keras_ltssl.callbacks.prototype_refit import PrototypeRefit
 from keras_ltssl.callbacks.resumable_checkpoint import ResumableCheckpoint
 from keras_ltssl.callbacks.temperature_scheduler import TemperatureScheduler
 
 __all__ = [
     "KNNProbe",
+    "OODSampler",
+    "PriorEstimation",
     "PrototypeRefit",
     "ResumableCheckpoint",
     "TemperatureScheduler",

@@ -7,19 +7,32 @@ import numpy as np
 
 
 def embed(
-    network: keras.Model, samples: Any, batch_size: int, verbose: int = 0
+    network: keras.Model,
+    samples: Any,
+    batch_size: int,
+    verbose: int = 0,
+    rows: np.ndarray[Any, Any] | None = None,
 ) -> np.ndarray[Any, Any]:
-    """Returns the outputs of `network` for all samples, batch by batch.
+    """Returns the outputs of `network` for samples, batch by batch.
 
     Not `predict`: on PyTorch its data loader draws from the generator that
     shuffles the training data, so that a run with a callback would differ from
     the same run without it.
+
+    Args:
+        network: The model.
+        samples: Anything that gives batches by slices and by row numbers.
+        batch_size: Samples at a time.
+        verbose: `1` shows the progress. Defaults to `0`.
+        rows: Rows to embed. Defaults to `None`, all of them.
     """
-    starts = range(0, len(samples), batch_size)
+    count = len(samples) if rows is None else len(rows)
+    starts = range(0, count, batch_size)
     progress = keras.utils.Progbar(len(starts), verbose=verbose)
     outputs = []
     for start in starts:
-        batch = samples[start : start + batch_size]
+        part = slice(start, start + batch_size)
+        batch = samples[part if rows is None else rows[part]]
         outputs.append(np.asarray(network.predict_on_batch(batch)))
         progress.add(1)
     return np.concatenate(outputs)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 _WEIGHTS = "model.weights.h5"
 _SEEDS = "random_states.npz"
 _EPOCH = "epoch.json"
+_CALLBACK = "callback_{}.npz"
 
 
 class ResumableCheckpoint(keras.callbacks.Callback):
@@ -29,9 +31,13 @@ class ResumableCheckpoint(keras.callbacks.Callback):
     Args:
         folder: Folder for the checkpoints, created when missing.
         every: Epochs between two checkpoints, integer >= 1. Defaults to `1`.
+        callbacks: Other callbacks whose state is saved and restored with the
+            model: those with `get_state()` and `set_state(arrays)`, such as
+            `OODSampler`. Hand them to `fit` as well. Defaults to `()`.
 
     Raises:
-        ValueError: If `every` is not an integer >= 1.
+        ValueError: If `every` is not an integer >= 1, or one of `callbacks`
+            has no state.
 
     Example:
 
@@ -53,14 +59,26 @@ class ResumableCheckpoint(keras.callbacks.Callback):
     3
     """
 
-    def __init__(self, folder: str | os.PathLike[str], every: int = 1) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every: int = 1,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ) -> None:
         super().__init__()
         if int(every) != every or every < 1:
             raise ValueError(
                 f"`every` must be an integer >= 1. Received: every={every!r}"
             )
+        for callback in callbacks:
+            if not hasattr(callback, "get_state"):
+                raise ValueError(
+                    "`callbacks` must have `get_state()` and `set_state()`. "
+                    f"Received: {callback!r}"
+                )
         self.folder = Path(folder)
         self.every = every
+        self.callbacks = tuple(callbacks)
 
     def _complete(self) -> list[Path]:
         """Returns the complete checkpoints, oldest first."""
@@ -102,6 +120,15 @@ class ResumableCheckpoint(keras.callbacks.Callback):
                 )
             for index, variable in enumerate(states):
                 variable.assign(saved[str(index)])
+        for index, callback in enumerate(self.callbacks):
+            path = newest / _CALLBACK.format(index)
+            if not path.exists():
+                raise ValueError(
+                    f"The checkpoint {newest} holds no state of "
+                    f"{type(callback).__name__}, callback number {index}"
+                )
+            with np.load(path, allow_pickle=False) as saved:
+                callback.set_state(dict(saved))
         return int(json.loads((newest / _EPOCH).read_text())["epoch"])
 
     def on_epoch_end(
@@ -123,6 +150,9 @@ class ResumableCheckpoint(keras.callbacks.Callback):
                 for index, variable in enumerate(states)
             },
         )
+        for index, callback in enumerate(self.callbacks):
+            path = unfinished / _CALLBACK.format(index)
+            np.savez(path, **callback.get_state())
         (unfinished / _EPOCH).write_text(json.dumps({"epoch": done}))
         for path in unfinished.iterdir():
             _flush_to_disk(path)

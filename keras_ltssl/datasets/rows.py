@@ -19,7 +19,7 @@ _CHUNK_BYTES = 2**24
 
 
 class Rows(abc.ABC):
-    """Samples of one shape and dtype, read by row: `rows[4:8]`, `rows[[7, 2]]`.
+    """Samples of one shape and dtype: `rows[4:8]`, `rows[[7, 2]]`, `rows[7]`.
 
     Args:
         num_rows: Integer, number of samples.
@@ -41,13 +41,12 @@ class Rows(abc.ABC):
         if isinstance(index, slice):
             return self.read(np.arange(*index.indices(len(self))))
         numbers = np.asarray(index)
-        # Also keeps `list(rows)`, which asks for row 0, from being empty.
-        if numbers.ndim != 1 or (
+        if numbers.ndim > 1 or (
             numbers.size and numbers.dtype.kind not in "iu"
         ):
             raise TypeError(
-                "Rows are read by a slice or a 1-D array of integers. "
-                f"Received: {index!r}"
+                "Rows are read by an integer, a slice or a 1-D array of "
+                f"integers. Received: {index!r}"
             )
         if numbers.size and not (
             numbers.min() >= 0 and numbers.max() < len(self)
@@ -56,7 +55,8 @@ class Rows(abc.ABC):
                 f"Rows must lie in 0 ... {len(self) - 1}. "
                 f"Received: {numbers.min()} to {numbers.max()}"
             )
-        return self.read(numbers.astype(np.int64))
+        samples = self.read(np.atleast_1d(numbers).astype(np.int64))
+        return samples if numbers.ndim else samples[0]
 
     @abc.abstractmethod
     def read(self, numbers: Numbers) -> Images:

@@ -1,5 +1,6 @@
 """Layers: views of an image, projection head, and the state of losses."""
 
+from keras_ltssl.layers.geometric_targets import GeometricTargets
 from keras_ltssl.layers.headness import Assignment, Headness
 from keras_ltssl.layers.loss_state import LossState
 from keras_ltssl.layers.mixed_headness import MixedHeadness
@@ -8,6 +9,7 @@ from keras_ltssl.layers.prototypes import Prototypes
 from keras_ltssl.layers.random_blur import RandomBlur
 from keras_ltssl.layers.random_color_distortion import RandomColorDistortion
 from keras_ltssl.layers.random_resized_crop import RandomResizedCrop
+from keras_ltssl.layers.sample_memory import SampleMemory
 from keras_ltssl.layers.share_headness import ShareHeadness
 from keras_ltssl.layers.simclr_views import simclr_views
 from keras_ltssl.layers.two_views import TwoViews
@@ -15,6 +17,7 @@ from keras_ltssl.layers.typicality_headness import TypicalityHeadness
 
 __all__ = [
     "Assignment",
+    "GeometricTargets",
     "Headness",
     "LossState",
     "MixedHeadness",
@@ -23,6 +26,7 @@ __all__ = [
     "RandomBlur",
     "RandomColorDistortion",
     "RandomResizedCrop",
+    "SampleMemory",
     "ShareHeadness",
     "TwoViews",
     "TypicalityHeadness",

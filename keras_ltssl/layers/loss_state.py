@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
+from keras_ltssl.layers.sample_memory import SampleMemory
 from keras_ltssl.typing import Tensor
 
 if TYPE_CHECKING:
@@ -190,6 +191,18 @@ class LossState(keras.layers.Layer):
             self.step.assign(0)
         self._steps_per_epoch.assign(steps)
         self.knows_epochs = True
+
+    def check_ids_seen(self) -> None:
+        """Says so when a memory was given ids that it has no place for."""
+        for name, part in self.parts.items():
+            if isinstance(part, SampleMemory) and part.built:
+                unknown = int(ops.convert_to_numpy(part.unknown_ids))
+                if unknown:
+                    raise ValueError(
+                        "Sample ids must be below `num_samples` of the loss. "
+                        f"Received: num_samples={part.num_samples}, and "
+                        f"{unknown} ids beyond it, left out of {name}"
+                    )
 
     def load_own_variables(self, store: Any) -> None:
         """Restores the counters and the temperature."""

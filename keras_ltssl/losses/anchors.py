@@ -73,7 +73,7 @@ def _log_sum_exp(logits: Tensor, keep: Tensor) -> Tensor:
     return ops.log(total) + largest[:, 0]
 
 
-def _in_blocks(function: Any, arrays: tuple[Tensor, ...], size: int) -> Tensor:
+def in_blocks(function: Any, arrays: tuple[Tensor, ...], size: int) -> Tensor:
     """Maps `function` over blocks of `size` rows and joins what it returns."""
     rows = ops.shape(arrays[0])[0]
     blocks = (rows + size - 1) // size
@@ -156,7 +156,7 @@ def anchor_losses(
         if chunk_size is None:
             log_negatives = negatives(everything)
         else:
-            log_negatives = _in_blocks(negatives, everything, chunk_size)
+            log_negatives = in_blocks(negatives, everything, chunk_size)
         losses = ops.softplus(log_negatives - positive)
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
@@ -183,7 +183,7 @@ def anchor_losses(
             if chunk_size is None:
                 pushed = push(everything)
             else:
-                pushed = _in_blocks(push, everything, chunk_size)
+                pushed = in_blocks(push, everything, chunk_size)
             pulled = pull + ops.roll(pull, batch, axis=0)
             return pushed - pulled[:, None] * partners, ops.zeros_like(tau)
 

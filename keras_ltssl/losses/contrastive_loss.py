@@ -45,7 +45,10 @@ class ContrastiveLoss(keras.losses.Loss):
     """
 
     needs_ids = False
-    """Whether the loss keeps something for each sample id."""
+    """Whether the loss has to know which sample is which."""
+
+    num_samples: int | None = None
+    """How many sample ids it keeps something for, 0 to `num_samples - 1`."""
 
     metric_names: tuple[str, ...] = ("temperature",)
     """What the loss logs beside its value, once it has a state."""
@@ -59,7 +62,10 @@ class ContrastiveLoss(keras.losses.Loss):
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.temperature = get_schedule(temperature)
-        self._reduction = _Reduction(reduction=reduction, dtype=dtype)
+        # Named, for TensorFlow takes no scope that begins with an underscore.
+        self._reduction = _Reduction(
+            name="reduction", reduction=reduction, dtype=dtype
+        )
         # Weak: the state refers to its loss, and Keras walks attributes
         # without end where two savable objects refer to each other.
         self._state: weakref.ref[LossState] | None = None
@@ -89,6 +95,18 @@ class ContrastiveLoss(keras.losses.Loss):
         """Makes the loss read and write `state`; called by `LossState`."""
         self._state = weakref.ref(state)
 
+    def check_largest_id(self, largest: int) -> None:
+        """Says what is wrong with ids, given the largest one."""
+        if self.num_samples is not None and largest >= self.num_samples:
+            raise ValueError(
+                f"Sample ids must be below `num_samples` of "
+                f"{type(self).__name__}. Received: id {largest}, "
+                f"num_samples={self.num_samples}"
+            )
+
+    def check_training(self) -> None:
+        """Says what a training that begins lacks; its callbacks are known."""
+
     def per_sample(
         self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
     ) -> Tensor:
@@ -114,7 +132,7 @@ class ContrastiveLoss(keras.losses.Loss):
         ids = None if y_true is None else self._as_ids(y_true)
         if self.needs_ids and ids is None:
             raise ValueError(
-                f"{type(self).__name__} keeps a value for each sample and "
+                f"{type(self).__name__} has to know which sample is which and "
                 "needs sample ids as targets: `fit(x, ids)`. Received: y=None"
             )
         state = self._checked_state(y_pred)

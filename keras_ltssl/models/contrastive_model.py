@@ -15,8 +15,8 @@ from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.typing import Tensor
 
 
-class _EpochLength(keras.callbacks.Callback):
-    """Tells the state of a loss how many steps an epoch has."""
+class _LossWatch(keras.callbacks.Callback):
+    """Tells the loss how long an epoch is, and sees that it gets its due."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         model = self.model
@@ -29,6 +29,17 @@ class _EpochLength(keras.callbacks.Callback):
                 "but this data does not say how many batches it has. Pass "
                 "`steps_per_epoch` to `fit`. Received: steps_per_epoch=None"
             )
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        # By now, every other callback has said that it is there.
+        self.model.loss.check_training()
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self.model.loss_state.check_ids_seen()
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -199,22 +210,33 @@ class ContrastiveModel(keras.Model):
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         bound = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
         given = bound.arguments
-        x = given.get("x")
+        x, y = given.get("x"), given.get("y")
         _check_finite(x)
-        _check_ids(given.get("y"))
+        _check_ids(y)
+        self._check_ids_for_loss(x, y)
         if not self.built and isinstance(x, np.ndarray):
             # Keras would, too, but older ones wrap what is wrong with the
             # shapes in an error about building.
             self.build((None, *x.shape[1:]))
         callbacks = given.get("callbacks") or []
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(_EpochLength())
+            callbacks.append(_LossWatch())
         else:
             if not isinstance(callbacks, (list, tuple)):
                 callbacks = [callbacks]
-            callbacks = [_EpochLength(), *callbacks]
+            callbacks = [_LossWatch(), *callbacks]
         given["callbacks"] = callbacks
         return super().fit(*bound.args[1:], **bound.kwargs)
+
+    def _check_ids_for_loss(self, x: Any, y: Any) -> None:
+        """Checks the ids that are known before the first step."""
+        if not isinstance(self.loss, ContrastiveLoss):
+            return
+        ids = getattr(x, "ids", None) if y is None else y
+        if ids is None and isinstance(x, np.ndarray) and self.loss.needs_ids:
+            raise ValueError(_no_ids(self.loss))
+        if isinstance(ids, (np.ndarray, list, tuple)) and len(ids):
+            self.loss.check_largest_id(int(np.max(ids)))
 
     def compute_loss(
         self,
@@ -227,10 +249,7 @@ class ContrastiveModel(keras.Model):
         """Returns the loss; without targets, samples count as unnamed."""
         if y is None:
             if self.loss.needs_ids:
-                raise ValueError(
-                    f"{type(self.loss).__name__} keeps a value for each sample "
-                    "and needs sample ids: `fit(x, ids)`. Received: y=None"
-                )
+                raise ValueError(_no_ids(self.loss))
             y = -ops.ones((ops.shape(y_pred)[0],), dtype="int32")
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
@@ -259,6 +278,13 @@ class ContrastiveModel(keras.Model):
             for name in ("encoder", "projector", "augmenter")
         }
         return cls(name=config["name"], **parts)
+
+
+def _no_ids(loss: ContrastiveLoss) -> str:
+    return (
+        f"{type(loss).__name__} has to know which sample is which and needs "
+        "sample ids: `fit(x, ids)`. Received: y=None"
+    )
 
 
 def _check_features(shape: Any) -> None:

@@ -504,10 +504,16 @@ def test_pass_over_a_dataset_in_order_reads_each_batch_once(block):
     assert source.read == list(range(8))
 
 
-@pytest.mark.parametrize("index", [0, None, [0.5], [[1]], [True]])
-def test_rows_are_read_by_slice_or_array_of_integers(index):
-    with pytest.raises(TypeError, match="by a slice or a 1-D array"):
+@pytest.mark.parametrize("index", [None, [0.5], [[1]], [True], 1.0])
+def test_rows_are_read_by_integer_slice_or_array_of_integers(index):
+    with pytest.raises(TypeError, match="by an integer, a slice or"):
         mixed().pool_rows[index]
+
+
+def test_a_single_row_is_a_sample():
+    rows = mixed().pool_rows
+    np.testing.assert_array_equal(rows[7], rows[[7]][0])
+    assert len(list(rows)) == len(rows)
 
 
 @pytest.mark.parametrize("index", [[-1], [60]])

@@ -1,0 +1,168 @@
+"""A moving average for every single sample of the training set."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ltssl.typing import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class SampleMemory(keras.layers.Layer):
+    """Keeps an exponential moving average of a value for each sample id.
+
+        m_i ← β m_i + (1-β) v_i        and m_i ← v_i where i is seen first
+
+    Every sample comes once an epoch, so β counts epochs. All samples of a
+    batch are updated at once, inside the graph. Ids of -1 (out of distribution)
+    are left out. Ids from `num_samples` on are left out as well, and counted in
+    `unknown_ids`, so that whoever trains can tell. Where an id occurs twice in
+    a batch, one of its values counts. No gradient flows in.
+
+    Args:
+        num_samples: How many ids there are, 0 to `num_samples - 1`; integer
+            >= 1.
+        width: Entries of a value, integer >= 1, or `None` for single numbers.
+            Defaults to `None`.
+        momentum: β in [0, 1). Defaults to `0.97`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> memory = lt.layers.SampleMemory(num_samples=3, momentum=0.5)
+    >>> memory.build()
+    >>> memory.update(np.array([0, 2, -1]), np.array([1.0, 2.0, 3.0]))
+    >>> memory.update(np.array([0]), np.array([0.0]))
+    >>> values, seen = memory.read()
+    >>> values.tolist(), seen.tolist()
+    ([0.5, 0.0, 2.0], [True, False, True])
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        width: int | None = None,
+        momentum: float = 0.97,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        check_num_samples(num_samples)
+        if width is not None:
+            _check_count("width", width)
+        check_momentum("momentum", momentum)
+        self.num_samples = int(num_samples)
+        self.width = width
+        self.momentum = float(momentum)
+
+    def build(self, input_shape: Any = None) -> None:
+        # One more row takes what belongs to no sample, so that a batch is
+        # written as a whole.
+        rows = self.num_samples + 1
+        self.values = self.add_weight(
+            shape=(rows,) if self.width is None else (rows, self.width),
+            initializer="zeros",
+            trainable=False,
+            name="values",
+        )
+        self.seen = self.add_weight(
+            shape=(rows,),
+            dtype="bool",
+            initializer="zeros",
+            trainable=False,
+            name="seen",
+        )
+        self.unknown_ids = self.add_weight(
+            shape=(),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            name="unknown_ids",
+        )
+
+    def update(
+        self,
+        ids: Tensor,
+        values: Tensor,
+        momentum: float | Tensor | None = None,
+    ) -> None:
+        """Moves the averages of a batch.
+
+        Args:
+            ids: Sample ids, integers `(batch,)`.
+            values: `(batch,)`, or `(batch, width)`.
+            momentum: β of this step. Defaults to `None`, the layer's own.
+        """
+        ids = ops.convert_to_tensor(ids)
+        new = ops.cast(
+            ops.stop_gradient(ops.convert_to_tensor(values)), "float32"
+        )
+        beta = self.momentum if momentum is None else momentum
+        is_unknown = ids >= self.num_samples
+        outside = ops.logical_or(ids < 0, is_unknown)
+        rows = ops.where(outside, self.num_samples, ids)
+        rows = ops.cast(rows, "int32")
+        # Copies: PyTorch would let the assignment below change them.
+        before = ops.take(ops.convert_to_tensor(self.values), rows, axis=0)
+        seen = ops.take(ops.convert_to_tensor(self.seen), rows, axis=0)
+        if self.width is not None:
+            seen = seen[:, None]
+        new = ops.where(seen, beta * before + (1.0 - beta) * new, new)
+        where = rows[:, None]
+        self.values.assign(ops.scatter_update(self.values, where, new))
+        self.seen.assign(
+            ops.scatter_update(
+                self.seen, where, ops.ones(ops.shape(rows), dtype="bool")
+            )
+        )
+        self.unknown_ids.assign(
+            ops.convert_to_tensor(self.unknown_ids)
+            + ops.sum(ops.cast(is_unknown, "int32"))
+        )
+
+    def read(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Returns the averages and which samples have one, as arrays.
+
+        Returns:
+            Values, `(num_samples,)` or `(num_samples, width)`, 0 where there is
+            none yet; and booleans, `(num_samples,)`.
+        """
+        values = ops.convert_to_numpy(self.values)[:-1]
+        return values, ops.convert_to_numpy(self.seen)[:-1]
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_samples": self.num_samples,
+            "width": self.width,
+            "momentum": self.momentum,
+        }
+
+
+def check_num_samples(num_samples: int) -> None:
+    """Says what is wrong with a number of samples."""
+    _check_count("num_samples", num_samples)
+
+
+def check_momentum(name: str, momentum: float) -> None:
+    """Says what is wrong with the momentum of a moving average."""
+    if not 0 <= momentum < 1:
+        raise ValueError(
+            f"`{name}` must lie in [0, 1). Received: {name}={momentum!r}"
+        )
+
+
+def _check_count(name: str, value: int) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, np.integer))
+        or value < 1
+    ):
+        raise ValueError(
+            f"`{name}` must be an integer >= 1. Received: {name}={value!r}"
+        )

@@ -1,0 +1,165 @@
+"""COLT: the loss over in- and out-of-distribution samples."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.layers.sample_memory import SampleMemory
+from keras_ltssl.losses.anchors import anchor_losses, unit_views
+from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.distribution_supcon import supcon_of_anchors
+from keras_ltssl.losses.nt_xent import NTXentLoss
+from keras_ltssl.losses.tail_score import check_top_k, tail_score_of_anchors
+from keras_ltssl.losses.wrapping_loss import WrappingLoss
+from keras_ltssl.schedules import TemperatureSchedule
+from keras_ltssl.typing import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class COLTLoss(WrappingLoss):
+    """A contrastive loss over a mixed batch that also parts its two domains.
+
+        L_i = L_base,i + ood_weight · distribution_supcon_i
+
+    Sample ids tell the domain: -1 is out of distribution. With `num_samples`
+    it also keeps the `tail_score` of every in-distribution sample, as a moving
+    average over epochs, for `callbacks.OODSampler` to choose by:
+
+        tailness_i ← β tailness_i + (1-β) tail_score_i    (first: tail_score_i)
+
+    Logged beside what the base loss logs: `supcon_loss` (before its weight),
+    `ood_share` (of the samples) and, with `num_samples`, `tailness` (mean over
+    the in-distribution samples of each batch).
+
+    Args:
+        temperature: τ, a number > 0 (which `TemperatureScheduler` may drive)
+            or a `TemperatureSchedule`. Defaults to `None`: `0.2`, or what
+            `base_loss` has; give only one of the two.
+        ood_weight: Weight of the distribution term, >= 0. Defaults to `0.2`.
+        top_k: Nearest negatives in the tailness, integer >= 1. Defaults to
+            `10`.
+        num_samples: In-distribution samples, integer >= 1, to remember the
+            tailness of each; `None` remembers nothing. Defaults to `None`.
+        momentum: β of the tailness, in [0, 1). Defaults to `0.97`.
+        base_loss: Any other loss of this package over the mixed batch.
+            Defaults to `None`: `NTXentLoss(temperature, chunk_size)`.
+        chunk_size: Anchors held at a time, see `nt_xent`. Defaults to `None`.
+        reduction: As for any Keras loss. Defaults to `"sum_over_batch_size"`.
+        name: Name of the loss. Defaults to `"colt_loss"`.
+        dtype: Dtype of the loss. Defaults to `None`, Keras' float type.
+
+    Raises:
+        ValueError: If an argument is out of range, `temperature` and
+            `base_loss` are both given, or it is called without sample ids.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model = lt.models.ContrastiveModel(encoder)
+    >>> model.compile("sgd", loss=lt.losses.COLTLoss(num_samples=48))
+    >>> views = np.random.default_rng(0).normal(size=(64, 2, 8))
+    >>> ids = np.append(np.arange(48), [-1] * 16)
+    >>> history = model.fit(views.astype("float32"), ids, verbose=0).history
+    >>> sorted(history)
+    ['loss', 'ood_share', 'supcon_loss', 'tailness', 'temperature']
+    >>> round(float(history["ood_share"][0]), 2)
+    0.25
+
+    Reference:
+        Bai, Chen, Zheng, Liang, Zhang. On the Effectiveness of
+        Out-of-Distribution Data in Self-Supervised Long-Tail Learning (COLT).
+        ICLR 2023, arXiv:2306.04934.
+    """
+
+    needs_ids = True
+
+    def __init__(
+        self,
+        temperature: float | TemperatureSchedule | None = None,
+        ood_weight: float = 0.2,
+        top_k: int = 10,
+        num_samples: int | None = None,
+        momentum: float = 0.97,
+        base_loss: ContrastiveLoss | None = None,
+        chunk_size: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "colt_loss",
+        dtype: Any = None,
+    ) -> None:
+        if base_loss is None:
+            base_loss = NTXentLoss(
+                0.2 if temperature is None else temperature, chunk_size
+            )
+        elif temperature is not None:
+            raise ValueError(
+                "`temperature` must be left to `base_loss` when that is given. "
+                f"Received: temperature={temperature!r}"
+            )
+        super().__init__(base_loss, reduction, name, dtype)
+        if not (math.isfinite(ood_weight) and ood_weight >= 0):
+            raise ValueError(
+                "`ood_weight` must be a finite number >= 0. "
+                f"Received: ood_weight={ood_weight!r}"
+            )
+        check_top_k(top_k)
+        self.ood_weight = float(ood_weight)
+        self.top_k = int(top_k)
+        self.num_samples = num_samples
+        self.momentum = momentum
+        self.chunk_size = chunk_size
+        self.own_layers()  # Says now what it would say at compile.
+
+    def own_layers(self) -> dict[str, keras.layers.Layer]:
+        if self.num_samples is None:
+            return {}
+        return {
+            "tailness": SampleMemory(self.num_samples, momentum=self.momentum)
+        }
+
+    def own_metric_names(self) -> tuple[str, ...]:
+        names = ("supcon_loss", "ood_share")
+        return names if self.num_samples is None else (*names, "tailness")
+
+    def per_sample(
+        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
+    ) -> Tensor:
+        assert ids is not None  # `call` has made sure.
+        anchors = anchor_losses(z, temperature, self.chunk_size)
+        if type(self.base_loss) is NTXentLoss:
+            # Its anchors are these, and need not be computed twice.
+            losses = ops.mean(anchors, axis=-1)
+            self.log(temperature=temperature)
+        else:
+            losses = self.base_loss.per_sample(ids, z, temperature)
+        units = unit_views(z)
+        supcon = supcon_of_anchors(anchors, units, ids < 0, temperature)
+        is_known = ops.cast(ids >= 0, units.dtype)
+        self.log(
+            supcon_loss=ops.mean(supcon),
+            ood_share=ops.mean(ops.cast(ids < 0, "float32")),
+        )
+        state = self.get_state()
+        if self.num_samples is not None and state is not None:
+            scores = tail_score_of_anchors(
+                anchors, units, temperature, self.top_k, self.chunk_size
+            )
+            if state.is_training:
+                state.parts["tailness"].update(ids, scores)
+            total = ops.maximum(ops.sum(is_known), 1.0)
+            self.log(tailness=ops.sum(scores * is_known) / total)
+        return losses + self.ood_weight * ops.cast(supcon, losses.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "ood_weight": self.ood_weight,
+            "top_k": self.top_k,
+            "num_samples": self.num_samples,
+            "momentum": self.momentum,
+            "chunk_size": self.chunk_size,
+        }

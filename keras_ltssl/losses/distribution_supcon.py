@@ -1,0 +1,95 @@
+"""COLT's distribution term: in- and out-of-distribution samples part."""
+
+from keras import ops
+
+from keras_ltssl.losses.anchors import anchor_losses, unit_views
+from keras_ltssl.typing import Tensor
+
+
+def distribution_supcon(
+    z: Tensor,
+    is_ood: Tensor,
+    temperature: float | Tensor = 0.2,
+    chunk_size: int | None = None,
+) -> Tensor:
+    """Computes a supervised contrastive loss whose labels are the domains.
+
+        l_a = -1/|P(a)| Σ_{p∈P(a)} log( exp(s_ap/τ) / Σ_{b≠a} exp(s_ab/τ) )
+
+    where P(a) are the anchors of the same domain (in- or out-of-distribution)
+    as anchor a, without a itself. It is zero while a batch has no
+    out-of-distribution sample. The sum over P(a) is the cosine with a sum of
+    unit vectors, so all of it costs no more than `nt_xent`.
+
+    Args:
+        z: Projections, `(batch, 2, dim)`, any scale.
+        is_ood: Whether each sample is out of distribution, `(batch,)`.
+        temperature: τ > 0, a scalar, or one per sample, `(batch,)`. Defaults
+            to `0.2`.
+        chunk_size: Anchors held at a time, see `nt_xent`. Defaults to `None`.
+
+    Returns:
+        The loss of each sample, the mean of its two anchors, `(batch,)`.
+
+    Raises:
+        ValueError: As `nt_xent`, and if `is_ood` is not `(batch,)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> z = np.random.default_rng(0).normal(size=(4, 2, 8)).astype("float32")
+    >>> none = lt.losses.distribution_supcon(z, np.array([False] * 4))
+    >>> np.asarray(none).tolist()
+    [0.0, 0.0, 0.0, 0.0]
+    >>> apart = np.zeros((4, 2, 2), "float32")
+    >>> apart[:2, :, 0] = apart[2:, :, 1] = 1.0  # Each domain in one place.
+    >>> is_ood = np.array([False, False, True, True])
+    >>> loss = lt.losses.distribution_supcon(apart, is_ood, temperature=0.02)
+    >>> bool(np.allclose(loss, np.log(3), atol=1e-4))  # 3 others, all alike.
+    True
+
+    Reference:
+        Bai, Chen, Zheng, Liang, Zhang. On the Effectiveness of
+        Out-of-Distribution Data in Self-Supervised Long-Tail Learning (COLT).
+        ICLR 2023, arXiv:2306.04934.
+    """
+    anchors = anchor_losses(z, temperature, chunk_size)
+    return supcon_of_anchors(anchors, unit_views(z), is_ood, temperature)
+
+
+def supcon_of_anchors(
+    anchors: Tensor, units: Tensor, is_ood: Tensor, temperature: float | Tensor
+) -> Tensor:
+    """Returns `distribution_supcon` from the NT-Xent loss of each anchor.
+
+    Args:
+        anchors: What `anchor_losses` returned, `(batch, 2)`.
+        units: What `unit_views` returned, `(batch, 2, dim)`.
+        is_ood: `(batch,)`.
+        temperature: The τ of `anchors`.
+    """
+    is_ood = ops.convert_to_tensor(is_ood)
+    if len(is_ood.shape) != 1 or (
+        None not in (is_ood.shape[0], units.shape[0])
+        and is_ood.shape[0] != units.shape[0]
+    ):
+        raise ValueError(
+            "`is_ood` must hold one value for each sample, shape (batch,) = "
+            f"({units.shape[0]},). Received: is_ood.shape={tuple(is_ood.shape)}"
+        )
+    ood = ops.cast(ops.cast(is_ood, "bool"), units.dtype)
+    tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
+    if len(tau.shape) == 1:
+        tau = tau[:, None]
+
+    def mean_cosine(member: Tensor) -> Tensor:
+        """Returns each anchor's mean cosine with the other members."""
+        total = ops.sum(units * member[:, None, None], axis=(0, 1))
+        others = ops.sum(units * (total - units), axis=-1)
+        return others / ops.maximum(2.0 * ops.sum(member) - 1.0, 1.0)
+
+    same = ops.where(ood[:, None] > 0, mean_cosine(ood), mean_cosine(1.0 - ood))
+    positive = ops.sum(units[:, 0] * units[:, 1], axis=-1)[:, None]
+    losses = ops.mean(anchors + (positive - same) / tau, axis=-1)
+    return ops.where(ops.max(ood) > 0, losses, ops.zeros_like(losses))

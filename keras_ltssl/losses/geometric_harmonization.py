@@ -1,0 +1,288 @@
+"""Geometric Harmonization on top of any contrastive loss."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ltssl.layers.geometric_targets import GeometricTargets
+from keras_ltssl.layers.sample_memory import SampleMemory, check_momentum
+from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.harmonization_term import (
+    harmonization_from_scores,
+    target_scores,
+)
+from keras_ltssl.losses.sinkhorn import check_positive, check_scaling
+from keras_ltssl.losses.wrapping_loss import WrappingLoss
+from keras_ltssl.typing import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class GeometricHarmonizationLoss(WrappingLoss):
+    """Pulls the population towards uniform use of the space.
+
+        L_i = L_base,i + w(e) · L_GH,i
+        w(e) = weight · clip((e - warmup_epochs) / ramp_epochs, 0, 1)
+
+    where L_GH asks both views of a sample for the same one of K fixed targets,
+    assigned so that the batch uses the targets as the population does
+    (`geometric_harmonization`). How the population uses them, the prior, is
+    estimated by `callbacks.PriorEstimation`, which training needs:
+
+        loss = GeometricHarmonizationLoss(NTXentLoss(), num_samples=len(x))
+        model.compile("sgd", loss=loss)
+        model.fit(x, ids, epochs=1000, callbacks=[PriorEstimation()])
+
+    With `num_samples`, as published, from a moving average of the scores t_1
+    of every sample, m_i ← β m_i + (1-β) t_1, whose argmax names its target;
+    β is `momentum` until the warm-up ends, then `late_momentum`. Without, for
+    data that has no sample ids, from a moving average of the batches' shares
+    (`layers.GeometricTargets`; this package's own design). Samples with id -1,
+    out of distribution, are not counted, unless the batch has no others.
+
+    Logged beside what the base loss logs: `contrastive_loss` (the base),
+    `harmonization_loss` (before its weight; 0 while that is 0),
+    `harmonization_weight`, w(e), and `prior_entropy` (1 for a uniform prior).
+
+    In a plain `keras.Model` the projections have to pass through
+    `layers.LossState(loss, steps_per_epoch=...)`.
+
+    Args:
+        base_loss: Any loss of this package.
+        num_targets: K, integer >= 2. For K > dim + 1 the targets are only
+            approximately equidistant, and building warns. Defaults to `100`.
+        num_samples: In-distribution samples, integer >= 1, for the published
+            prior; `None` for the streaming one. Defaults to `None`.
+        weight: Final weight of the term, >= 0. Defaults to `1.0`.
+        warmup_epochs: Epochs before the term begins, >= 0. Defaults to `500`,
+            as published for 1000 epochs.
+        ramp_epochs: Epochs until the weight is reached, >= 0. Defaults to
+            `10`.
+        regularization: ε of `sinkhorn`, > 0. Defaults to `0.05`.
+        iterations: Of `sinkhorn`, integer >= 1. Defaults to `300`.
+        tolerance: Early stopping of `sinkhorn`. Defaults to `None`, never.
+        gamma: γ, temperature of the prediction, > 0. Defaults to `0.1`.
+        momentum: β during the warm-up, in [0, 1). Defaults to `0.9`.
+        late_momentum: β after it, in [0, 1). Defaults to `0.999`.
+        share_momentum: m of the streaming prior, in [0, 1). Defaults to
+            `0.99`.
+        seed: Seed of the targets, integer. Defaults to `0`.
+        reduction: As for any Keras loss. Defaults to `"sum_over_batch_size"`.
+        name: Name of the loss. Defaults to `"geometric_harmonization_loss"`.
+        dtype: Dtype of the loss. Defaults to `None`, Keras' float type.
+
+    Raises:
+        ValueError: If an argument is out of range, the loss is called without
+            ids though it has `num_samples`, or trained without
+            `PriorEstimation`.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model = lt.models.ContrastiveModel(encoder)
+    >>> loss = lt.losses.GeometricHarmonizationLoss(
+    ...     lt.losses.NTXentLoss(),
+    ...     num_targets=10,
+    ...     warmup_epochs=1,
+    ...     ramp_epochs=0,
+    ... )
+    >>> model.compile("sgd", loss=loss)
+    >>> views = np.random.default_rng(0).normal(size=(64, 2, 8))
+    >>> history = model.fit(
+    ...     views.astype("float32"),
+    ...     epochs=2,
+    ...     callbacks=[lt.callbacks.PriorEstimation(interval=1)],
+    ...     verbose=0,
+    ... ).history
+    >>> history["harmonization_weight"]
+    [0.0, 1.0]
+
+    Reference:
+        Zhou, Yao, Hong, Zhang, Zhang, Wang, Han. Combating Representation
+        Learning Disparity with Geometric Harmonization. NeurIPS 2023,
+        arXiv:2310.17622.
+    """
+
+    needs_state = True
+    needs_epochs = True
+
+    def __init__(
+        self,
+        base_loss: ContrastiveLoss,
+        num_targets: int = 100,
+        num_samples: int | None = None,
+        weight: float = 1.0,
+        warmup_epochs: float = 500,
+        ramp_epochs: float = 10,
+        regularization: float = 0.05,
+        iterations: int = 300,
+        tolerance: float | None = None,
+        gamma: float = 0.1,
+        momentum: float = 0.9,
+        late_momentum: float = 0.999,
+        share_momentum: float = 0.99,
+        seed: int = 0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "geometric_harmonization_loss",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(base_loss, reduction, name, dtype)
+        for argument, value in (
+            ("weight", weight),
+            ("warmup_epochs", warmup_epochs),
+            ("ramp_epochs", ramp_epochs),
+        ):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(
+                    f"`{argument}` must be a finite number >= 0. "
+                    f"Received: {argument}={value!r}"
+                )
+        check_scaling(regularization, iterations, tolerance)
+        check_positive("gamma", gamma)
+        check_momentum("momentum", momentum)
+        check_momentum("late_momentum", late_momentum)
+        check_momentum("share_momentum", share_momentum)
+        self.num_targets = num_targets
+        self.num_samples = num_samples
+        self.weight = float(weight)
+        self.warmup_epochs = float(warmup_epochs)
+        self.ramp_epochs = float(ramp_epochs)
+        self.regularization = regularization
+        self.iterations = iterations
+        self.tolerance = tolerance
+        self.gamma = gamma
+        self.momentum = float(momentum)
+        self.late_momentum = float(late_momentum)
+        self.share_momentum = float(share_momentum)
+        self.seed = seed
+        self.has_estimator = False
+        self.own_layers()  # Says now what they would say at compile.
+
+    def own_layers(self) -> dict[str, keras.layers.Layer]:
+        layers: dict[str, keras.layers.Layer] = {
+            "targets": GeometricTargets(
+                self.num_targets, self.share_momentum, self.seed
+            )
+        }
+        if self.num_samples is not None:
+            layers["momentum_scores"] = SampleMemory(
+                self.num_samples, self.num_targets, self.late_momentum
+            )
+        return layers
+
+    def own_metric_names(self) -> tuple[str, ...]:
+        return (
+            "contrastive_loss",
+            "harmonization_loss",
+            "harmonization_weight",
+            "prior_entropy",
+        )
+
+    def check_training(self) -> None:
+        super().check_training()
+        if not self.has_estimator:
+            raise ValueError(
+                "GeometricHarmonizationLoss needs the share of the population "
+                "that belongs to each target to be estimated from time to "
+                "time. Pass `callbacks=[keras_ltssl.callbacks."
+                "PriorEstimation()]` to `fit`."
+            )
+
+    def ramp(self, epoch: float | Tensor) -> Tensor:
+        """Returns w(e), the weight of the term after `epoch` epochs."""
+        past = ops.convert_to_tensor(epoch, "float32") - self.warmup_epochs
+        if self.ramp_epochs:
+            return self.weight * ops.clip(past / self.ramp_epochs, 0.0, 1.0)
+        return self.weight * ops.cast(past >= 0, "float32")
+
+    def estimate_prior(self) -> None:
+        """Sets the prior from what is known of the population by now.
+
+        While nothing is known, before the first step, it stays uniform.
+        """
+        state = self.get_state()
+        if state is None:
+            raise ValueError(
+                "GeometricHarmonizationLoss knows the population only as a "
+                "part of a model. Compile a model with it first."
+            )
+        targets: GeometricTargets = state.parts["targets"]
+        if not targets.built:  # On TensorFlow, the first step builds them.
+            return
+        if self.num_samples is None:
+            shares = ops.convert_to_numpy(targets.shares)
+        else:
+            scores, seen = state.parts["momentum_scores"].read()
+            labels = scores[seen].argmax(axis=1)
+            shares = np.bincount(labels, minlength=self.num_targets)
+        if shares.sum() > 0:
+            targets.set_prior(shares)
+
+    def per_sample(
+        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
+    ) -> Tensor:
+        losses = self.base_loss.per_sample(ids, z, temperature)
+        state = self.get_state()
+        assert state is not None  # `call` has made sure.
+        targets: GeometricTargets = state.parts["targets"]
+        scores = target_scores(z, ops.convert_to_tensor(targets.vectors))
+        # A copy, which outlives that PyTorch changes the variable in place.
+        prior = ops.copy(ops.convert_to_tensor(targets.prior))
+        weight = self.ramp(state.epoch)
+        # Nobody pays for Sinkhorn's iterations before the warm-up ends.
+        terms = ops.cond(
+            weight > 0,
+            lambda: harmonization_from_scores(
+                scores,
+                prior,
+                self.regularization,
+                self.iterations,
+                self.gamma,
+                self.tolerance,
+            ),
+            lambda: ops.zeros_like(scores[:, 0, 0]),
+        )
+        if state.is_training:
+            self._observe(state, ids, scores[:, 0])
+        self.log(
+            contrastive_loss=ops.mean(losses),
+            harmonization_loss=ops.mean(terms),
+            harmonization_weight=weight,
+            prior_entropy=targets.prior_entropy(),
+        )
+        return losses + ops.cast(weight * terms, losses.dtype)
+
+    def _observe(self, state: Any, ids: Tensor | None, scores: Tensor) -> None:
+        scores = ops.stop_gradient(scores)
+        if self.num_samples is not None:
+            is_late = state.epoch >= self.warmup_epochs
+            beta = ops.where(is_late, self.late_momentum, self.momentum)
+            state.parts["momentum_scores"].update(ids, scores, beta)
+            return
+        is_counted = ops.ones_like(scores[:, 0], dtype="bool")
+        if ids is not None:
+            is_counted = ops.logical_or(ids >= 0, ops.all(ids < 0))
+        state.parts["targets"].follow(scores, is_counted)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_targets": self.num_targets,
+            "num_samples": self.num_samples,
+            "weight": self.weight,
+            "warmup_epochs": self.warmup_epochs,
+            "ramp_epochs": self.ramp_epochs,
+            "regularization": self.regularization,
+            "iterations": self.iterations,
+            "tolerance": self.tolerance,
+            "gamma": self.gamma,
+            "momentum": self.momentum,
+            "late_momentum": self.late_momentum,
+            "share_momentum": self.share_momentum,
+            "seed": self.seed,
+        }

@@ -1,0 +1,128 @@
+"""COLT's tailness: how crowded the surroundings of a sample are."""
+
+import numpy as np
+from keras import ops
+
+from keras_ltssl.losses.anchors import (
+    anchor_losses,
+    in_blocks,
+    unit_views,
+)
+from keras_ltssl.typing import Tensor
+
+
+def tail_score(
+    z: Tensor,
+    temperature: float | Tensor = 0.2,
+    top_k: int = 10,
+    chunk_size: int | None = None,
+) -> Tensor:
+    """Computes how much probability a sample gives to its nearest negatives.
+
+        P_ib = ½ Σ_{views a of i} exp(s_ab/τ) / Σ_{c≠a} exp(s_ac/τ)
+        tailness_i = sum of the k largest P_ib over the negatives b of i
+
+    Published premise: a head sample has many near neighbours and a high value,
+    a tail sample a low one. With fewer than k negatives it sums all of them. No
+    gradient flows.
+
+    Args:
+        z: Projections, `(batch, 2, dim)`, any scale.
+        temperature: τ > 0, a scalar, or one per sample, `(batch,)`. Defaults
+            to `0.2`.
+        top_k: k, integer >= 1. Defaults to `10`.
+        chunk_size: Samples whose probabilities are held at a time, or `None`
+            for all of them. Defaults to `None`.
+
+    Returns:
+        The tailness of each sample, in [0, 1], `(batch,)`.
+
+    Raises:
+        ValueError: As `nt_xent`, and if `top_k` is not an integer >= 1.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> same = np.ones((8, 2, 4), "float32")
+    >>> score = lt.losses.tail_score(same, top_k=3)  # 3 of 15 equal others.
+    >>> bool(np.allclose(score, 3 / 15))
+    True
+
+    Reference:
+        Bai, Chen, Zheng, Liang, Zhang. On the Effectiveness of
+        Out-of-Distribution Data in Self-Supervised Long-Tail Learning (COLT).
+        ICLR 2023, arXiv:2306.04934.
+    """
+    check_top_k(top_k)
+    z = ops.stop_gradient(ops.convert_to_tensor(z))
+    anchors = anchor_losses(z, temperature, chunk_size)
+    return tail_score_of_anchors(
+        anchors, unit_views(z), temperature, top_k, chunk_size
+    )
+
+
+def check_top_k(top_k: int) -> None:
+    """Says what is wrong with a `top_k`."""
+    if (
+        isinstance(top_k, bool)
+        or not isinstance(top_k, (int, np.integer))
+        or top_k < 1
+    ):
+        raise ValueError(
+            f"`top_k` must be an integer >= 1. Received: top_k={top_k!r}"
+        )
+
+
+def tail_score_of_anchors(
+    anchors: Tensor,
+    units: Tensor,
+    temperature: float | Tensor,
+    top_k: int,
+    chunk_size: int | None = None,
+) -> Tensor:
+    """Returns `tail_score` from the NT-Xent loss of each anchor.
+
+    Args:
+        anchors: What `anchor_losses` returned, `(batch, 2)`.
+        units: What `unit_views` returned, `(batch, 2, dim)`.
+        temperature: The τ of `anchors`.
+        top_k: k.
+        chunk_size: Samples held at a time, or `None` for all.
+    """
+    units, anchors = ops.stop_gradient(units), ops.stop_gradient(anchors)
+    batch, dim = ops.shape(units)[0], units.shape[-1]
+    tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
+    tau = ops.broadcast_to(tau, (batch,))[:, None]
+    positive = ops.sum(units[:, 0] * units[:, 1], axis=-1)[:, None]
+    log_partition = anchors + positive / tau
+    # View-major: both views of sample i are the columns i and batch + i.
+    others = ops.transpose(
+        ops.reshape(ops.transpose(units, (1, 0, 2)), (2 * batch, dim))
+    )
+    column = ops.arange(2 * batch, dtype="int32")[None, :]
+    # Columns of zeros, so that k of them exist in the smallest batch, too.
+    known = units.shape[0]
+    missing = top_k if known is None else max(0, top_k - 2 * known)
+
+    def scores_of(block: tuple[Tensor, ...]) -> Tensor:
+        views, index, tau_rows, log_rows = block
+        own = ops.logical_or(
+            column == index[:, None], column == index[:, None] + batch
+        )
+        both = sum(
+            ops.exp(
+                ops.matmul(views[:, view], others) / tau_rows
+                - log_rows[:, view, None]
+            )
+            for view in (0, 1)
+        )
+        probability = ops.where(own, 0.0, 0.5 * both)
+        if missing:
+            probability = ops.pad(probability, [[0, 0], [0, missing]])
+        return ops.sum(ops.top_k(probability, top_k)[0], axis=-1)
+
+    everything = (units, ops.arange(batch, dtype="int32"), tau, log_partition)
+    if chunk_size is None:
+        return scores_of(everything)
+    return in_blocks(scores_of, everything, chunk_size)

@@ -1,0 +1,109 @@
+"""What the losses that add a term to another loss have in common."""
+
+from typing import Any, TypeVar
+
+import keras
+
+from keras_ltssl.layers.loss_state import LossState
+from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+
+_Kind = TypeVar("_Kind", bound=ContrastiveLoss)
+
+
+def find_loss(loss: Any, kind: type[_Kind]) -> _Kind | None:
+    """Returns the loss of a kind among a loss and those that it adds to."""
+    while loss is not None and not isinstance(loss, kind):
+        loss = getattr(loss, "base_loss", None)
+    return loss
+
+
+class WrappingLoss(ContrastiveLoss):
+    """Base class of a loss that adds a term to any loss of this package.
+
+    Ids, temperature, state and metrics of the inner loss stay what they are;
+    a subclass adds its own in `own_layers()` and `own_metric_names()` and calls
+    `self.base_loss.per_sample` in its `per_sample`.
+
+    Args:
+        base_loss: A loss of this package. One that belongs to a model already
+            is copied.
+        reduction: As for any Keras loss. Defaults to `"sum_over_batch_size"`.
+        name: Name of the loss. Defaults to `None`.
+        dtype: Dtype of the loss. Defaults to `None`, Keras' float type.
+    """
+
+    def __init__(
+        self,
+        base_loss: ContrastiveLoss,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        if isinstance(base_loss, dict):
+            base_loss = keras.saving.deserialize_keras_object(base_loss)
+        if not isinstance(base_loss, ContrastiveLoss):
+            raise ValueError(
+                "`base_loss` must be a loss of keras_ltssl, such as "
+                f"NTXentLoss(). Received: base_loss={base_loss!r}"
+            )
+        if base_loss.get_state() is not None:
+            base_loss = base_loss.copy()
+        super().__init__(
+            temperature=base_loss.temperature,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+        self.base_loss = base_loss
+        if find_loss(base_loss, type(self)) is not None:
+            raise ValueError(
+                f"`base_loss` must not hold another {type(self).__name__}. "
+                f"Received: base_loss={base_loss!r}"
+            )
+
+    def own_layers(self) -> dict[str, keras.layers.Layer]:
+        """Returns new layers for what this loss remembers, by name."""
+        return {}
+
+    def own_metric_names(self) -> tuple[str, ...]:
+        """Returns what this loss logs beside what the inner one does."""
+        return ()
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.base_loss.metric_names + self.own_metric_names()
+
+    @property
+    def needs_ids(self) -> bool:  # type: ignore[override]
+        return self.base_loss.needs_ids or self.num_samples is not None
+
+    @property
+    def needs_state(self) -> bool:
+        return self.base_loss.needs_state or bool(self.own_layers())
+
+    @property
+    def needs_epochs(self) -> bool:
+        return self.base_loss.needs_epochs
+
+    def state_layers(self) -> dict[str, keras.layers.Layer]:
+        return {**self.base_loss.state_layers(), **self.own_layers()}
+
+    def bind(self, state: LossState) -> None:
+        super().bind(state)
+        self.base_loss.bind(state)
+
+    def check_largest_id(self, largest: int) -> None:
+        super().check_largest_id(largest)
+        self.base_loss.check_largest_id(largest)
+
+    def check_training(self) -> None:
+        super().check_training()
+        self.base_loss.check_training()
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["temperature"]
+        base = keras.saving.serialize_keras_object(self.base_loss)
+        # The state belongs to the outermost loss, which finds it again.
+        base["config"].pop("state_key", None)
+        return {**config, "base_loss": base}

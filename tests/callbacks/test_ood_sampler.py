@@ -1,0 +1,247 @@
+"""COLT's choice while a model trains: what, when, logged, and resumed."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_ltssl as lt
+
+NUM_ID, NUM_POOL, BUDGET = 60, 50, 20
+
+
+def make_data(seed=0):
+    random = np.random.default_rng(seed)
+    centers = random.normal(size=(3, 8))
+    group = np.repeat([0, 1, 2], [40, 15, 5])
+    samples = centers[group] + 0.1 * random.normal(size=(NUM_ID, 8))
+    pool = random.normal(size=(NUM_POOL, 8))
+    return lt.datasets.MixedBatches(
+        samples.astype("float32"),
+        pool.astype("float32"),
+        budget=BUDGET,
+        batch_size=20,
+    )
+
+
+def make_model(loss=None, learning_rate=0.05):
+    keras.utils.set_random_seed(1)
+    model = lt.models.ContrastiveModel(
+        keras.Sequential([keras.Input((8,)), keras.layers.Dense(6)]),
+        projector=lt.layers.ProjectionHead(4),
+        augmenter=lt.layers.TwoViews(keras.layers.GaussianNoise(0.3, seed=1)),
+    )
+    model.compile(
+        keras.optimizers.SGD(learning_rate),
+        loss=loss or lt.losses.COLTLoss(num_samples=NUM_ID),
+    )
+    model.build((None, 8))
+    return model
+
+
+def fit(model, data, callbacks, epochs, initial_epoch=0):
+    return model.fit(
+        data,
+        epochs=epochs,
+        initial_epoch=initial_epoch,
+        shuffle=False,
+        verbose=0,
+        callbacks=callbacks,
+    ).history
+
+
+class TailnessAtEpochBegin(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.values = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        state = self.model.loss.get_state()
+        self.values.append(state.parts["tailness"].read()[0])
+
+
+def test_it_chooses_by_tailness_what_the_sampler_would():
+    # An encoder that stands still can be asked again afterwards.
+    model, data = make_model(learning_rate=0.0), make_data()
+    noted = TailnessAtEpochBegin()
+    sampler = lt.callbacks.OODSampler(
+        data, start=2, interval=2, num_clusters=3, temperature=0.5
+    )
+    fit(model, data, [noted, sampler], epochs=4)
+    assert sampler.sampled_epochs == [2]
+    embed = model.encoder.predict_on_batch
+    expected = lt.samplers.choose_ood(
+        np.asarray(embed(data.id_rows[:])),
+        np.asarray(embed(data.pool_rows[:])),
+        noted.values[2],
+        BUDGET,
+        num_clusters=3,
+        temperature=0.5,
+    )
+    np.testing.assert_array_equal(sampler.choice.indices, expected.indices)
+    np.testing.assert_array_equal(sampler.choice.budgets, expected.budgets)
+    np.testing.assert_array_equal(data.chosen, expected.indices)
+
+
+def test_training_sees_the_choice_in_the_epoch_it_is_made_and_logs_it():
+    model, data = make_model(), make_data()
+    sampler = lt.callbacks.OODSampler(
+        data, start=1, interval=2, budget=10, num_clusters=3
+    )
+    history = fit(model, data, [sampler], epochs=4)
+    assert sampler.sampled_epochs == [1, 3]
+    assert history["ood_chosen"] == [0, 10, 10, 10]
+    assert history["ood_pool_share"] == [0.0, 0.2, 0.2, 0.2]
+    # As counted inside the training step, a mean over batches.
+    seen = history["ood_share"]
+    assert seen[0] == 0.0
+    np.testing.assert_allclose(seen[1:], 10 / 70, atol=0.01)
+    seconds = history["ood_seconds"]
+    assert seconds[0] == seconds[2] == 0.0
+    assert min(seconds[1], seconds[3]) > 0.0
+    latest = sampler.choice.budgets
+    assert history["ood_budget_min"][3] == latest.min()
+    assert history["ood_budget_max"][3] == latest.max() >= 4
+
+
+def test_a_score_of_ones_own_replaces_tailness():
+    model, data = make_model(lt.losses.NTXentLoss()), make_data()
+    sampler = lt.callbacks.OODSampler(
+        data,
+        start=0,
+        num_clusters=3,
+        # The 5 samples of the last group are the tail, and get it all.
+        score=lambda features: 1.0 * (np.arange(NUM_ID) < NUM_ID - 5),
+        temperature=0.1,
+    )
+    fit(model, data, [sampler], epochs=1)
+    choice = sampler.choice
+    tail = choice.tail_first[0]
+    assert set(choice.id_rows(tail)) == set(range(NUM_ID - 5, NUM_ID))
+    assert choice.budgets[tail] >= BUDGET - 1
+
+
+def test_a_subset_of_the_pool_is_drawn_anew_each_time():
+    model, data = make_model(), make_data()
+    sampler = lt.callbacks.OODSampler(
+        data, start=1, interval=1, budget=10, num_clusters=2, pool_subset=10
+    )
+    chosen = []
+
+    class Note(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            chosen.append(sorted(data.chosen))
+
+    fit(model, data, [sampler, Note()], epochs=3)
+    assert len(chosen[1]) == len(chosen[2]) == 10
+    assert chosen[1] != chosen[2]
+
+
+def everything():
+    loss = lt.losses.GeometricHarmonizationLoss(
+        lt.losses.COLTLoss(num_samples=NUM_ID),
+        num_targets=5,
+        num_samples=NUM_ID,
+        warmup_epochs=1,
+        ramp_epochs=2,
+        iterations=20,
+    )
+    model, data = make_model(loss), make_data()
+    sampler = lt.callbacks.OODSampler(data, start=1, interval=3, num_clusters=3)
+    callbacks = [sampler, lt.callbacks.PriorEstimation(interval=2)]
+    return model, data, sampler, callbacks
+
+
+def test_a_run_cut_short_goes_on_with_choice_tailness_and_prior(tmp_path):
+    def run(folder, epochs):
+        model, data, sampler, callbacks = everything()
+        checkpoint = lt.callbacks.ResumableCheckpoint(
+            folder, callbacks=[sampler]
+        )
+        data.epoch = start = checkpoint.restore(model)
+        restored = data.chosen
+        history = fit(model, data, [*callbacks, checkpoint], epochs, start)
+        weights = [ops.convert_to_numpy(weight) for weight in model.weights]
+        return weights, sampler, restored, history
+
+    whole, sampler, _, history = run(tmp_path / "whole", 6)
+    _, cut, _, _ = run(tmp_path / "parts", 3)
+    parts, resumed, restored, rest = run(tmp_path / "parts", 6)
+    np.testing.assert_array_equal(restored, cut.choice.indices)
+    assert resumed.sampled_epochs == [4]  # Not again at epoch 3.
+    np.testing.assert_array_equal(
+        resumed.choice.indices, sampler.choice.indices
+    )
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for name in ("loss", "ood_share", "ood_budget_max", "prior_entropy"):
+        np.testing.assert_array_equal(history[name][3:], rest[name])
+
+
+def test_a_checkpoint_without_the_sampler_is_refused(tmp_path):
+    model, data, sampler, callbacks = everything()
+    plain = lt.callbacks.ResumableCheckpoint(tmp_path)
+    fit(model, data, [*callbacks, plain], epochs=2)
+    with pytest.raises(ValueError, match="no state of OODSampler"):
+        lt.callbacks.ResumableCheckpoint(tmp_path, callbacks=[sampler]).restore(
+            model
+        )
+    with pytest.raises(ValueError, match="`callbacks` must have"):
+        lt.callbacks.ResumableCheckpoint(
+            tmp_path, callbacks=[keras.callbacks.History()]
+        )
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("start", 0),
+        ("interval", 0),
+        ("interval", 1.5),
+        ("budget", 0),
+        ("budget", BUDGET + 1),
+        ("num_clusters", NUM_ID + 1),
+        ("pool_subset", BUDGET - 1),
+        ("pool_subset", NUM_POOL + 1),
+        ("batch_size", 0),
+        ("seed", -1),
+        ("temperature", 0.0),
+        ("score", "density"),
+        ("data", None),
+    ],
+)
+def test_impossible_arguments_are_refused_by_name(argument, value):
+    arguments = {"data": make_data(), argument: value}
+    with pytest.raises(ValueError, match=f"`{argument}` must"):
+        lt.callbacks.OODSampler(**arguments)
+
+
+def test_what_cannot_be_chosen_by_is_said_before_training():
+    data = make_data()
+    sampler = lt.callbacks.OODSampler(data, start=1, num_clusters=3)
+    for loss in (lt.losses.NTXentLoss(), lt.losses.COLTLoss()):
+        with pytest.raises(ValueError, match="needs a model compiled with"):
+            fit(make_model(loss), data, [sampler], epochs=2)
+    model = make_model(lt.losses.COLTLoss(num_samples=NUM_ID + 1))
+    with pytest.raises(ValueError, match="must be the number of samples"):
+        fit(model, data, [sampler], epochs=2)
+    plain = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+    plain.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"embeds with `model\.encoder`"):
+        fit(plain, data, [sampler], epochs=2)
+
+
+def test_a_choice_that_never_comes_is_warned_of():
+    model, data = make_model(), make_data()
+    sampler = lt.callbacks.OODSampler(data, start=5, num_clusters=3)
+    with pytest.warns(UserWarning, match="will never choose"):
+        fit(model, data, [sampler], epochs=1)
+    assert len(data.chosen) == 0
+
+
+def test_ready_made_views_cannot_be_embedded():
+    views = np.zeros((NUM_ID, 2, 8), "float32")
+    data = lt.datasets.MixedBatches(views, views, budget=5, batch_size=20)
+    sampler = lt.callbacks.OODSampler(data, start=1, num_clusters=3)
+    with pytest.raises(ValueError, match="has to make the views"):
+        fit(make_model(), data, [sampler], epochs=2)

@@ -1,0 +1,73 @@
+"""A moving average for every sample: replay, bounds, bad input."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_ltssl as lt
+import reference
+
+
+def built(*arguments, **options):
+    memory = lt.layers.SampleMemory(*arguments, **options)
+    memory.build()
+    return memory
+
+
+@pytest.mark.parametrize("width", [None, 3])
+def test_three_epochs_equal_a_replay_sample_by_sample(width):
+    random = np.random.default_rng(0)
+    memory, replay = built(10, width, momentum=0.7), {}
+    for _ in range(3):
+        # Sample 9 never comes; -1 comes twice an epoch.
+        for ids in np.split(random.permutation([-1, *range(9), -1, -1]), 3):
+            shape = (4,) if width is None else (4, width)
+            values = random.normal(size=shape).astype("float32")
+            memory.update(ids.astype("int32"), values)
+            reference.moving_average(replay, ids.tolist(), values, 0.7)
+    values, seen = memory.read()
+    assert seen.tolist() == [True] * 9 + [False]
+    for name, value in replay.items():
+        np.testing.assert_allclose(values[name], value, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(values[9], 0.0)
+
+
+def test_momentum_of_a_step_can_differ():
+    memory = built(2, momentum=0.9)
+    ids = np.array([1], "int32")
+    memory.update(ids, np.array([1.0], "float32"))
+    memory.update(ids, np.array([0.0], "float32"), momentum=0.25)
+    assert memory.read()[0].tolist() == [0.0, 0.25]
+
+
+def test_unknown_ids_are_left_out_and_counted():
+    memory = built(2)
+    ids = np.array([2, 0, -1, 900], "int32")
+    memory.update(ids, np.ones(4, "float32"))
+    values, seen = memory.read()
+    assert values.tolist() == [1.0, 0.0]
+    assert seen.tolist() == [True, False]
+    assert int(memory.unknown_ids) == 2
+
+
+def test_serialization_keeps_the_configuration():
+    memory = lt.layers.SampleMemory(5, width=2, momentum=0.5)
+    config = keras.saving.serialize_keras_object(memory)
+    again = keras.saving.deserialize_keras_object(config)
+    assert again.get_config() == memory.get_config()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("num_samples", 0),
+        ("num_samples", 2.0),
+        ("num_samples", True),
+        ("width", 0),
+        ("momentum", 1.0),
+        ("momentum", float("nan")),
+    ],
+)
+def test_impossible_arguments_are_refused_by_name(argument, value):
+    with pytest.raises(ValueError, match=f"`{argument}` must"):
+        lt.layers.SampleMemory(**{"num_samples": 3, argument: value})
