@@ -37,9 +37,11 @@ demo: $(VENV)/demo-$(KERAS_BACKEND)
 
 test: test-tensorflow test-torch test-jax
 
+# One thread for each of the two processes, which otherwise wait for each other.
 test-tensorflow test-torch test-jax: test-%: $(VENV)/all
 	@echo "== $* =="
-	KERAS_BACKEND=$* $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 KERAS_BACKEND=$* \
+		$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The oldest Keras that works without special cases, with backends of its time.
 $(VENV)-minimum/all: pyproject.toml
@@ -51,7 +53,8 @@ $(VENV)-minimum/all: pyproject.toml
 
 # Warnings are shown, not errors: old packages warn about newer ones.
 test-minimum: $(VENV)-minimum/all
-	KERAS_BACKEND=$(KERAS_BACKEND) $(VENV)-minimum/bin/python -m pytest \
+	OMP_NUM_THREADS=1 KERAS_BACKEND=$(KERAS_BACKEND) \
+		$(VENV)-minimum/bin/python -m pytest \
 		-n 2 --dist worksteal -W default tests
 
 lint: $(VENV)/all

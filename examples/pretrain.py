@@ -4,6 +4,12 @@ r"""Pretrains an encoder on a long-tailed image set and reports how fair it is.
     python examples/pretrain.py --method ts --dataset my_images.npz --output run
     python examples/pretrain.py --method ts --dataset my_images.npz \
         --output run --resume
+    python examples/pretrain.py --method ts+gh+colt --dataset my_images.npz \
+        --ood more_images.npz
+
+A method is simclr, focal or tase, on its own or joined by + with any of ts
+(Temperature Schedules), gh (Geometric Harmonization) and colt (COLT); simclr
+goes without saying where something is added to it.
 
 `KERAS_BACKEND` picks the backend. The output folder gets `encoder.keras`,
 `history.csv`, `report.json`, the flags and three pictures. A run that is killed
@@ -16,7 +22,12 @@ from absl import app, flags
 
 import keras_ltssl as lt
 
-flags.DEFINE_enum("method", "tase", training.METHODS, "What to train with.")
+flags.DEFINE_string(
+    "method",
+    "tase",
+    f"One of {', '.join(training.BASES)}, or parts joined by +, with any of "
+    f"{', '.join(training.ADDITIONS)}.",
+)
 flags.DEFINE_string(
     "dataset",
     "mnist",
@@ -41,11 +52,83 @@ flags.DEFINE_float("temperature_max", 1.0, "Largest temperature of ts.")
 flags.DEFINE_float(
     "period", None, "Epochs in a cycle of ts. Default: the whole training."
 )
+flags.DEFINE_integer("gh_targets", 100, "Targets of gh.", lower_bound=2)
+flags.DEFINE_integer(
+    "gh_warmup", None, "Epochs before gh begins. Default: half of them."
+)
+flags.DEFINE_integer(
+    "gh_ramp", None, "Epochs until gh has all its weight. Default: a hundredth."
+)
+flags.DEFINE_integer(
+    "gh_interval", None, "Epochs between two priors. Default: a fiftieth."
+)
+flags.DEFINE_string(
+    "ood", None, "For colt: an .npz file with images `x` to choose from."
+)
+flags.DEFINE_integer(
+    "ood_budget",
+    None,
+    "Images that colt chooses. Default: a quarter of them, at most 10000.",
+)
+flags.DEFINE_integer(
+    "ood_start", None, "Epoch of colt's first choice. Default: a twentieth."
+)
+flags.DEFINE_integer(
+    "ood_interval",
+    None,
+    "Epochs between two choices. Default: an eightieth, at least 5.",
+)
+flags.DEFINE_integer("ood_clusters", 10, "Clusters of colt.", lower_bound=1)
 flags.DEFINE_integer("num_prototypes", 50, "Prototypes of tase.")
 flags.DEFINE_integer("seed", 0, "Seed of everything random.")
 flags.DEFINE_string("output", "runs/pretrain", "Folder of the run.")
 flags.DEFINE_bool("resume", False, "Go on with the run in --output.")
 FLAGS = flags.FLAGS
+
+
+def or_else(value, default):
+    """Returns a flag's value, or the default where it was not given."""
+    return default if value is None else value
+
+
+def part_of(epochs, part, least=1):
+    """Returns the epochs that a published share of a training comes to."""
+    return max(least, round(epochs / part))
+
+
+def build_data(split, additions):
+    """Returns what to train on, and who chooses from the pool, if anyone."""
+    batches = {"batch_size": FLAGS.batch_size, "seed": FLAGS.seed}
+    if "colt" not in additions:
+        return lt.datasets.ImageBatches(split.x_train, **batches), None
+    pool = training.load_pool(FLAGS.ood, split.x_train)
+    budget = or_else(FLAGS.ood_budget, min(10_000, len(pool) // 4))
+    data = lt.datasets.MixedBatches(split.x_train, pool, budget, **batches)
+    sampler = lt.callbacks.OODSampler(
+        data,
+        or_else(FLAGS.ood_start, part_of(FLAGS.epochs, 20)),
+        or_else(FLAGS.ood_interval, part_of(FLAGS.epochs, 80, least=5)),
+        num_clusters=FLAGS.ood_clusters,
+        seed=FLAGS.seed,
+        verbose=1,
+    )
+    return data, sampler
+
+
+def build_callbacks(additions, sampler):
+    """Returns what changes between the epochs."""
+    callbacks = [] if sampler is None else [sampler]
+    if "gh" in additions:
+        interval = or_else(FLAGS.gh_interval, part_of(FLAGS.epochs, 50))
+        callbacks.append(lt.callbacks.PriorEstimation(interval=interval))
+    if "ts" in additions:
+        schedule = lt.schedules.CosineTemperature(
+            FLAGS.temperature_min,
+            FLAGS.temperature_max,
+            or_else(FLAGS.period, FLAGS.epochs),
+        )
+        callbacks.append(lt.callbacks.TemperatureScheduler(schedule))
+    return callbacks
 
 
 def main(_):
@@ -56,25 +139,29 @@ def main(_):
             *("batch_size", "optimizer", "learning_rate", "weight_decay"),
             "temperature",
             *("temperature_min", "temperature_max", "period"),
+            *("gh_targets", "gh_warmup", "gh_ramp", "gh_interval"),
+            *("ood", "ood_budget", "ood_start", "ood_interval", "ood_clusters"),
             *("num_prototypes", "seed"),
         )
     }
-    callbacks = []
-    if FLAGS.method == "ts":
-        schedule = lt.schedules.CosineTemperature(
-            FLAGS.temperature_min,
-            FLAGS.temperature_max,
-            FLAGS.epochs if FLAGS.period is None else FLAGS.period,
+    _, additions = training.split_method(FLAGS.method)
+    if ("colt" in additions) != (FLAGS.ood is not None):
+        raise ValueError(
+            "`--ood` is what colt chooses from, and goes with it. "
+            f"Received: --method={FLAGS.method}, --ood={FLAGS.ood}"
         )
-        callbacks.append(lt.callbacks.TemperatureScheduler(schedule))
-    loss = training.build_loss(
-        FLAGS.method, FLAGS.temperature, FLAGS.num_prototypes
-    )
     split = training.load_split(FLAGS.dataset, FLAGS.imbalance, FLAGS.seed)
-    output = training.make_output(FLAGS.output, FLAGS.resume, settings)
-    data = lt.datasets.ImageBatches(
-        split.x_train, batch_size=FLAGS.batch_size, seed=FLAGS.seed
+    data, sampler = build_data(split, additions)
+    loss = training.build_loss(
+        FLAGS.method,
+        FLAGS.temperature,
+        FLAGS.num_prototypes,
+        len(split.x_train),
+        num_targets=FLAGS.gh_targets,
+        warmup_epochs=or_else(FLAGS.gh_warmup, part_of(FLAGS.epochs, 2)),
+        ramp_epochs=or_else(FLAGS.gh_ramp, part_of(FLAGS.epochs, 100)),
     )
+    output = training.make_output(FLAGS.output, FLAGS.resume, settings)
     optimizer = training.build_optimizer(
         FLAGS.optimizer,
         FLAGS.learning_rate,
@@ -88,12 +175,18 @@ def main(_):
         f"{FLAGS.method} on {len(split.x_train)} images of "
         f"{len(split.class_counts)} classes, {keras.backend.backend()} backend"
     )
-    history = training.train(model, data, FLAGS.epochs, output, callbacks)
+    history = training.train(
+        model, data, FLAGS.epochs, output, build_callbacks(additions, sampler)
+    )
     report = lt.evaluation.long_tail_report(
         model.encoder, split, name=FLAGS.method, progress=print
     )
     print(report.to_text())
-    pictures = training.save_run(model, split, [report], history, output)
+    if sampler is not None and sampler.choice is not None:
+        print(training.describe_choice(sampler, split))
+    pictures = training.save_run(
+        model, split, [report], history, output, sampler
+    )
     print("Pictures:", *pictures, sep="\n  ")
 
 

@@ -1,6 +1,7 @@
 """What the examples share: data, model, training that resumes, run folder."""
 
 import csv
+import itertools
 import json
 import os
 from pathlib import Path
@@ -10,7 +11,9 @@ import numpy as np
 
 import keras_ltssl as lt
 
-METHODS = ("simclr", "focal", "ts", "tase")
+# A method is one of the bases, on its own or with any of the additions.
+BASES = ("simclr", "focal", "tase")
+ADDITIONS = ("ts", "gh", "colt")
 NAMED_DATASETS = ("mnist", "digits", "cifar10", "cifar100", "fashion_mnist")
 
 
@@ -34,13 +37,75 @@ def load_split(dataset, imbalance=50, seed=0):
     )
 
 
-def build_loss(method, temperature=0.2, num_prototypes=50):
-    """Returns the loss of a method."""
-    if method == "tase":
-        return lt.losses.TASELoss(temperature, num_prototypes=num_prototypes)
-    if method == "focal":
-        return lt.losses.FocalNTXentLoss(temperature)
-    return lt.losses.NTXentLoss(temperature)
+def method_names():
+    """Returns every method, joined by + where it has parts."""
+    additions = [
+        parts
+        for count in range(len(ADDITIONS) + 1)
+        for parts in itertools.combinations(ADDITIONS, count)
+    ]
+    # SimCLR goes without saying where something is added to it.
+    return ["+".join(parts) if parts else "simclr" for parts in additions] + [
+        "+".join((base, *parts)) for base in BASES[1:] for parts in additions
+    ]
+
+
+def split_method(method):
+    """Returns the base of a method and the set of its additions."""
+    parts = method.split("+")
+    bases = [part for part in parts if part in BASES]
+    additions = {part for part in parts if part in ADDITIONS}
+    if len(bases) > 1 or len(bases) + len(additions) < len(parts):
+        raise ValueError(
+            "`--method` must be one of these, parts in any order: "
+            f"{', '.join(method_names())}. Received: --method={method}"
+        )
+    return (bases or ["simclr"])[0], additions
+
+
+def build_loss(
+    method,
+    temperature=0.2,
+    num_prototypes=50,
+    num_samples=None,
+    **harmonization,
+):
+    """Returns the loss of a method for so many training samples."""
+    base, additions = split_method(method)
+    if base == "tase":
+        loss = lt.losses.TASELoss(temperature, num_prototypes=num_prototypes)
+    elif base == "focal":
+        loss = lt.losses.FocalNTXentLoss(temperature)
+    else:
+        loss = lt.losses.NTXentLoss(temperature)
+    if "colt" in additions:
+        loss = lt.losses.COLTLoss(base_loss=loss, num_samples=num_samples)
+    if "gh" in additions:
+        loss = lt.losses.GeometricHarmonizationLoss(
+            loss, num_samples=num_samples, **harmonization
+        )
+    return loss
+
+
+def load_pool(path, like):
+    """Returns the images of an .npz file (array `x`), to choose from.
+
+    `like` are the images that they are to be trained with.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        if "x" not in file:
+            raise ValueError(
+                "`--ood` must be an .npz file with an array `x` of images. "
+                f"Received: {path} with {', '.join(file.files) or 'nothing'}"
+            )
+        pool = file["x"]
+    if pool.shape[1:] != like.shape[1:] or pool.dtype != like.dtype:
+        raise ValueError(
+            "`--ood` must hold images like the training set's, shape="
+            f"{like.shape[1:]}, dtype={like.dtype}. Received: "
+            f"shape={pool.shape[1:]}, dtype={pool.dtype}"
+        )
+    return pool
 
 
 def build_optimizer(name, learning_rate, total_steps, weight_decay=1e-4):
@@ -79,7 +144,12 @@ def train(model, data, epochs, output, callbacks=()):
     """Trains with a checkpoint after each epoch; goes on where one is left."""
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    checkpoint = lt.callbacks.ResumableCheckpoint(output / "checkpoints")
+    checkpoint = lt.callbacks.ResumableCheckpoint(
+        output / "checkpoints",
+        callbacks=[
+            callback for callback in callbacks if hasattr(callback, "get_state")
+        ],
+    )
     data.epoch = start = checkpoint.restore(model)
     log = output / "history.csv"
     keep_rows(log, start)
@@ -125,14 +195,17 @@ def temperature_by_class(model, split, batch_size=256):
     Labels are only used to look at the outcome.
     """
     base = model.loss.current_temperature()
-    if not isinstance(model.loss, lt.losses.TASELoss):
+    loss = model.loss
+    while hasattr(loss, "base_loss"):
+        loss = loss.base_loss
+    if not isinstance(loss, lt.losses.TASELoss):
         return np.full(len(split.class_counts), float(base))
     temperatures = []
     for start in range(0, len(split.x_train), batch_size):
         features = model.encoder(split.x_train[start : start + batch_size])
         z = model.projector(features)
         z = keras.ops.stack([z, z], axis=1)
-        values, _, _ = model.loss.assess(z, base)
+        values, _, _ = loss.assess(z, base)
         temperatures.append(keras.ops.convert_to_numpy(values))
     temperatures = np.concatenate(temperatures)
     return np.array(
@@ -143,7 +216,34 @@ def temperature_by_class(model, split, batch_size=256):
     )
 
 
-def save_run(model, split, reports, history, output):
+def describe_choice(sampler, split):
+    """Returns in words what COLT chose, compared with the labels.
+
+    Labels are only used to look at the outcome.
+    """
+    choice = sampler.choice
+    shares = lt.evaluation.budget_shares(
+        choice.budgets, choice.labels, split.y_train
+    )
+    seen = lt.evaluation.tail_agreement(
+        choice.cluster_scores[choice.labels], split.y_train
+    )
+    lines = [
+        f"COLT chose {len(choice.indices)} of {len(sampler.data.pool_rows)} "
+        f"images at epochs {sampler.sampled_epochs}. Last choice:",
+        "  classes   of the training set   of the budget",
+        *(
+            f"  {name:8s}{share.samples:21.1%}{share.budget:16.1%}"
+            for name, share in shares.items()
+        ),
+        "  A cluster's score and the true number of images of its samples' "
+        f"classes: rank correlation {seen.rank_correlation:+.2f} (1 perfect, "
+        f"0 none), AUC for few-image classes {seen.few_auc:.2f} (0.5 chance)",
+    ]
+    return "\n".join(lines)
+
+
+def save_run(model, split, reports, history, output, sampler=None):
     """Writes the encoder, the last report and the pictures of a run."""
     output = Path(output)
     unfinished = output / "unfinished.keras"
@@ -151,7 +251,7 @@ def save_run(model, split, reports, history, output):
     os.replace(unfinished, output / "encoder.keras")
     (output / "report.json").write_text(reports[-1].to_json())
     features = model.encoder.predict(split.x_test, verbose=0)
-    return [
+    pictures = [
         lt.evaluation.plot_class_accuracy(
             reports, output / "class_accuracy.png"
         ),
@@ -168,6 +268,16 @@ def save_run(model, split, reports, history, output):
             class_names=split.class_names,
         ),
     ]
+    if sampler is not None and sampler.choice is not None:
+        pictures.append(
+            lt.evaluation.plot_ood_choice(
+                sampler.choice,
+                split.x_train,
+                sampler.data.pool_rows,
+                output / "ood_choice.png",
+            )
+        )
+    return pictures
 
 
 def make_output(output, resume, settings):
