@@ -1,7 +1,7 @@
 # The two commands of the README, and what continuous integration runs.
 #   make demo        five minutes of training on real digits, with a report
 #   make test        every test on TensorFlow, PyTorch and JAX
-#   make test-minimum  every test on the oldest Keras, on one backend
+#   make test-minimum  the tests of the package on the oldest Keras, on one backend
 # KERAS_BACKEND=jax make demo picks another backend for the demo.
 
 SHELL := /bin/bash
@@ -55,7 +55,7 @@ $(VENV)-minimum/all: pyproject.toml
 test-minimum: $(VENV)-minimum/all
 	OMP_NUM_THREADS=1 KERAS_BACKEND=$(KERAS_BACKEND) \
 		$(VENV)-minimum/bin/python -m pytest \
-		-n 2 --dist worksteal -W default tests
+		-n 2 --dist worksteal -W default tests --ignore tests/examples
 
 lint: $(VENV)/all
 	$(BIN)/ruff check .

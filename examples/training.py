@@ -225,9 +225,7 @@ def describe_choice(sampler, split):
     shares = lt.evaluation.budget_shares(
         choice.budgets, choice.labels, split.y_train
     )
-    seen = lt.evaluation.tail_agreement(
-        choice.cluster_scores[choice.labels], split.y_train
-    )
+    seen = lt.evaluation.tail_agreement(sampler.scores, split.y_train)
     lines = [
         f"COLT chose {len(choice.indices)} of {len(sampler.data.pool_rows)} "
         f"images at epochs {sampler.sampled_epochs}. Last choice:",
@@ -236,8 +234,8 @@ def describe_choice(sampler, split):
             f"  {name:8s}{share.samples:21.1%}{share.budget:16.1%}"
             for name, share in shares.items()
         ),
-        "  A cluster's score and the true number of images of its samples' "
-        f"classes: rank correlation {seen.rank_correlation:+.2f} (1 perfect, "
+        "  An image's score and the true number of images of its class: "
+        f"rank correlation {seen.rank_correlation:+.2f} (1 perfect, "
         f"0 none), AUC for few-image classes {seen.few_auc:.2f} (0.5 chance)",
     ]
     return "\n".join(lines)

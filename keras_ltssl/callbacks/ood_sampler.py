@@ -39,7 +39,8 @@ class OODSampler(keras.callbacks.Callback):
     `ood_pool_share` (their share of the pool), `ood_budget_min` and
     `ood_budget_max` (of the clusters) and `ood_seconds` (what a choice in this
     epoch took). List `CSVLogger` and the like *after* this callback.
-    `choice` holds the latest `OODChoice`. To resume a run with the same
+    `choice` holds the latest `OODChoice` and `scores` the score of each sample
+    that it followed, `(num_samples,)`. To resume a run with the same
     choice, hand the sampler to `ResumableCheckpoint(callbacks=[sampler])`.
 
     Args:
@@ -168,12 +169,15 @@ class OODSampler(keras.callbacks.Callback):
         self.seed = seed
         self.verbose = verbose
         self.choice: OODChoice | None = None
+        self.scores: Array | None = None
         self.sampled_epochs: list[int] = []
         self._seconds = 0.0
 
     def get_state(self) -> dict[str, Array]:
         """Returns the choice in force as arrays, for a checkpoint."""
-        return {} if self.choice is None else self.choice.to_arrays()
+        if self.choice is None or self.scores is None:
+            return {}
+        return {**self.choice.to_arrays(), "scores": self.scores}
 
     def set_state(self, state: dict[str, Array]) -> None:
         """Puts the choice of `get_state` in force again.
@@ -181,6 +185,8 @@ class OODSampler(keras.callbacks.Callback):
         Args:
             state: What `get_state` returned.
         """
+        state = dict(state)
+        self.scores = state.pop("scores", None)
         self.choice = OODChoice.from_arrays(state) if state else None
         self.data.chosen = (
             np.zeros(0, "int64") if self.choice is None else self.choice.indices
@@ -273,17 +279,18 @@ class OODSampler(keras.callbacks.Callback):
         pool_features = embed(
             encoder, pool_rows, self.batch_size, self.verbose, candidates
         )
+        scores = self._scores(id_features)
         choice = choose_ood(
             id_features,
             pool_features,
-            self._scores(id_features),
+            scores,
             self.budget,
             self.num_clusters,
             self.temperature,
             self.seed,
         )
         choice = dataclasses.replace(choice, indices=candidates[choice.indices])
-        self.choice = choice
+        self.choice, self.scores = choice, scores
         self.data.chosen = choice.indices
         self.sampled_epochs.append(epoch)
         if self.verbose:

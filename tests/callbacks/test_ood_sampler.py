@@ -81,6 +81,7 @@ def test_it_chooses_by_tailness_what_the_sampler_would():
     np.testing.assert_array_equal(sampler.choice.indices, expected.indices)
     np.testing.assert_array_equal(sampler.choice.budgets, expected.budgets)
     np.testing.assert_array_equal(data.chosen, expected.indices)
+    np.testing.assert_array_equal(sampler.scores, noted.values[2])
 
 
 def test_training_sees_the_choice_in_the_epoch_it_is_made_and_logs_it():
@@ -172,6 +173,7 @@ def test_a_run_cut_short_goes_on_with_choice_tailness_and_prior(tmp_path):
     np.testing.assert_array_equal(
         resumed.choice.indices, sampler.choice.indices
     )
+    np.testing.assert_array_equal(resumed.scores, sampler.scores)
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one, other)
     for name in ("loss", "ood_share", "ood_budget_max", "prior_entropy"):

@@ -68,5 +68,5 @@ def test_end_of_a_process_is_reported_with_its_likely_cause(paths):
     with pytest.raises(RuntimeError, match="has ended too soon"):
         batches[0]
     for child in set(multiprocessing.active_children()) - before:
-        child.join(10)
+        child.join(60)
         assert not child.is_alive()

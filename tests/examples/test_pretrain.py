@@ -22,9 +22,21 @@ def command(output, *flags):
     return [sys.executable, str(PRETRAIN), *FLAGS, f"--output={output}", *flags]
 
 
+def environment(output):
+    """Returns an environment in which runs side by side compile only once."""
+    return {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(Path(output).parent / "compiled"),
+    }
+
+
 def run(output, *flags):
     return subprocess.run(
-        command(output, *flags), capture_output=True, text=True, check=False
+        command(output, *flags),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(output),
     )
 
 
@@ -63,6 +75,7 @@ def test_killed_in_mid_epoch_and_resumed_ends_with_the_same_weights(
         command(output, *method),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env=environment(output),
     )
     deadline = time.monotonic() + 300
     while not list(output.glob("checkpoints/epoch-00000[2-9]")):
