@@ -1,5 +1,6 @@
 """Plain k-means, by scikit-learn or, where it is installed, by faiss."""
 
+import logging
 import warnings
 from typing import Any, Literal
 
@@ -104,6 +105,8 @@ def _one_thread() -> Any:
 
 def _import_faiss() -> Any:
     """The module, or None."""
+    # It tells which of its builds fits the processor.
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # What its generated bindings do is not this package's user's concern.
         warnings.simplefilter("ignore", DeprecationWarning)
