@@ -181,6 +181,38 @@ def nearest_to_centers(pool, centers, budgets):
     return chosen
 
 
+def greedy_k_centers(features, budget, centers=()):
+    """Takes the farthest row, one at a time; the first of equally far ones."""
+    rows = np.asarray(features, "float64")
+    distances = np.full(len(rows), np.inf)
+    for center in np.asarray(centers, "float64"):
+        squares = ((rows - center) ** 2).sum(axis=1)
+        distances = np.minimum(distances, squares)
+    chosen = []
+    for _ in range(budget):
+        free = [row for row in range(len(rows)) if row not in chosen]
+        farthest = max(free, key=lambda row: (distances[row], -row))
+        chosen.append(farthest)
+        squares = ((rows - rows[farthest]) ** 2).sum(axis=1)
+        distances = np.minimum(distances, squares)
+    return chosen
+
+
+def mak(id_features, pool, losses, centers, budget, candidate_factor):
+    """MAK's choice, given the k-means centres; also what it goes by."""
+    cosines = unit(pool) @ unit(centers).T
+    distances = np.array([1 - max(row) for row in cosines])
+    scores = np.zeros(len(pool))
+    for values, sign in ((np.asarray(losses, "float64"), 1), (distances, -1)):
+        middle = sum(values) / len(values)
+        square = sum((value - middle) ** 2 for value in values) / len(values)
+        scores += sign * (values - middle) / np.sqrt(square)
+    order = sorted(range(len(pool)), key=lambda row: (-scores[row], row))
+    best = sorted(order[: int(candidate_factor * budget)])
+    chosen = greedy_k_centers(unit(pool)[best], budget, unit(id_features))
+    return [best[row] for row in chosen], scores, distances
+
+
 def sinkhorn(scores, prior, regularization, iterations):
     """Scales one view's `exp(scores / ε)`, a column and a row at a time."""
     q = np.exp(np.asarray(scores, "float64") / regularization)
@@ -218,3 +250,125 @@ def geometric_harmonization(z, targets, labels, gamma):
             log_total = top + np.log(np.exp(logits - top).sum())
             losses[i] -= labels[view][i] @ (logits - log_total)
     return losses
+
+
+def queue_nt_xent(z, keys, temperature):
+    """Returns the loss of each query against its key and those of a queue."""
+    u = unit(z)
+    temperature = np.broadcast_to(temperature, (len(u),))
+    losses = []
+    for (query, own), tau in zip(u, temperature, strict=True):
+        logits = [query @ own / tau] + [query @ key / tau for key in keys]
+        top = max(logits)
+        total = sum(np.exp(logit - top) for logit in logits)
+        losses.append(np.log(total) + top - logits[0])
+    return np.array(losses)
+
+
+def enqueue(queue, keys, size):
+    """Returns the latest `size` keys, oldest first."""
+    return [*queue, *keys][-size:]
+
+
+def pair_temperature(cosine, minimum, maximum):
+    share = (1 + np.cos(np.pi * (1 + cosine))) / 2
+    return minimum + (maximum - minimum) * share
+
+
+def dystress(z, minimum, maximum, temperatures_from=None):
+    """Returns each sample's loss; another `z` may set the temperatures."""
+    u = unit(z)
+    fixed = u if temperatures_from is None else unit(temperatures_from)
+    anchors = [(i, view) for i in range(len(u)) for view in range(2)]
+    losses = np.zeros((len(u), 2))
+    for anchor in anchors:
+        scores = {
+            other: u[anchor]
+            @ u[other]
+            / pair_temperature(fixed[anchor] @ fixed[other], minimum, maximum)
+            for other in anchors
+            if other != anchor
+        }
+        top = max(scores.values())
+        total = sum(np.exp(score - top) for score in scores.values())
+        positive = scores[anchor[0], 1 - anchor[1]]
+        losses[anchor] = np.log(total) + top - positive
+    return losses.mean(axis=1)
+
+
+def mean_pair_temperature(z, minimum, maximum):
+    u = unit(z).reshape(-1, np.shape(z)[-1])
+    values = [
+        pair_temperature(u[a] @ u[b], minimum, maximum)
+        for a in range(len(u))
+        for b in range(len(u))
+        if a != b
+    ]
+    return sum(values) / len(values)
+
+
+def macl_temperature(z, temperature, alpha, threshold):
+    u = unit(z)
+    alignment = sum(row[0] @ row[1] for row in u) / len(u)
+    return temperature * (1 + alpha * (alignment - threshold))
+
+
+def macl_weights(z, temperature):
+    """Returns 1 / (1 - p) of each (sample, view) at a given temperature."""
+    return 1 / (1 - np.exp(-nt_xent_anchors(z, temperature)))
+
+
+def macl(z, temperature, alpha, threshold, reweight):
+    tau = macl_temperature(z, temperature, alpha, threshold)
+    losses = nt_xent_anchors(z, tau)
+    if reweight:
+        losses = losses * macl_weights(z, tau)
+    return losses.mean(axis=1)
+
+
+def boosted_weights(losses, seen):
+    """Returns the weights of BCL as published; 0 for what is not seen."""
+    weights = np.zeros(len(losses))
+    known = [
+        float(m) for m, is_seen in zip(losses, seen, strict=True) if is_seen
+    ]
+    if not known:
+        return weights
+    mean = sum(known) / len(known)
+    squares = sum((m - mean) ** 2 for m in known)
+    deviation = (squares / max(len(known) - 1, 1)) ** 0.5
+    scores = [(m - mean) / deviation if deviation else 0.0 for m in known]
+    largest = max(abs(score) for score in scores) or 1.0
+    weights[np.flatnonzero(seen)] = [s / largest / 2 + 1 / 2 for s in scores]
+    return weights
+
+
+def normalized_mse(predictions, targets):
+    """BYOL's loss of each sample, mean over its views."""
+    losses = []
+    for predicted, wanted in zip(predictions, targets, strict=True):
+        distances = [
+            np.sum((unit(predicted[view]) - unit(wanted[1 - view])) ** 2)
+            for view in (0, 1)
+        ]
+        losses.append(np.mean(distances))
+    return np.array(losses)
+
+
+def byol_momentum(base, progress):
+    """The momentum when a share `progress` of the training is done."""
+    return 1 - (1 - base) * (np.cos(np.pi * progress) + 1) / 2
+
+
+def pruned(kernels, share):
+    """Kernels whose smallest entries, over all of them, are set to 0."""
+    everything = sorted(
+        abs(entry) for kernel in kernels for entry in kernel.ravel()
+    )
+    smallest_kept = everything[
+        min(int(np.ceil(share * len(everything))), len(everything) - 1)
+    ]
+    return [
+        np.where(np.abs(kernel) < smallest_kept, 0.0, kernel)
+        for kernel in kernels
+    ]

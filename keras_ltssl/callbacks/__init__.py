@@ -1,6 +1,7 @@
 """Callbacks: what changes or is measured between steps and epochs."""
 
 from keras_ltssl.callbacks.knn_probe import KNNProbe
+from keras_ltssl.callbacks.mak_sampler import MAKSampler
 from keras_ltssl.callbacks.ood_sampler import OODSampler
 from keras_ltssl.callbacks.prior_estimation import PriorEstimation
 from keras_ltssl.callbacks.prototype_refit import PrototypeRefit
@@ -9,6 +10,7 @@ from keras_ltssl.callbacks.temperature_scheduler import TemperatureScheduler
 
 __all__ = [
     "KNNProbe",
+    "MAKSampler",
     "OODSampler",
     "PriorEstimation",
     "PrototypeRefit",

@@ -1,7 +1,6 @@
 """COLT's choice of out-of-distribution samples that re-balance the tail."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -9,8 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_ltssl.samplers.checks import (
     as_features,
-    as_integer,
+    as_row_count,
     as_scores,
+    check_same_dim,
     check_temperature,
 )
 from keras_ltssl.samplers.cluster_budgets import (
@@ -19,11 +19,12 @@ from keras_ltssl.samplers.cluster_budgets import (
 )
 from keras_ltssl.samplers.kmeans import kmeans
 from keras_ltssl.samplers.nearest_to_centers import take_nearest
+from keras_ltssl.samplers.pool_choice import PoolChoice
 from keras_ltssl.samplers.unit_rows import unit_rows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class OODChoice:
+class OODChoice(PoolChoice):
     """Which rows of an OOD pool were chosen, for which cluster of ID samples.
 
     Args:
@@ -55,7 +56,6 @@ class OODChoice:
     ([2], [0, 3])
     """
 
-    indices: NDArray[np.int64]
     labels: NDArray[np.int64]
     cosines: NDArray[Any]
     centers: NDArray[Any]
@@ -141,35 +141,6 @@ class OODChoice:
                 f"Received: cluster={cluster!r}"
             )
 
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """The choice as plain arrays, such as `numpy.savez` takes."""
-        return {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> "OODChoice":
-        """The choice that `to_arrays` gave.
-
-        Args:
-            arrays: what `to_arrays` returned, or a file that `numpy.load`
-                opened.
-
-        Returns:
-            An equal `OODChoice`.
-
-        Raises:
-            ValueError: if an array is missing, of no use, or does not fit.
-        """
-        names = [field.name for field in dataclasses.fields(cls)]
-        if sorted(arrays) != sorted(names):
-            raise ValueError(
-                f"`arrays` must have the keys {names}. Received: "
-                f"{sorted(arrays)}"
-            )
-        return cls(**{name: np.asarray(arrays[name]) for name in names})
-
 
 def choose_ood(
     id_features: ArrayLike,
@@ -234,26 +205,14 @@ def choose_ood(
     pool = as_features(pool_features, "pool_features")
     values = as_scores(scores)
     check_temperature(temperature)
-    if samples.shape[1] != pool.shape[1]:
-        raise ValueError(
-            "`id_features` and `pool_features` must have the same number of "
-            f"features. Received: {samples.shape[1]} and {pool.shape[1]}"
-        )
+    check_same_dim(samples, "id_features", pool, "pool_features")
     if len(values) != len(samples):
         raise ValueError(
             "`scores` must hold one number for each row of `id_features`. "
             f"Received: {len(values)} scores for {len(samples)} rows"
         )
-    if as_integer(budget, "budget", 0) > len(pool):
-        raise ValueError(
-            "`budget` must not exceed the rows of `pool_features`. Received: "
-            f"budget={budget}, and {len(pool)} rows"
-        )
-    if as_integer(num_clusters, "num_clusters", 1) > len(samples):
-        raise ValueError(
-            "`num_clusters` must not exceed the rows of `id_features`. "
-            f"Received: num_clusters={num_clusters}, and {len(samples)} rows"
-        )
+    as_row_count(budget, "budget", 0, pool, "pool_features")
+    as_row_count(num_clusters, "num_clusters", 1, samples, "id_features")
     units = unit_rows(samples, "id_features")
     labels, centers = kmeans(units, num_clusters, seed, engine)
     budgets = cluster_budgets(values, labels, num_clusters, budget, temperature)

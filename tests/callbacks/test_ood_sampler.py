@@ -1,5 +1,7 @@
 """COLT's choice while a model trains: what, when, logged, and resumed."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -24,9 +26,11 @@ def make_data(seed=0):
     )
 
 
-def make_model(loss=None, learning_rate=0.05):
+def make_model(
+    loss=None, learning_rate=0.05, framework=lt.models.ContrastiveModel
+):
     keras.utils.set_random_seed(1)
-    model = lt.models.ContrastiveModel(
+    model = framework(
         keras.Sequential([keras.Input((8,)), keras.layers.Dense(6)]),
         projector=lt.layers.ProjectionHead(4),
         augmenter=lt.layers.TwoViews(keras.layers.GaussianNoise(0.3, seed=1)),
@@ -60,37 +64,41 @@ class TailnessAtEpochBegin(keras.callbacks.Callback):
         self.values.append(state.parts["tailness"].read()[0])
 
 
-def test_it_chooses_by_tailness_what_the_sampler_would():
-    # An encoder that stands still can be asked again afterwards.
-    model, data = make_model(learning_rate=0.0), make_data()
-    noted = TailnessAtEpochBegin()
+@pytest.fixture(scope="module")
+def run():
+    """Four epochs of momentum contrast with two choices, and what came of it.
+
+    An encoder that stands still can be asked again afterwards.
+    """
+    model = make_model(learning_rate=0.0, framework=lt.models.MomentumContrast)
+    data, noted = make_data(), TailnessAtEpochBegin()
     sampler = lt.callbacks.OODSampler(
-        data, start=2, interval=2, num_clusters=3, temperature=0.5
+        data, start=1, interval=2, budget=10, num_clusters=3, temperature=0.5
     )
-    fit(model, data, [noted, sampler], epochs=4)
-    assert sampler.sampled_epochs == [2]
+    history = fit(model, data, [noted, sampler], epochs=4)
+    return model, data, sampler, noted.values, history
+
+
+def test_it_chooses_by_tailness_what_the_sampler_would(run):
+    model, data, sampler, tailness, _ = run
+    assert sampler.sampled_epochs == [1, 3]
     embed = model.encoder.predict_on_batch
     expected = lt.samplers.choose_ood(
         np.asarray(embed(data.id_rows[:])),
         np.asarray(embed(data.pool_rows[:])),
-        noted.values[2],
-        BUDGET,
+        tailness[3],
+        budget=10,
         num_clusters=3,
         temperature=0.5,
     )
     np.testing.assert_array_equal(sampler.choice.indices, expected.indices)
     np.testing.assert_array_equal(sampler.choice.budgets, expected.budgets)
     np.testing.assert_array_equal(data.chosen, expected.indices)
-    np.testing.assert_array_equal(sampler.scores, noted.values[2])
+    np.testing.assert_array_equal(sampler.scores, tailness[3])
 
 
-def test_training_sees_the_choice_in_the_epoch_it_is_made_and_logs_it():
-    model, data = make_model(), make_data()
-    sampler = lt.callbacks.OODSampler(
-        data, start=1, interval=2, budget=10, num_clusters=3
-    )
-    history = fit(model, data, [sampler], epochs=4)
-    assert sampler.sampled_epochs == [1, 3]
+def test_training_sees_the_choice_in_the_epoch_it_is_made_and_logs_it(run):
+    _, _, sampler, _, history = run
     assert history["ood_chosen"] == [0, 10, 10, 10]
     assert history["ood_pool_share"] == [0.0, 0.2, 0.2, 0.2]
     # As counted inside the training step, a mean over batches.
@@ -105,15 +113,15 @@ def test_training_sees_the_choice_in_the_epoch_it_is_made_and_logs_it():
     assert history["ood_budget_max"][3] == latest.max() >= 4
 
 
+def by_group(features):
+    """A score by which the 5 samples of the last group are the tail."""
+    return 1.0 * (np.arange(NUM_ID) < NUM_ID - 5)
+
+
 def test_a_score_of_ones_own_replaces_tailness():
     model, data = make_model(lt.losses.NTXentLoss()), make_data()
     sampler = lt.callbacks.OODSampler(
-        data,
-        start=0,
-        num_clusters=3,
-        # The 5 samples of the last group are the tail, and get it all.
-        score=lambda features: 1.0 * (np.arange(NUM_ID) < NUM_ID - 5),
-        temperature=0.1,
+        data, start=0, num_clusters=3, score=by_group, temperature=0.1
     )
     fit(model, data, [sampler], epochs=1)
     choice = sampler.choice
@@ -123,19 +131,40 @@ def test_a_score_of_ones_own_replaces_tailness():
 
 
 def test_a_subset_of_the_pool_is_drawn_anew_each_time():
-    model, data = make_model(), make_data()
+    data = make_data()
     sampler = lt.callbacks.OODSampler(
-        data, start=1, interval=1, budget=10, num_clusters=2, pool_subset=10
+        data,
+        start=1,
+        interval=1,
+        budget=10,
+        num_clusters=2,
+        score=by_group,
+        pool_subset=10,
     )
+    sampler.set_model(make_model(lt.losses.NTXentLoss()))
     chosen = []
-
-    class Note(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            chosen.append(sorted(data.chosen))
-
-    fit(model, data, [sampler, Note()], epochs=3)
-    assert len(chosen[1]) == len(chosen[2]) == 10
+    for epoch in range(3):
+        sampler.on_epoch_begin(epoch)
+        chosen.append(sorted(data.chosen))
+    assert [len(rows) for rows in chosen] == [0, 10, 10]
     assert chosen[1] != chosen[2]
+
+
+def test_a_single_choice_is_also_made_by_a_run_that_begins_later():
+    sampler = lt.callbacks.OODSampler(
+        make_data(), start=2, interval=None, num_clusters=3, score=by_group
+    )
+    sampler.set_model(make_model(lt.losses.NTXentLoss()))
+    for epoch in (0, 1, 4, 5):
+        sampler.on_epoch_begin(epoch)
+    assert sampler.sampled_epochs == [4]
+    resumed = lt.callbacks.OODSampler(
+        make_data(), start=2, interval=None, num_clusters=3, score=by_group
+    )
+    resumed.set_state(sampler.get_state())
+    resumed.on_epoch_begin(6)
+    assert resumed.sampled_epochs == []
+    np.testing.assert_array_equal(resumed.data.chosen, sampler.data.chosen)
 
 
 def everything():
@@ -154,36 +183,47 @@ def everything():
 
 
 def test_a_run_cut_short_goes_on_with_choice_tailness_and_prior(tmp_path):
-    def run(folder, epochs):
+    class CutAfterThree(keras.callbacks.Callback):
+        """Leaves the checkpoint of the third epoch as a cut run would."""
+
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+                self.chosen = data.chosen
+
+    def prepared(folder):
         model, data, sampler, callbacks = everything()
         checkpoint = lt.callbacks.ResumableCheckpoint(
             folder, callbacks=[sampler]
         )
-        data.epoch = start = checkpoint.restore(model)
-        restored = data.chosen
-        history = fit(model, data, [*callbacks, checkpoint], epochs, start)
-        weights = [ops.convert_to_numpy(weight) for weight in model.weights]
-        return weights, sampler, restored, history
+        return model, data, sampler, [*callbacks, checkpoint]
 
-    whole, sampler, _, history = run(tmp_path / "whole", 6)
-    _, cut, _, _ = run(tmp_path / "parts", 3)
-    parts, resumed, restored, rest = run(tmp_path / "parts", 6)
-    np.testing.assert_array_equal(restored, cut.choice.indices)
+    model, data, sampler, callbacks = prepared(tmp_path / "whole")
+    cut = CutAfterThree()
+    history = fit(model, data, [*callbacks, cut], epochs=6)
+    other, other_data, resumed, callbacks = prepared(tmp_path / "cut")
+    other_data.epoch = start = callbacks[-1].restore(other)
+    assert start == 3
+    np.testing.assert_array_equal(other_data.chosen, cut.chosen)
+    rest = fit(other, other_data, callbacks, 6, start)
     assert resumed.sampled_epochs == [4]  # Not again at epoch 3.
     np.testing.assert_array_equal(
         resumed.choice.indices, sampler.choice.indices
     )
     np.testing.assert_array_equal(resumed.scores, sampler.scores)
-    for one, other in zip(whole, parts, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for one, another in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(one), ops.convert_to_numpy(another)
+        )
     for name in ("loss", "ood_share", "ood_budget_max", "prior_entropy"):
         np.testing.assert_array_equal(history[name][3:], rest[name])
 
 
 def test_a_checkpoint_without_the_sampler_is_refused(tmp_path):
-    model, data, sampler, callbacks = everything()
+    model, data = make_model(lt.losses.NTXentLoss()), make_data()
+    sampler = lt.callbacks.OODSampler(data, start=0, score=by_group)
     plain = lt.callbacks.ResumableCheckpoint(tmp_path)
-    fit(model, data, [*callbacks, plain], epochs=2)
+    fit(model, data, [plain], epochs=1)
     with pytest.raises(ValueError, match="no state of OODSampler"):
         lt.callbacks.ResumableCheckpoint(tmp_path, callbacks=[sampler]).restore(
             model
@@ -208,6 +248,8 @@ def test_a_checkpoint_without_the_sampler_is_refused(tmp_path):
         ("batch_size", 0),
         ("seed", -1),
         ("temperature", 0.0),
+        ("temperature", "hot"),
+        ("start", None),
         ("score", "density"),
         ("data", None),
     ],
@@ -234,11 +276,11 @@ def test_what_cannot_be_chosen_by_is_said_before_training():
 
 
 def test_a_choice_that_never_comes_is_warned_of():
-    model, data = make_model(), make_data()
-    sampler = lt.callbacks.OODSampler(data, start=5, num_clusters=3)
+    sampler = lt.callbacks.OODSampler(make_data(), start=5, num_clusters=3)
+    sampler.set_model(make_model())
+    sampler.set_params({"epochs": 5})
     with pytest.warns(UserWarning, match="will never choose"):
-        fit(model, data, [sampler], epochs=1)
-    assert len(data.chosen) == 0
+        sampler.on_train_begin()
 
 
 def test_ready_made_views_cannot_be_embedded():

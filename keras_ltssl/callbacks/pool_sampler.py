@@ -1,0 +1,209 @@
+"""What the callbacks that choose from a pool have in common."""
+
+import abc
+import dataclasses
+import time
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_ltssl.callbacks.embedding import embed
+from keras_ltssl.datasets.mixed_batches import MixedBatches
+from keras_ltssl.samplers.checks import as_integer
+from keras_ltssl.samplers.pool_choice import PoolChoice
+
+Array = np.ndarray[Any, Any]
+
+
+class PoolSampler(keras.callbacks.Callback, abc.ABC):
+    """Base class: when to choose, on which embeddings, logged and resumed.
+
+    At its epochs it embeds the training set and the pool with `model.encoder`,
+    without augmentation, and puts in force what `choose` returns. A subclass
+    sets `choice_type`, a `PoolChoice` that also has `budgets`, how many rows
+    were chosen for each cluster.
+
+    Args:
+        data: The `datasets.MixedBatches` that the model trains on.
+        start: Epoch of the first choice, integer >= `first_epoch`.
+        interval: Epochs from one choice to the next, integer >= 1, or `None`
+            for a single choice: at `start`, or at once in a run that begins
+            later without one.
+        budget: Samples to choose, integer from 1 to `data.budget`, or `None`:
+            `data.budget`.
+        num_clusters: Clusters of the training set, integer >= 1.
+        pool_subset: Samples of the pool, drawn anew each time, that are
+            embedded at all, integer >= budget, or `None`: all.
+        batch_size: Samples embedded at a time, integer >= 1.
+        seed: Seed of k-means and of the subsets, integer >= 0.
+        verbose: `1` shows progress and the budgets.
+        first_epoch: The earliest `start`. Defaults to `0`.
+    """
+
+    choice_type: type[PoolChoice]
+
+    def __init__(
+        self,
+        data: MixedBatches,
+        start: int,
+        interval: int | None,
+        budget: int | None,
+        num_clusters: int,
+        pool_subset: int | None,
+        batch_size: int,
+        seed: int,
+        verbose: int,
+        first_epoch: int = 0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(data, MixedBatches):
+            raise ValueError(
+                "`data` must be the keras_ltssl.datasets.MixedBatches that the "
+                f"model trains on. Received: data={data!r}"
+            )
+        if budget is None:
+            budget = data.budget
+        if interval is not None:
+            interval = as_integer(interval, "interval", 1)
+        self.data = data
+        self.start = as_integer(start, "start", first_epoch)
+        self.interval = interval
+        self.budget = as_integer(budget, "budget", 1, data.budget)
+        self.num_clusters = as_integer(
+            num_clusters, "num_clusters", 1, len(data.id_rows)
+        )
+        if pool_subset is not None:
+            pool_subset = as_integer(
+                pool_subset, "pool_subset", self.budget, len(data.pool_rows)
+            )
+        self.pool_subset = pool_subset
+        self.batch_size = as_integer(batch_size, "batch_size", 1)
+        self.seed = as_integer(seed, "seed", 0)
+        self.verbose = verbose
+        self.choice: Any = None
+        self.sampled_epochs: list[int] = []
+        self._seconds = 0.0
+
+    @abc.abstractmethod
+    def choose(
+        self,
+        id_features: Array,
+        pool_features: Array,
+        rows: Array,
+        epoch: int,
+    ) -> PoolChoice:
+        """Returns a choice among some rows of the pool.
+
+        Args:
+            id_features: `(id_samples, features)`, of the training set.
+            pool_features: `(len(rows), features)`, of these rows of the pool.
+            rows: Rows of the pool to choose from, ascending.
+            epoch: The epoch that begins.
+
+        Returns:
+            A `choice_type` whose indices count within `rows`.
+        """
+
+    def check_model(self) -> None:
+        """Says what the model lacks for a choice, before training begins."""
+
+    def get_state(self) -> dict[str, Array]:
+        """Returns the choice in force as arrays, for a checkpoint."""
+        return {} if self.choice is None else dict(self.choice.to_arrays())
+
+    def set_state(self, state: dict[str, Array]) -> None:
+        """Puts the choice of `get_state` in force again.
+
+        Args:
+            state: What `get_state` returned.
+        """
+        self.choice = self.choice_type.from_arrays(state) if state else None
+        self.data.chosen = (
+            np.zeros(0, "int64") if self.choice is None else self.choice.indices
+        )
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        name = type(self).__name__
+        if getattr(self.model, "encoder", None) is None:
+            raise ValueError(
+                f"{name} embeds with `model.encoder`. Received a "
+                f"{type(self.model).__name__} without one"
+            )
+        rank = len(getattr(self.model.encoder, "input_shape", ())) - 1
+        if rank > 0 and rank != len(self.data.id_rows.shape):
+            raise ValueError(
+                f"{name} embeds samples as the encoder takes them, so the "
+                "model has to make the views, by its `augmenter`. Received: "
+                f"samples of shape {self.data.id_rows.shape} for an encoder "
+                f"with inputs {self.model.encoder.input_shape}"
+            )
+        self.check_model()
+        epochs = self.params.get("epochs")
+        if epochs is not None and self.start >= epochs:
+            warnings.warn(
+                f"{name} first chooses at epoch {self.start}, but training "
+                f"ends at epoch {epochs}: it will never choose. Lower `start`.",
+                stacklevel=2,
+            )
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self._seconds = 0.0
+        since = epoch - self.start
+        if self.interval is None:
+            # Also in a run that begins later, unless it resumes with a choice.
+            is_due = since == 0 or (since > 0 and self.choice is None)
+        else:
+            is_due = since >= 0 and since % self.interval == 0
+        if is_due:
+            begin = time.perf_counter()
+            self._choose(epoch)
+            self._seconds = time.perf_counter() - begin
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if logs is not None:
+            budgets = (
+                np.zeros(1) if self.choice is None else self.choice.budgets
+            )
+            chosen = len(self.data.chosen)
+            logs.update(
+                ood_chosen=chosen,
+                ood_pool_share=chosen / len(self.data.pool_rows),
+                ood_budget_min=int(budgets.min()),
+                ood_budget_max=int(budgets.max()),
+                ood_seconds=round(self._seconds, 3),
+            )
+
+    def _choose(self, epoch: int) -> None:
+        encoder = self.model.encoder
+        id_rows, pool_rows = self.data.id_rows, self.data.pool_rows
+        rows = np.arange(len(pool_rows))
+        if self.pool_subset is not None:
+            random = np.random.default_rng([self.seed, epoch])
+            rows = np.sort(random.choice(rows, self.pool_subset, replace=False))
+        if self.verbose:
+            print(
+                f"Embedding {len(id_rows)} training images and "
+                f"{len(rows)} of the pool"
+            )
+        choice = self.choose(
+            embed(encoder, id_rows, self.batch_size, self.verbose),
+            embed(encoder, pool_rows, self.batch_size, self.verbose, rows),
+            rows,
+            epoch,
+        )
+        choice = dataclasses.replace(choice, indices=rows[choice.indices])
+        self.choice = choice
+        self.data.chosen = choice.indices
+        self.sampled_epochs.append(epoch)
+        if self.verbose:
+            print(
+                f"Chose {len(choice.indices)} of {len(rows)} pool images "
+                f"for {self.num_clusters} clusters: "
+                f"{self.choice.budgets.tolist()}"
+            )
