@@ -22,6 +22,7 @@ import keras_ltssl as lt
 # The runs are compared, so they share everything but the method.
 LEARNING_RATE, TEMPERATURE, BATCH_SIZE, IMBALANCE = 2e-3, 0.1, 128, 50
 OOD_BUDGET, OOD_INTERVAL = 400, 15
+RUNS = {"simclr": "plain", "tase": "tase", "colt": "colt"}
 
 flags.DEFINE_integer("epochs", 70, "Epochs of each training.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of everything random.")
@@ -38,7 +39,7 @@ def other_digits(like):
     return np.clip(np.round(large), 0, 255).astype("uint8")
 
 
-def pretrain_one(method, split, epochs, seed, output):
+def pretrain_one(name, method, split, epochs, seed, output):
     """Trains by one method; returns its model, history, report and sampler."""
     sampler, batches = None, {"batch_size": BATCH_SIZE, "seed": seed}
     if method == "colt":
@@ -57,13 +58,13 @@ def pretrain_one(method, split, epochs, seed, output):
         method, TEMPERATURE, num_samples=len(split.x_train)
     )
     model = training.build_model(split, loss, optimizer, "small_convnet", seed)
-    print(f"\nTraining {method} for {epochs} epochs")
+    print(f"\nTraining {name} for {epochs} epochs")
     start = time.perf_counter()
     callbacks = [] if sampler is None else [sampler]
     history = training.train(model, data, epochs, output, callbacks)
-    print(f"{method}: {time.perf_counter() - start:.0f} seconds of training")
+    print(f"{name}: {time.perf_counter() - start:.0f} seconds of training")
     report = lt.evaluation.long_tail_report(
-        model.encoder, split, name=method, progress=print
+        model.encoder, split, name=name, progress=print
     )
     return model, history, report, sampler
 
@@ -85,13 +86,13 @@ def main(_):
         progress=print,
     )
     reports, pictures = [untrained], []
-    for method in ("simclr", "tase", "colt"):
+    for name, method in RUNS.items():
         model, history, report, sampler = pretrain_one(
-            method, split, FLAGS.epochs, FLAGS.seed, output / method
+            name, method, split, FLAGS.epochs, FLAGS.seed, output / name
         )
         reports.append(report)
         pictures += training.save_run(
-            model, split, reports, history, output / method, sampler
+            model, split, reports, history, output / name, sampler
         )
     print("\n" + lt.evaluation.compare_reports(reports))
     if sampler.choice is not None:

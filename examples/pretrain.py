@@ -6,14 +6,17 @@ r"""Pretrains an encoder on a long-tailed image set and reports how fair it is.
         --output run --resume
     python examples/pretrain.py --method ts+gh+colt --dataset my_images.npz \
         --ood more_images.npz
+    python examples/pretrain.py --framework moco --method ts --dataset mnist
 
-A method is simclr, focal or tase, on its own or joined by + with any of ts
-(Temperature Schedules), gh (Geometric Harmonization) and colt (COLT); simclr
-goes without saying where something is added to it.
+A method is plain (a fixed temperature), focal or tase, on its own or joined by
++ with any of ts (Temperature Schedules), gh (Geometric Harmonization), colt
+(COLT) and bcl (boosted memory); plain goes without saying where something is
+added to it. The framework that it plugs into is SimCLR, or with `--framework`
+MoCo v2, BYOL or SDCLR. BYOL has no negatives: plain, gh and bcl apply.
 
 `KERAS_BACKEND` picks the backend. The output folder gets `encoder.keras`,
-`history.csv`, `report.json`, the flags and three pictures. A run that is killed
-goes on from its last whole epoch with `--resume`.
+`history.csv`, `report.json`, the flags and pictures. A run that is killed goes
+on from its last whole epoch with `--resume`.
 """
 
 import keras
@@ -22,9 +25,15 @@ from absl import app, flags
 
 import keras_ltssl as lt
 
+flags.DEFINE_enum(
+    "framework",
+    "simclr",
+    list(training.FRAMEWORKS),
+    "What the method plugs into.",
+)
 flags.DEFINE_string(
     "method",
-    "tase",
+    "plain",
     f"One of {', '.join(training.BASES)}, or parts joined by +, with any of "
     f"{', '.join(training.ADDITIONS)}.",
 )
@@ -79,6 +88,11 @@ flags.DEFINE_integer(
     "Epochs between two choices. Default: an eightieth, at least 5.",
 )
 flags.DEFINE_integer("ood_clusters", 10, "Clusters of colt.", lower_bound=1)
+flags.DEFINE_float("momentum", None, "Momentum of moco and byol.")
+flags.DEFINE_integer("queue_size", None, "Keys in the queue of moco.")
+flags.DEFINE_float(
+    "pruned_share", None, "Share of weights that sdclr's second branch lacks."
+)
 flags.DEFINE_integer("num_prototypes", 50, "Prototypes of tase.")
 flags.DEFINE_integer("seed", 0, "Seed of everything random.")
 flags.DEFINE_string("output", "runs/pretrain", "Folder of the run.")
@@ -131,16 +145,45 @@ def build_callbacks(additions, sampler):
     return callbacks
 
 
+def framework_arguments():
+    """Returns the flags given that belong to the framework."""
+    belongs = {
+        "momentum": ("moco", "byol"),
+        "queue_size": ("moco",),
+        "pruned_share": ("sdclr",),
+    }
+    given = {
+        name: FLAGS[name].value
+        for name in belongs
+        if FLAGS[name].value is not None
+    }
+    for name, value in given.items():
+        if FLAGS.framework not in belongs[name]:
+            raise ValueError(
+                f"`--{name}` goes with --framework={' or '.join(belongs[name])}"
+                f". Received: --framework={FLAGS.framework}, --{name}={value}"
+            )
+    return given
+
+
 def main(_):
     settings = {
         name: FLAGS[name].value
         for name in (
-            *("method", "dataset", "imbalance", "backbone", "epochs"),
+            *(
+                "framework",
+                "method",
+                "dataset",
+                "imbalance",
+                "backbone",
+                "epochs",
+            ),
             *("batch_size", "optimizer", "learning_rate", "weight_decay"),
             "temperature",
             *("temperature_min", "temperature_max", "period"),
             *("gh_targets", "gh_warmup", "gh_ramp", "gh_interval"),
             *("ood", "ood_budget", "ood_start", "ood_interval", "ood_clusters"),
+            *("momentum", "queue_size", "pruned_share"),
             *("num_prototypes", "seed"),
         )
     }
@@ -150,6 +193,7 @@ def main(_):
             "`--ood` is what colt chooses from, and goes with it. "
             f"Received: --method={FLAGS.method}, --ood={FLAGS.ood}"
         )
+    arguments = framework_arguments()
     split = training.load_split(FLAGS.dataset, FLAGS.imbalance, FLAGS.seed)
     data, sampler = build_data(split, additions)
     loss = training.build_loss(
@@ -157,11 +201,11 @@ def main(_):
         FLAGS.temperature,
         FLAGS.num_prototypes,
         len(split.x_train),
+        FLAGS.framework,
         num_targets=FLAGS.gh_targets,
         warmup_epochs=or_else(FLAGS.gh_warmup, part_of(FLAGS.epochs, 2)),
         ramp_epochs=or_else(FLAGS.gh_ramp, part_of(FLAGS.epochs, 100)),
     )
-    output = training.make_output(FLAGS.output, FLAGS.resume, settings)
     optimizer = training.build_optimizer(
         FLAGS.optimizer,
         FLAGS.learning_rate,
@@ -169,17 +213,27 @@ def main(_):
         FLAGS.weight_decay,
     )
     model = training.build_model(
-        split, loss, optimizer, FLAGS.backbone, FLAGS.seed
+        split,
+        loss,
+        optimizer,
+        FLAGS.backbone,
+        FLAGS.seed,
+        FLAGS.framework,
+        boosts_views="bcl" in additions,
+        **arguments,
     )
+    # Everything has been checked by now.
+    output = training.make_output(FLAGS.output, FLAGS.resume, settings)
+    name = f"{FLAGS.framework} {FLAGS.method}"
     print(
-        f"{FLAGS.method} on {len(split.x_train)} images of "
+        f"{name} on {len(split.x_train)} images of "
         f"{len(split.class_counts)} classes, {keras.backend.backend()} backend"
     )
     history = training.train(
         model, data, FLAGS.epochs, output, build_callbacks(additions, sampler)
     )
     report = lt.evaluation.long_tail_report(
-        model.encoder, split, name=FLAGS.method, progress=print
+        model.encoder, split, name=name, progress=print
     )
     print(report.to_text())
     if sampler is not None and sampler.choice is not None:

@@ -1,7 +1,6 @@
 """What the examples share: data, model, training that resumes, run folder."""
 
 import csv
-import itertools
 import json
 import os
 from pathlib import Path
@@ -12,8 +11,14 @@ import numpy as np
 import keras_ltssl as lt
 
 # A method is one of the bases, on its own or with any of the additions.
-BASES = ("simclr", "focal", "tase")
-ADDITIONS = ("ts", "gh", "colt")
+BASES = ("plain", "focal", "tase")
+ADDITIONS = ("ts", "gh", "colt", "bcl")
+FRAMEWORKS = {
+    "simclr": lt.models.ContrastiveModel,
+    "moco": lt.models.MomentumContrast,
+    "byol": lt.models.BYOL,
+    "sdclr": lt.models.SelfDamagingContrast,
+}
 NAMED_DATASETS = ("mnist", "digits", "cifar10", "cifar100", "fashion_mnist")
 
 
@@ -37,19 +42,6 @@ def load_split(dataset, imbalance=50, seed=0):
     )
 
 
-def method_names():
-    """Returns every method, joined by + where it has parts."""
-    additions = [
-        parts
-        for count in range(len(ADDITIONS) + 1)
-        for parts in itertools.combinations(ADDITIONS, count)
-    ]
-    # SimCLR goes without saying where something is added to it.
-    return ["+".join(parts) if parts else "simclr" for parts in additions] + [
-        "+".join((base, *parts)) for base in BASES[1:] for parts in additions
-    ]
-
-
 def split_method(method):
     """Returns the base of a method and the set of its additions."""
     parts = method.split("+")
@@ -57,10 +49,11 @@ def split_method(method):
     additions = {part for part in parts if part in ADDITIONS}
     if len(bases) > 1 or len(bases) + len(additions) < len(parts):
         raise ValueError(
-            "`--method` must be one of these, parts in any order: "
-            f"{', '.join(method_names())}. Received: --method={method}"
+            f"`--method` must be one of {', '.join(BASES)}, or parts joined by "
+            f"+, with any of {', '.join(ADDITIONS)}. "
+            f"Received: --method={method}"
         )
-    return (bases or ["simclr"])[0], additions
+    return (bases or ["plain"])[0], additions
 
 
 def build_loss(
@@ -68,6 +61,7 @@ def build_loss(
     temperature=0.2,
     num_prototypes=50,
     num_samples=None,
+    framework="simclr",
     **harmonization,
 ):
     """Returns the loss of a method for so many training samples."""
@@ -76,8 +70,12 @@ def build_loss(
         loss = lt.losses.TASELoss(temperature, num_prototypes=num_prototypes)
     elif base == "focal":
         loss = lt.losses.FocalNTXentLoss(temperature)
+    elif framework == "byol" and "ts" not in additions:
+        loss = lt.losses.BYOLLoss()
     else:
         loss = lt.losses.NTXentLoss(temperature)
+    if "bcl" in additions:
+        loss = lt.losses.BoostedLoss(loss, num_samples)
     if "colt" in additions:
         loss = lt.losses.COLTLoss(base_loss=loss, num_samples=num_samples)
     if "gh" in additions:
@@ -124,8 +122,20 @@ def build_optimizer(name, learning_rate, total_steps, weight_decay=1e-4):
     )
 
 
-def build_model(split, loss, optimizer, backbone, seed):
-    """Returns a compiled model whose weights depend on the seed alone."""
+def build_model(
+    split,
+    loss,
+    optimizer,
+    backbone,
+    seed,
+    framework="simclr",
+    boosts_views=False,
+    **arguments,
+):
+    """Returns a compiled model whose weights depend on the seed alone.
+
+    `arguments` are those of the framework beyond its parts.
+    """
     keras.utils.set_random_seed(seed)
     shape = split.x_train.shape[1:]
     encoder = getattr(lt.models, backbone)(shape)
@@ -134,7 +144,9 @@ def build_model(split, loss, optimizer, backbone, seed):
     augmenter = lt.layers.simclr_views(
         shape[:2], horizontal_flip=flip, seed=seed
     )
-    model = lt.models.ContrastiveModel(encoder, augmenter=augmenter)
+    if boosts_views:
+        augmenter = lt.layers.BoostedViews(augmenter, seed=seed)
+    model = FRAMEWORKS[framework](encoder, augmenter=augmenter, **arguments)
     model.compile(optimizer, loss=loss)
     model.build((None, *shape))
     return model
@@ -253,12 +265,6 @@ def save_run(model, split, reports, history, output, sampler=None):
         lt.evaluation.plot_class_accuracy(
             reports, output / "class_accuracy.png"
         ),
-        lt.evaluation.plot_temperature(
-            history,
-            output / "temperature.png",
-            temperature_by_class(model, split),
-            split.class_counts,
-        ),
         lt.evaluation.plot_embedding(
             features,
             split.y_test,
@@ -266,6 +272,15 @@ def save_run(model, split, reports, history, output, sampler=None):
             class_names=split.class_names,
         ),
     ]
+    if model.loss.has_temperature:
+        pictures.append(
+            lt.evaluation.plot_temperature(
+                history,
+                output / "temperature.png",
+                temperature_by_class(model, split),
+                split.class_counts,
+            )
+        )
     if sampler is not None and sampler.choice is not None:
         pictures.append(
             lt.evaluation.plot_ood_choice(

@@ -77,6 +77,11 @@ class TemperatureScheduler(keras.callbacks.Callback):
                 "TemperatureScheduler drives a loss of keras_ltssl. "
                 f"Received: a model compiled with loss={loss!r}"
             )
+        if not loss.has_temperature:
+            raise ValueError(
+                "TemperatureScheduler needs a loss with a temperature. BYOL "
+                f"has none. Received: loss={loss!r}"
+            )
         if isinstance(loss.temperature, TemperatureSchedule):
             raise ValueError(
                 "The loss follows a schedule of its own already. Give it a "

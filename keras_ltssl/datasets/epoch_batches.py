@@ -76,6 +76,11 @@ class EpochBatches(keras.utils.PyDataset):
         """Number of batches in an epoch."""
         return len(self._current.batches)
 
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return self._current.rows.shape
+
     def __len__(self) -> int:
         return self.num_batches
 

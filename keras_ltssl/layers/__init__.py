@@ -1,9 +1,12 @@
 """Layers: views of an image, projection head, and the state of losses."""
 
+from keras_ltssl.layers.boosted_views import BoostedViews
 from keras_ltssl.layers.geometric_targets import GeometricTargets
 from keras_ltssl.layers.headness import Assignment, Headness
+from keras_ltssl.layers.key_queue import KeyQueue
 from keras_ltssl.layers.loss_state import LossState
 from keras_ltssl.layers.mixed_headness import MixedHeadness
+from keras_ltssl.layers.per_sample_rand_augment import PerSampleRandAugment
 from keras_ltssl.layers.projection_head import ProjectionHead
 from keras_ltssl.layers.prototypes import Prototypes
 from keras_ltssl.layers.random_blur import RandomBlur
@@ -17,10 +20,13 @@ from keras_ltssl.layers.typicality_headness import TypicalityHeadness
 
 __all__ = [
     "Assignment",
+    "BoostedViews",
     "GeometricTargets",
     "Headness",
+    "KeyQueue",
     "LossState",
     "MixedHeadness",
+    "PerSampleRandAugment",
     "ProjectionHead",
     "Prototypes",
     "RandomBlur",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
+from keras_ltssl.layers.key_queue import KeyQueue
 from keras_ltssl.layers.sample_memory import SampleMemory
 from keras_ltssl.typing import Tensor
 
@@ -91,6 +92,7 @@ class LossState(keras.layers.Layer):
         self._dim: int | None = None
         self.is_training: bool | None = None
         self.knows_epochs = False
+        self._queue: weakref.ref[KeyQueue] | None = None
         if steps_per_epoch is not None:
             self.set_steps_per_epoch(steps_per_epoch)
         if loss is not None:
@@ -147,7 +149,12 @@ class LossState(keras.layers.Layer):
             if not part.built:
                 part.build((None, dim))
 
-    def call(self, z: Tensor, training: bool | None = None) -> Tensor:
+    def call(
+        self,
+        z: Tensor,
+        training: bool | None = None,
+        queue: KeyQueue | None = None,
+    ) -> Tensor:
         if len(z.shape) != 3:
             raise ValueError(
                 "LossState expects projections of shape (batch, 2, dim). "
@@ -157,7 +164,13 @@ class LossState(keras.layers.Layer):
         self._build_parts(self._dim)
         # The loss runs next, in the same step, and has no `training` argument.
         self.is_training = bool(training)
+        # Weak: the queue belongs to the model, and is no part of this layer.
+        self._queue = None if queue is None else weakref.ref(queue)
         return z
+
+    def get_queue(self) -> KeyQueue | None:
+        """Returns the keys that this step is compared with, if not its own."""
+        return None if self._queue is None else self._queue()
 
     @property
     def epoch(self) -> Tensor:

@@ -19,7 +19,8 @@ class ProjectionHead(keras.layers.Layer):
     is `batch_norm=True` (`b1` is then the shift of the normalisation).
 
     Args:
-        output_dim: Positive integer, width of `z`. Defaults to `128`.
+        output_dim: Positive integer, width of `z`; `None` is the width of the
+            input. Defaults to `128`.
         hidden_dim: Positive integer, number of hidden units; `None` is
             the width of the input. Defaults to `None`.
         batch_norm: Boolean, whether to normalise the hidden units. Defaults
@@ -53,15 +54,17 @@ class ProjectionHead(keras.layers.Layer):
 
     def __init__(
         self,
-        output_dim: int = 128,
+        output_dim: int | None = 128,
         hidden_dim: int | None = None,
         batch_norm: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(output_dim, int) or output_dim < 1:
+        if output_dim is not None and (
+            not isinstance(output_dim, int) or output_dim < 1
+        ):
             raise ValueError(
-                "`output_dim` must be a positive integer. "
+                "`output_dim` must be a positive integer or None. "
                 f"Received: output_dim={output_dim!r}"
             )
         if hidden_dim is not None and (
@@ -104,7 +107,9 @@ class ProjectionHead(keras.layers.Layer):
             )
         layers += [
             keras.layers.ReLU(dtype=self.dtype_policy),
-            keras.layers.Dense(self.output_dim, dtype=self.dtype_policy),
+            keras.layers.Dense(
+                self.output_dim or input_shape[1], dtype=self.dtype_policy
+            ),
         ]
         self._perceptron = layers
         shape = input_shape
@@ -138,7 +143,7 @@ class ProjectionHead(keras.layers.Layer):
         Returns:
             Tuple `(batch, output_dim)`.
         """
-        return (input_shape[0], self.output_dim)
+        return (input_shape[0], self.output_dim or input_shape[1])
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make the same layer again.

@@ -1,8 +1,15 @@
 """Losses over `(batch, 2, dim)` projections: functions and Loss classes."""
 
+from keras_ltssl.losses.boosted import BoostedLoss, boosted_weights
+from keras_ltssl.losses.byol import BYOLLoss, normalized_mse
 from keras_ltssl.losses.colt import COLTLoss
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.distribution_supcon import distribution_supcon
+from keras_ltssl.losses.dystress import (
+    DySTreSSLoss,
+    dystress,
+    pair_temperatures,
+)
 from keras_ltssl.losses.focal_nt_xent import FocalNTXentLoss, focal_nt_xent
 from keras_ltssl.losses.geometric_harmonization import (
     GeometricHarmonizationLoss,
@@ -12,7 +19,9 @@ from keras_ltssl.losses.harmonization_term import (
     harmonization_from_scores,
     target_scores,
 )
+from keras_ltssl.losses.macl import MACLLoss, aligned_temperature, macl
 from keras_ltssl.losses.nt_xent import NTXentLoss, nt_xent
+from keras_ltssl.losses.queue_contrast import queue_nt_xent
 from keras_ltssl.losses.sinkhorn import sinkhorn
 from keras_ltssl.losses.tail_score import tail_score
 from keras_ltssl.losses.tase import (
@@ -22,17 +31,28 @@ from keras_ltssl.losses.tase import (
 )
 
 __all__ = [
+    "BYOLLoss",
+    "BoostedLoss",
     "COLTLoss",
     "ContrastiveLoss",
+    "DySTreSSLoss",
     "FocalNTXentLoss",
     "GeometricHarmonizationLoss",
+    "MACLLoss",
     "NTXentLoss",
     "TASELoss",
+    "aligned_temperature",
+    "boosted_weights",
     "distribution_supcon",
+    "dystress",
     "focal_nt_xent",
     "geometric_harmonization",
     "harmonization_from_scores",
+    "macl",
+    "normalized_mse",
     "nt_xent",
+    "pair_temperatures",
+    "queue_nt_xent",
     "sample_temperatures",
     "sample_weights",
     "sinkhorn",

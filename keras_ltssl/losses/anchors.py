@@ -1,6 +1,7 @@
 """One NT-Xent value per anchor, with its analytic gradient."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -64,7 +65,7 @@ def _rows_against_all(
     return ops.matmul(rows, ops.transpose(units)), is_negative
 
 
-def _log_sum_exp(logits: Tensor, keep: Tensor) -> Tensor:
+def log_sum_exp(logits: Tensor, keep: Tensor) -> Tensor:
     """Returns log Σ exp over the kept columns; -inf where none is kept."""
     masked = ops.where(keep, logits, _NEVER)
     largest = ops.max(masked, axis=-1, keepdims=True)
@@ -91,7 +92,10 @@ def in_blocks(function: Any, arrays: tuple[Tensor, ...], size: int) -> Tensor:
 
 
 def anchor_losses(
-    z: Tensor, temperature: float | Tensor, chunk_size: int | None = None
+    z: Tensor,
+    temperature: float | Tensor,
+    chunk_size: int | None = None,
+    pair_scale: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Returns the NT-Xent loss of every anchor, shape `(batch, 2)`.
 
@@ -109,6 +113,9 @@ def anchor_losses(
             It is a constant to the gradient.
         chunk_size: Anchors whose similarities are held at a time, or `None`
             for all `2 * batch` of them.
+        pair_scale: What the τ of a pair is multiplied by, an elementwise
+            function of its cosine: τ_ab = τ_a · pair_scale(s_ab). A constant
+            to the gradient, too. Defaults to `None`, 1 for every pair.
     """
     z = ops.convert_to_tensor(z)
     check_views(z)
@@ -142,15 +149,21 @@ def anchor_losses(
     tau = ops.concatenate([tau, tau])
     row_index = ops.arange(2 * batch, dtype="int32")
 
+    def of_pairs(tau: Tensor, cosine: Tensor) -> Tensor:
+        return tau if pair_scale is None else tau * pair_scale(cosine)
+
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def losses_of(units: Tensor, tau: Tensor) -> tuple[Tensor, Any]:
         partners = ops.roll(units, batch, axis=0)
-        positive = ops.sum(units * partners, axis=-1) / tau
+        positive_cosine = ops.sum(units * partners, axis=-1)
+        positive_tau = of_pairs(tau, positive_cosine)
+        positive = positive_cosine / positive_tau
 
         def negatives(block: tuple[Tensor, ...]) -> Tensor:
             rows, index, tau_rows = block
             cosine, keep = _rows_against_all(rows, index, units, batch)
-            return _log_sum_exp(cosine / tau_rows[:, None], keep)
+            tau_pairs = of_pairs(tau_rows[:, None], cosine)
+            return log_sum_exp(cosine / tau_pairs, keep)
 
         everything = (units, row_index, tau)
         if chunk_size is None:
@@ -162,24 +175,28 @@ def anchor_losses(
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
             if upstream is None:
                 (upstream,) = args
-            scale = upstream / tau
             log_all = losses + positive
-            pull = scale * ops.sigmoid(log_negatives - positive)
+            pull = upstream / positive_tau
+            pull = pull * ops.sigmoid(log_negatives - positive)
 
             def push(block: tuple[Tensor, ...]) -> Tensor:
-                rows, index, tau_rows, scale_rows, log_all_rows = block
+                rows, index, tau_rows, upstream_rows, log_all_rows = block
                 cosine, keep = _rows_against_all(rows, index, units, batch)
-                from_row = scale_rows[:, None] * ops.exp(
-                    cosine / tau_rows[:, None] - log_all_rows[:, None]
+                tau_pairs = of_pairs(tau_rows[:, None], cosine)
+                from_row = (upstream_rows[:, None] / tau_pairs) * ops.exp(
+                    cosine / tau_pairs - log_all_rows[:, None]
                 )
                 if chunk_size is None:
                     from_column = ops.transpose(from_row)
                 else:
-                    from_column = scale * ops.exp(cosine / tau - log_all)
+                    tau_pairs = of_pairs(tau, cosine)
+                    from_column = (upstream / tau_pairs) * ops.exp(
+                        cosine / tau_pairs - log_all
+                    )
                 both = ops.where(keep, from_row + from_column, 0.0)
                 return ops.matmul(both, units)
 
-            everything = (units, row_index, tau, scale, log_all)
+            everything = (units, row_index, tau, upstream, log_all)
             if chunk_size is None:
                 pushed = push(everything)
             else:

@@ -7,11 +7,9 @@ import keras
 from keras import ops
 
 from keras_ltssl.layers.sample_memory import SampleMemory
-from keras_ltssl.losses.anchors import anchor_losses, unit_views
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
-from keras_ltssl.losses.distribution_supcon import supcon_of_anchors
 from keras_ltssl.losses.nt_xent import NTXentLoss
-from keras_ltssl.losses.tail_score import check_top_k, tail_score_of_anchors
+from keras_ltssl.losses.tail_score import check_top_k
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.typing import Tensor
@@ -101,6 +99,13 @@ class COLTLoss(WrappingLoss):
                 f"Received: temperature={temperature!r}"
             )
         super().__init__(base_loss, reduction, name, dtype)
+        if self.base_loss.needs_targets:
+            raise ValueError(
+                "COLTLoss compares samples with other samples, which BYOL does "
+                "not. What is left of COLT there is its choice of data: train "
+                "BYOLLoss on MixedBatches with OODSampler(score=...). "
+                f"Received: base_loss={base_loss!r}"
+            )
         if not (math.isfinite(ood_weight) and ood_weight >= 0):
             raise ValueError(
                 "`ood_weight` must be a finite number >= 0. "
@@ -129,25 +134,22 @@ class COLTLoss(WrappingLoss):
         self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
     ) -> Tensor:
         assert ids is not None  # `call` has made sure.
-        anchors = anchor_losses(z, temperature, self.chunk_size)
+        contrast = self.contrast(z, temperature, self.chunk_size)
         if type(self.base_loss) is NTXentLoss:
             # Its anchors are these, and need not be computed twice.
-            losses = ops.mean(anchors, axis=-1)
+            losses = ops.mean(contrast.losses, axis=-1)
             self.log(temperature=temperature)
         else:
             losses = self.base_loss.per_sample(ids, z, temperature)
-        units = unit_views(z)
-        supcon = supcon_of_anchors(anchors, units, ids < 0, temperature)
-        is_known = ops.cast(ids >= 0, units.dtype)
+        supcon = contrast.supcon(ids < 0)
+        is_known = ops.cast(ids >= 0, supcon.dtype)
         self.log(
             supcon_loss=ops.mean(supcon),
             ood_share=ops.mean(ops.cast(ids < 0, "float32")),
         )
         state = self.get_state()
         if self.num_samples is not None and state is not None:
-            scores = tail_score_of_anchors(
-                anchors, units, temperature, self.top_k, self.chunk_size
-            )
+            scores = contrast.tail_scores(self.top_k)
             if state.is_training:
                 state.parts["tailness"].update(ids, scores)
             total = ops.maximum(ops.sum(is_known), 1.0)

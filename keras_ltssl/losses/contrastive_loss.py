@@ -7,7 +7,9 @@ import keras
 from keras import ops
 
 from keras_ltssl.layers.loss_state import LossState
-from keras_ltssl.losses.anchors import check_views
+from keras_ltssl.losses.anchors import check_views, unit_views
+from keras_ltssl.losses.contrast import BatchContrast, Contrast
+from keras_ltssl.losses.queue_contrast import QueueContrast
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.schedules.temperature_schedule import get_schedule
 from keras_ltssl.tracing import reads_as_constant
@@ -49,6 +51,13 @@ class ContrastiveLoss(keras.losses.Loss):
 
     num_samples: int | None = None
     """How many sample ids it keeps something for, 0 to `num_samples - 1`."""
+
+    has_temperature = True
+    """Whether a temperature means anything to it."""
+
+    needs_targets = False
+    """Whether `y_pred` holds, after two predictions, the targets of two views:
+    `(batch, 4, dim)`."""
 
     metric_names: tuple[str, ...] = ("temperature",)
     """What the loss logs beside its value, once it has a state."""
@@ -104,6 +113,17 @@ class ContrastiveLoss(keras.losses.Loss):
                 f"num_samples={self.num_samples}"
             )
 
+    def check_projections(self, z: Tensor) -> None:
+        """Says what is wrong with the shape of projections."""
+        if not self.needs_targets:
+            check_views(z)
+        elif len(z.shape) != 3 or z.shape[1] != 4:
+            raise ValueError(
+                f"{type(self).__name__} compares two predictions with two "
+                "targets of each sample, (batch, 4, dim), which models.BYOL "
+                f"makes. Received: shape={tuple(z.shape)}"
+            )
+
     def check_training(self) -> None:
         """Says what a training that begins lacks; its callbacks are known."""
 
@@ -128,7 +148,7 @@ class ContrastiveLoss(keras.losses.Loss):
 
     def call(self, y_true: Tensor | None, y_pred: Tensor) -> Tensor:
         """Returns the loss of each sample and moves the state on by a step."""
-        check_views(y_pred)
+        self.check_projections(y_pred)
         ids = None if y_true is None else self._as_ids(y_true)
         if self.needs_ids and ids is None:
             raise ValueError(
@@ -138,8 +158,27 @@ class ContrastiveLoss(keras.losses.Loss):
         state = self._checked_state(y_pred)
         losses = self.per_sample(ids, y_pred, self.current_temperature())
         if state is not None and state.is_training:
+            queue = state.get_queue()
+            if queue is not None:
+                keys = unit_views(y_pred)[:, 1]
+                is_ood = ops.zeros_like(keys[:, 0]) > 0
+                queue.enqueue(keys, is_ood if ids is None else ids < 0)
             state.advance()
         return losses
+
+    def contrast(
+        self, z: Tensor, temperature: float | Tensor, chunk_size: int | None
+    ) -> Contrast:
+        """Returns the anchors' losses, as the model's framework means them.
+
+        Against the rest of the batch, or where the model keeps a queue of keys,
+        against that.
+        """
+        state = self.get_state()
+        queue = None if state is None else state.get_queue()
+        if queue is None:
+            return BatchContrast(z, temperature, chunk_size)
+        return QueueContrast(z, queue, temperature, chunk_size)
 
     def current_temperature(self) -> float | Tensor:
         """Returns τ of this step: the schedule's, the driven or the set one."""

@@ -54,7 +54,11 @@ def focal_nt_xent(
         arXiv:2106.02990.
     """
     _check_gamma(gamma)
-    losses = anchor_losses(z, temperature, chunk_size)
+    return focal_of_anchors(anchor_losses(z, temperature, chunk_size), gamma)
+
+
+def focal_of_anchors(losses: Tensor, gamma: float) -> Tensor:
+    """Returns `focal_nt_xent` from the NT-Xent loss of each anchor."""
     # -expm1(-l) is 1 - exp(-l) without losing the digits of a small l; the
     # floor keeps the derivative of its power finite at l = 0.
     miss = ops.maximum(-ops.expm1(-losses), 1e-30)
@@ -126,7 +130,8 @@ class FocalNTXentLoss(ContrastiveLoss):
         self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
     ) -> Tensor:
         self.log(temperature=temperature)
-        return focal_nt_xent(z, temperature, self.gamma, self.chunk_size)
+        contrast = self.contrast(z, temperature, self.chunk_size)
+        return focal_of_anchors(contrast.losses, self.gamma)
 
     def get_config(self) -> dict[str, Any]:
         return {

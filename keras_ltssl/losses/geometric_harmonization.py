@@ -230,7 +230,9 @@ class GeometricHarmonizationLoss(WrappingLoss):
         state = self.get_state()
         assert state is not None  # `call` has made sure.
         targets: GeometricTargets = state.parts["targets"]
-        scores = target_scores(z, ops.convert_to_tensor(targets.vectors))
+        # Of BYOL, the predictions; its targets belong to another network.
+        vectors = ops.convert_to_tensor(targets.vectors)
+        scores = target_scores(z[:, :2], vectors)
         # A copy, which outlives that PyTorch changes the variable in place.
         prior = ops.copy(ops.convert_to_tensor(targets.prior))
         weight = self.ramp(state.epoch)

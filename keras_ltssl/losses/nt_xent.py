@@ -109,7 +109,8 @@ class NTXentLoss(ContrastiveLoss):
         self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
     ) -> Tensor:
         self.log(temperature=temperature)
-        return nt_xent(z, temperature, self.chunk_size)
+        contrast = self.contrast(z, temperature, self.chunk_size)
+        return ops.mean(contrast.losses, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "chunk_size": self.chunk_size}

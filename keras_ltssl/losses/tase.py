@@ -12,7 +12,6 @@ from keras_ltssl.layers.share_headness import ShareHeadness
 from keras_ltssl.layers.typicality_headness import TypicalityHeadness
 from keras_ltssl.losses.anchors import unit_views
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
-from keras_ltssl.losses.nt_xent import nt_xent
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.typing import Tensor
 
@@ -259,7 +258,8 @@ class TASELoss(ContrastiveLoss):
         self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
     ) -> Tensor:
         temperatures, weights, assignment = self.assess(z, temperature, ids)
-        losses = nt_xent(z, temperatures, self.chunk_size)
+        contrast = self.contrast(z, temperatures, self.chunk_size)
+        losses = ops.mean(contrast.losses, axis=-1)
         state = self.get_state()
         assert state is not None  # `assess` has made sure.
         prototypes: Prototypes = state.parts["prototypes"]

@@ -74,6 +74,14 @@ class WrappingLoss(ContrastiveLoss):
         return self.base_loss.metric_names + self.own_metric_names()
 
     @property
+    def has_temperature(self) -> bool:  # type: ignore[override]
+        return self.base_loss.has_temperature
+
+    @property
+    def needs_targets(self) -> bool:  # type: ignore[override]
+        return self.base_loss.needs_targets
+
+    @property
     def needs_ids(self) -> bool:  # type: ignore[override]
         return self.base_loss.needs_ids or self.num_samples is not None
 

@@ -1,7 +1,17 @@
-"""Models: the framework that trains, and two encoders to start with."""
+"""Models: the frameworks that train, and two encoders to start with."""
 
+from keras_ltssl.models.byol import BYOL
 from keras_ltssl.models.contrastive_model import ContrastiveModel
+from keras_ltssl.models.momentum_contrast import MomentumContrast
 from keras_ltssl.models.resnet18 import resnet18
+from keras_ltssl.models.self_damaging_contrast import SelfDamagingContrast
 from keras_ltssl.models.small_convnet import small_convnet
 
-__all__ = ["ContrastiveModel", "resnet18", "small_convnet"]
+__all__ = [
+    "BYOL",
+    "ContrastiveModel",
+    "MomentumContrast",
+    "SelfDamagingContrast",
+    "resnet18",
+    "small_convnet",
+]

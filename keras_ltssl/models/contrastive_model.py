@@ -8,10 +8,20 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.layers.boosted_views import BoostedViews
 from keras_ltssl.layers.loss_state import LossState
 from keras_ltssl.layers.projection_head import ProjectionHead
 from keras_ltssl.layers.simclr_views import simclr_views
+from keras_ltssl.losses.boosted import BoostedLoss
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.wrapping_loss import find_loss
+from keras_ltssl.models.checks import (
+    check_features,
+    check_finite,
+    check_ids,
+    check_layer,
+    sample_shape,
+)
 from keras_ltssl.typing import Tensor
 
 
@@ -23,9 +33,10 @@ class _LossWatch(keras.callbacks.Callback):
         steps = self.params.get("steps")
         if steps is not None:
             model.loss_state.set_steps_per_epoch(int(steps))
-        elif model.loss.needs_epochs:
+        elif model.needs_epochs or model.loss.needs_epochs:
+            who = model if model.needs_epochs else model.loss
             raise ValueError(
-                f"{type(model.loss).__name__} follows a schedule of epochs, "
+                f"{type(who).__name__} follows a schedule of epochs, "
                 "but this data does not say how many batches it has. Pass "
                 "`steps_per_epoch` to `fit`. Received: steps_per_epoch=None"
             )
@@ -90,6 +101,12 @@ class ContrastiveModel(keras.Model):
         Learning of Visual Representations. ICML 2020, arXiv:2002.05709.
     """
 
+    needs_epochs = False
+    """Whether the model must know how many steps an epoch has."""
+
+    part_names: tuple[str, ...] = ("encoder", "projector", "augmenter")
+    """The constructor's arguments that are layers."""
+
     def __init__(
         self,
         encoder: keras.layers.Layer,
@@ -98,27 +115,21 @@ class ContrastiveModel(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, part in (
-            ("encoder", encoder),
-            ("projector", projector),
-            ("augmenter", augmenter),
-        ):
-            if not isinstance(part, keras.layers.Layer) and (
-                part is not None or name == "encoder"
-            ):
-                raise ValueError(
-                    f"`{name}` must be a Keras layer or model. "
-                    f"Received: {name}={part!r} of type {type(part).__name__}"
-                )
+        check_layer("encoder", encoder)
+        for name, part in (("projector", projector), ("augmenter", augmenter)):
+            if part is not None:
+                check_layer(name, part)
         if isinstance(encoder, keras.Model) and encoder.built:
-            _check_features(encoder.output_shape)
+            check_features(encoder.output_shape)
         self.encoder = encoder
         self.projector = ProjectionHead() if projector is None else projector
         self.augmenter = augmenter
         self._has_default_views = False
         self.loss_state = LossState()
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
+        if isinstance(input_shape[0], (tuple, list)):  # Samples and ids.
+            input_shape = tuple(input_shape[0])
         if (
             self.augmenter is None
             and not self._holds_views(input_shape)
@@ -143,8 +154,12 @@ class ContrastiveModel(keras.Model):
             return has_two and len(shape) == len(self.encoder.input_shape) + 1
         return has_two
 
-    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+    def call(
+        self, x: Tensor | tuple[Tensor, Tensor], training: bool | None = None
+    ) -> Tensor:
+        x, ids = x if isinstance(x, (tuple, list)) else (x, None)
         views = x
+        is_boosted = isinstance(self.augmenter, BoostedViews)
         if not self._holds_views(x.shape):
             if self.augmenter is None:
                 raise ValueError(
@@ -153,18 +168,43 @@ class ContrastiveModel(keras.Model):
                     "samples pass an `augmenter` that makes views. "
                     f"Received: x.shape={tuple(x.shape)}"
                 )
-            views = self.augmenter(x, training=training)
+            if is_boosted and ids is not None:
+                loss = find_loss(self.loss, BoostedLoss)
+                assert loss is not None  # `compile` has made sure.
+                views = self.augmenter(x, loss.weights_of(ids))
+            elif is_boosted:
+                views = self.augmenter(x)
+            else:
+                views = self.augmenter(x, training=training)
+        elif is_boosted:
+            raise ValueError(
+                "BoostedViews make views of samples, (batch, ...), stronger "
+                "where a sample is hard. Received ready-made views: "
+                f"x.shape={tuple(x.shape)}"
+            )
         if len(views.shape) < 3 or views.shape[1] != 2:
             raise ValueError(
                 "`augmenter` must return two views of each sample, "
                 f"(batch, 2, ...). Received: shape={tuple(views.shape)}"
             )
+        return self.compare(views, training)
+
+    def compare(self, views: Tensor, training: bool | None) -> Tensor:
+        """Returns `(batch, 2, dim)`, for the loss, of two views per sample.
+
+        Here both views pass through the same network, folded into one batch.
+        Frameworks that treat the views differently override this.
+        """
         folded = ops.reshape(views, (-1, *ops.shape(views)[2:]))
-        features = self.encoder(folded, training=training)
-        _check_features(getattr(features, "shape", None))
-        z = self.projector(features, training=training)
+        z = self.project(folded, training)
         z = ops.reshape(z, (-1, 2, z.shape[-1]))
         return self.loss_state(z, training=training)
+
+    def project(self, samples: Tensor, training: bool | None) -> Tensor:
+        """Returns the projections of samples, `(n, ...)` to `(n, dim)`."""
+        features = self.encoder(samples, training=training)
+        check_features(getattr(features, "shape", None))
+        return self.projector(features, training=training)
 
     def compile(
         self,
@@ -187,6 +227,7 @@ class ContrastiveModel(keras.Model):
                 "`loss` must be one of keras_ltssl.losses, such as "
                 f"NTXentLoss(). Received: loss={loss!r}"
             )
+        self.check_loss(loss)
         if (
             loss.get_state() is not None
             and loss.get_state() is not self.loss_state
@@ -194,6 +235,34 @@ class ContrastiveModel(keras.Model):
             loss = loss.copy()
         self.loss_state.attach(loss)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
+
+    def check_loss(self, loss: ContrastiveLoss) -> None:
+        """Says why this framework cannot train with a loss.
+
+        Args:
+            loss: One of `keras_ltssl.losses`.
+
+        Raises:
+            ValueError: If it cannot.
+        """
+        if loss.needs_targets:
+            raise ValueError(
+                "BYOLLoss compares predictions with targets, which only "
+                f"models.BYOL makes. Received: loss={loss!r} for a "
+                f"{type(self).__name__}"
+            )
+        self._check_boosting(loss)
+
+    def _check_boosting(self, loss: ContrastiveLoss) -> None:
+        remembers = find_loss(loss, BoostedLoss) is not None
+        if remembers != isinstance(self.augmenter, BoostedViews):
+            raise ValueError(
+                "BoostedLoss remembers which samples are hard, and "
+                "BoostedViews make their views stronger: one does nothing "
+                "without the other. Use both, `augmenter=BoostedViews(...)` "
+                "and `loss=BoostedLoss(...)`, or neither. Received: "
+                f"augmenter={self.augmenter!r}, loss={loss!r}"
+            )
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as saved; Keras leaves it to models with their own compile.
@@ -211,22 +280,48 @@ class ContrastiveModel(keras.Model):
         bound = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
         given = bound.arguments
         x, y = given.get("x"), given.get("y")
-        _check_finite(x)
-        _check_ids(y)
+        check_finite(x)
+        check_ids(y)
         self._check_ids_for_loss(x, y)
-        if not self.built and isinstance(x, np.ndarray):
+        shape = sample_shape(x)
+        if not self.built and shape is not None:
             # Keras would, too, but older ones wrap what is wrong with the
-            # shapes in an error about building.
-            self.build((None, *x.shape[1:]))
+            # shapes in an error about building, and on TensorFlow not before
+            # the first step.
+            self.build((None, *shape))
         callbacks = given.get("callbacks") or []
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(_LossWatch())
+            for callback in self.own_callbacks():
+                callbacks.append(callback)
         else:
             if not isinstance(callbacks, (list, tuple)):
                 callbacks = [callbacks]
-            callbacks = [_LossWatch(), *callbacks]
+            callbacks = [*self.own_callbacks(), *callbacks]
         given["callbacks"] = callbacks
         return super().fit(*bound.args[1:], **bound.kwargs)
+
+    def own_callbacks(self) -> list[keras.callbacks.Callback]:
+        """Returns new callbacks that training needs in any case."""
+        return [_LossWatch()]
+
+    def train_step(self, *args: Any) -> Any:
+        """Trains on a batch; boosted views are told whose views they are."""
+        return super().train_step(*self._with_ids(args))
+
+    def test_step(self, *args: Any) -> Any:
+        """Evaluates a batch; boosted views are told whose views they are."""
+        return super().test_step(*self._with_ids(args))
+
+    def _with_ids(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Lets ids, which are the targets, into the model with the samples."""
+        if not isinstance(self.augmenter, BoostedViews):
+            return args
+        # The data come last; on JAX, the state of the training comes first.
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(args[-1])
+        if y is None:
+            raise ValueError(_no_ids(self.loss))
+        data = keras.utils.pack_x_y_sample_weight((x, y), y, weight)
+        return (*args[:-1], data)
 
     def _check_ids_for_loss(self, x: Any, y: Any) -> None:
         """Checks the ids that are known before the first step."""
@@ -255,13 +350,16 @@ class ContrastiveModel(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, layers as configs."""
-        augmenter = None if self._has_default_views else self.augmenter
+        parts = {name: getattr(self, name) for name in self.part_names}
+        if self._has_default_views:
+            parts["augmenter"] = None
         serialize = keras.saving.serialize_keras_object
         return {
             "name": self.name,
-            "encoder": serialize(self.encoder),
-            "projector": serialize(self.projector),
-            "augmenter": None if augmenter is None else serialize(augmenter),
+            **{
+                name: None if part is None else serialize(part)
+                for name, part in parts.items()
+            },
         }
 
     @classmethod
@@ -275,9 +373,9 @@ class ContrastiveModel(keras.Model):
             else keras.saving.deserialize_keras_object(
                 config[name], custom_objects=custom_objects
             )
-            for name in ("encoder", "projector", "augmenter")
+            for name in cls.part_names
         }
-        return cls(name=config["name"], **parts)
+        return cls(**{**config, **parts})
 
 
 def _no_ids(loss: ContrastiveLoss) -> str:
@@ -285,54 +383,3 @@ def _no_ids(loss: ContrastiveLoss) -> str:
         f"{type(loss).__name__} has to know which sample is which and needs "
         "sample ids: `fit(x, ids)`. Received: y=None"
     )
-
-
-def _check_features(shape: Any) -> None:
-    if isinstance(shape, tuple) or hasattr(shape, "__len__"):
-        sizes = tuple(shape)
-        if len(sizes) == 2 and not isinstance(sizes[0], (tuple, list)):
-            return
-        advice = (
-            " A feature map has to be pooled: end the encoder with "
-            "`keras.layers.GlobalAveragePooling2D()`."
-            if len(sizes) == 4
-            else ""
-        )
-    else:
-        sizes, advice = shape, " Give it a single output."
-    raise ValueError(
-        f"`encoder` must return features of shape (batch, features).{advice} "
-        f"Received: output shape={sizes}"
-    )
-
-
-def _check_finite(x: Any) -> None:
-    """Refuses NaN and infinities in an array, a few rows at a time."""
-    if not isinstance(x, np.ndarray) or not np.issubdtype(x.dtype, np.floating):
-        return
-    rows = max(1, 2**24 // max(1, int(np.prod(x.shape[1:]))))
-    for start in range(0, len(x), rows):
-        if not np.isfinite(x[start : start + rows]).all():
-            raise ValueError(
-                "`x` must hold finite numbers. "
-                f"Received: NaN or infinity in rows {start} to "
-                f"{min(start + rows, len(x)) - 1}"
-            )
-
-
-def _check_ids(y: Any) -> None:
-    if y is None:
-        return
-    ids = np.asarray(y) if isinstance(y, (list, tuple)) else y
-    if not isinstance(ids, np.ndarray):
-        return
-    if not np.issubdtype(ids.dtype, np.integer):
-        raise ValueError(
-            "`y` must hold sample ids, integers; labels are never needed. "
-            f"Received: dtype={ids.dtype}"
-        )
-    if ids.size and ids.min() < -1:
-        raise ValueError(
-            "`y` must hold sample ids >= 0, or -1 for out-of-distribution "
-            f"samples. Received: {ids.min()}"
-        )

@@ -119,7 +119,12 @@ def test_killed_in_mid_epoch_and_resumed_ends_with_the_same_weights(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--method=moco"], "simclr, ts, gh, colt, ts+gh, ts+colt, gh+colt"),
+        (["--method=moco"], "plain, focal, tase, or parts joined by +"),
+        (["--queue_size=9"], "goes with --framework=moco"),
+        (
+            ["--framework=byol", "--method=tase"],
+            "no negatives and no temperature",
+        ),
         (["--method=gh", "--ood=x.npz"], "what colt chooses from"),
         (["--imbalance=0.5"], "`imbalance` must be >= 1"),
     ],

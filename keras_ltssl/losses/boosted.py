@@ -1,0 +1,231 @@
+"""BCL: which samples are hard to remember, told by their own losses."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.layers.sample_memory import SampleMemory, check_num_samples
+from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.wrapping_loss import WrappingLoss
+from keras_ltssl.typing import Tensor
+
+
+def boosted_weights(
+    momentum_losses: Tensor, seen: Tensor | None = None
+) -> Tensor:
+    """Scales the remembered losses of a population to weights in [0, 1].
+
+        s_i = (m_i - mean(m)) / std(m)
+        w_i = s_i / (2 max_j |s_j|) + 1/2
+
+    The standard deviation cancels, whichever is meant. The mean weight is 1/2,
+    and the sample farthest from the mean has 0 or 1. Where all losses are
+    equal, all weights are 1/2. Samples without a loss so far have weight 0 and
+    do not count for the others, as in the published code, whose weights are
+    0 throughout the first epoch. No gradient flows through.
+
+    Args:
+        momentum_losses: m, moving averages of the losses, `(samples,)`.
+        seen: Booleans, which samples have one, `(samples,)`. Defaults to
+            `None`, all.
+
+    Returns:
+        Weights, `(samples,)`, float32 (float64 stays float64).
+
+    Raises:
+        ValueError: If `momentum_losses` is not `(samples,)` or `seen` has
+            another shape.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> losses = np.array([1.0, 2.0, 6.0, 0.0], "float32")
+    >>> seen = np.array([True, True, True, False])
+    >>> np.asarray(lt.losses.boosted_weights(losses, seen)).round(3).tolist()
+    [0.16699999570846558, 0.3330000042915344, 1.0, 0.0]
+
+    Reference:
+        Zhou, Yao, Wang, Han, Zhang. Contrastive Learning with Boosted
+        Memorization. ICML 2022, arXiv:2205.12693.
+    """
+    values = ops.convert_to_tensor(momentum_losses)
+    if len(values.shape) != 1:
+        raise ValueError(
+            "`momentum_losses` must have shape (samples,). "
+            f"Received: momentum_losses.shape={tuple(values.shape)}"
+        )
+    if keras.backend.standardize_dtype(values.dtype) != "float64":
+        values = ops.cast(values, "float32")
+    if seen is None:
+        known = ops.ones_like(values, dtype="bool")
+    else:
+        known = ops.cast(seen, "bool")
+        if tuple(known.shape) != tuple(values.shape):
+            raise ValueError(
+                f"`seen` must have shape {tuple(values.shape)}. "
+                f"Received: seen.shape={tuple(known.shape)}"
+            )
+    values = ops.stop_gradient(values)
+    zero = ops.zeros_like(values)
+    # Equal losses must come out as exactly equal, which a rounded mean would
+    # spoil; so all are counted from the lowest.
+    lowest = ops.min(ops.where(known, values, float("inf")))
+    values = ops.where(known, values - lowest, zero)
+    count = ops.maximum(ops.sum(ops.cast(known, values.dtype)), 1.0)
+    apart = ops.where(known, values - ops.sum(values) / count, zero)
+    largest = ops.max(ops.abs(apart))
+    half = 0.5 * apart / ops.where(largest > 0, largest, 1.0)
+    return ops.where(known, 0.5 + half, zero)
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class BoostedLoss(WrappingLoss):
+    """Remembers how well each sample is learned, for views that boost the rest.
+
+        m_i ← β m_i + (1-β) L_base,i          (first: L_base,i)
+
+    The value is that of the base loss, nothing is added. What is new is
+    `weights_of(ids)`, the `boosted_weights` of the remembered losses: samples
+    that the network is slow to learn, among them those of the tail, have the
+    larger ones. With `layers.BoostedViews` as its augmenter, a
+    `ContrastiveModel` of any framework gives these samples stronger views. In
+    a model of your own, hand `weights_of(ids)` to them. The loss by itself
+    changes nothing in training.
+
+    Weights follow the memory step by step; the published code takes them once
+    an epoch. As a sample comes once an epoch, its own m_i is the same; only
+    the mean and the range that it is compared with are more recent. In the
+    first epoch all weights are 0, as published. Samples with id -1, out of
+    distribution, are not remembered and have weight 0.
+
+    Logged beside what the base loss logs: `boosted_weight`, mean over the batch
+    before it is remembered, that is, as its views were made with; and
+    `boosted_weight_std`, over all samples seen (their mean is 1/2).
+
+    Args:
+        base_loss: Any loss of this package.
+        num_samples: In-distribution samples, integer >= 1; sample ids are 0 to
+            `num_samples - 1`.
+        momentum: β in [0, 1), per epoch. Defaults to `0.97`.
+        reduction: As for any Keras loss. Defaults to `"sum_over_batch_size"`.
+        name: Name of the loss. Defaults to `"boosted_loss"`.
+        dtype: Dtype of the loss. Defaults to `None`, Keras' float type.
+
+    Raises:
+        ValueError: If an argument is out of range, or it is called without
+            sample ids or outside a model.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> views = lt.layers.TwoViews(lt.layers.RandomResizedCrop(8, 8, seed=0))
+    >>> model = lt.models.ContrastiveModel(
+    ...     lt.models.small_convnet((8, 8, 3), width=4),
+    ...     augmenter=lt.layers.BoostedViews(views, seed=0),
+    ... )
+    >>> loss = lt.losses.BoostedLoss(lt.losses.NTXentLoss(), num_samples=65)
+    >>> model.compile("sgd", loss=loss)
+    >>> images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3))
+    >>> ids = np.arange(64)
+    >>> history = model.fit(images.astype("uint8"), ids, verbose=0).history
+    >>> history["boosted_weight"]
+    [0.0]
+    >>> weights = np.asarray(loss.weights_of(np.append(ids, [64, -1])))
+    >>> bool(np.isclose(weights[:64].mean(), 0.5)), weights[64:].tolist()
+    (True, [0.0, 0.0])
+
+    Reference:
+        Zhou, Yao, Wang, Han, Zhang. Contrastive Learning with Boosted
+        Memorization. ICML 2022, arXiv:2205.12693.
+    """
+
+    def __init__(
+        self,
+        base_loss: ContrastiveLoss,
+        num_samples: int,
+        momentum: float = 0.97,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "boosted_loss",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(base_loss, reduction, name, dtype)
+        self.num_samples = num_samples
+        self.momentum = momentum
+        check_num_samples(num_samples)
+        self.own_layers()  # Says now what it would say at compile.
+
+    def own_layers(self) -> dict[str, keras.layers.Layer]:
+        assert self.num_samples is not None
+        return {"losses": SampleMemory(self.num_samples, None, self.momentum)}
+
+    def own_metric_names(self) -> tuple[str, ...]:
+        return ("boosted_weight", "boosted_weight_std")
+
+    def _memory(self) -> SampleMemory:
+        state = self.get_state()
+        if state is None:
+            raise ValueError(
+                "BoostedLoss remembers losses only as a part of a model. "
+                "Compile a model with it first."
+            )
+        memory: SampleMemory = state.parts["losses"]
+        if not memory.built:  # Views are made before the loss is there.
+            memory.build()
+        return memory
+
+    def _population(self) -> tuple[Tensor, Tensor]:
+        """Returns the weights of all samples, and which are seen."""
+        memory = self._memory()
+        # Without the row for what belongs to no sample.
+        seen = ops.convert_to_tensor(memory.seen)[:-1]
+        values = ops.convert_to_tensor(memory.values)[:-1]
+        return boosted_weights(values, seen), seen
+
+    def _look_up(self, weights: Tensor, ids: Tensor) -> Tensor:
+        outside = ops.logical_or(ids < 0, ids >= self.num_samples)
+        rows = ops.cast(ops.where(outside, self.num_samples, ids), "int32")
+        return ops.take(ops.pad(weights, [[0, 1]]), rows, axis=0)
+
+    def weights_of(self, ids: Tensor) -> Tensor:
+        """Returns the weight of each sample named, for its next views.
+
+        Args:
+            ids: Sample ids, integers `(batch,)`.
+
+        Returns:
+            float32 weights in [0, 1], `(batch,)`: 0 for samples without a loss
+            so far, and for ids that name none of them.
+
+        Raises:
+            ValueError: If the loss is not part of a model.
+        """
+        weights, _ = self._population()
+        return self._look_up(weights, self._as_ids(ids))
+
+    def per_sample(
+        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
+    ) -> Tensor:
+        assert ids is not None  # `call` has made sure.
+        losses = self.base_loss.per_sample(ids, z, temperature)
+        weights, seen = self._population()
+        count = ops.maximum(ops.sum(ops.cast(seen, "float32")), 1.0)
+        squares = ops.where(seen, ops.square(weights - 0.5), 0.0)
+        self.log(
+            boosted_weight=ops.mean(self._look_up(weights, ids)),
+            boosted_weight_std=ops.sqrt(ops.sum(squares) / count),
+        )
+        state = self.get_state()
+        if state is not None and state.is_training:
+            self._memory().update(ids, losses)
+        return losses
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_samples": self.num_samples,
+            "momentum": self.momentum,
+        }

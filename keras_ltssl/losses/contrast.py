@@ -1,0 +1,59 @@
+"""What the anchors of a batch are compared with: each other, or a queue."""
+
+from typing import Protocol
+
+from keras_ltssl.losses.anchors import anchor_losses, unit_views
+from keras_ltssl.losses.distribution_supcon import supcon_of_anchors
+from keras_ltssl.losses.tail_score import tail_score_of_anchors
+from keras_ltssl.typing import Tensor
+
+
+class Contrast(Protocol):
+    """The NT-Xent losses of anchors, and what else follows from them.
+
+    Attributes:
+        losses: The loss of each anchor, `(batch, anchors)`, with one anchor a
+            view where both are compared, or one a sample.
+    """
+
+    losses: Tensor
+
+    def supcon(self, is_ood: Tensor) -> Tensor:
+        """Returns COLT's distribution term of each sample, `(batch,)`."""
+
+    def tail_scores(self, top_k: int) -> Tensor:
+        """Returns COLT's tailness of each sample, `(batch,)`."""
+
+
+class BatchContrast:
+    """Both views of every sample against all others of the batch (SimCLR).
+
+    Args:
+        z: Projections, `(batch, 2, dim)`.
+        temperature: τ, a scalar or `(batch,)`.
+        chunk_size: Anchors held at a time, or `None` for all.
+    """
+
+    def __init__(
+        self, z: Tensor, temperature: float | Tensor, chunk_size: int | None
+    ) -> None:
+        self.losses = anchor_losses(z, temperature, chunk_size)
+        self._units = unit_views(z)
+        self._temperature = temperature
+        self._chunk_size = chunk_size
+
+    def supcon(self, is_ood: Tensor) -> Tensor:
+        """Returns `distribution_supcon` of the batch."""
+        return supcon_of_anchors(
+            self.losses, self._units, is_ood, self._temperature
+        )
+
+    def tail_scores(self, top_k: int) -> Tensor:
+        """Returns `tail_score` of the batch."""
+        return tail_score_of_anchors(
+            self.losses,
+            self._units,
+            self._temperature,
+            top_k,
+            self._chunk_size,
+        )

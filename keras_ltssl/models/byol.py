@@ -1,0 +1,156 @@
+"""BYOL: predict what a slower network makes of the other view."""
+
+import functools
+import inspect
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.layers.projection_head import ProjectionHead
+from keras_ltssl.layers.sample_memory import check_momentum
+from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.models.checks import check_layer
+from keras_ltssl.models.contrastive_model import ContrastiveModel
+from keras_ltssl.models.momentum_network import MomentumNetwork
+from keras_ltssl.typing import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class BYOL(ContrastiveModel):
+    """Trains an encoder to predict a momentum network's view, no negatives.
+
+    Both views pass through `encoder`, `projector` and `predictor`, and through
+    copies of the first two whose weights are moving averages (the target
+    network). The prediction of one view is compared with the target of the
+    other, `losses.normalized_mse`. After every training step
+
+        θ_target ← m θ_target + (1-m) θ
+        m = 1 - (1 - momentum) (1 + cos(π e / E)) / 2
+
+    where e is the epoch, fractions included, out of the E epochs of `fit`: from
+    `momentum` up to 1. All of it happens inside the training step. A second
+    `fit` adds its epochs to E; outside of `fit`, m is `momentum`.
+
+    It trains with `BYOLLoss`, on its own or inside `GeometricHarmonizationLoss`
+    or `BoostedLoss`. The losses over negatives (NT-Xent, focal, TASE, COLT and
+    all temperatures) mean nothing here; of COLT, `OODSampler(score=...)`, its
+    choice of data, does. Watch the logged `embedding_std` for collapse.
+
+    Args:
+        encoder: As for `ContrastiveModel`; it must be serialisable, since it
+            is copied.
+        projector: Layer from features to projections. Defaults to `None`:
+            `ProjectionHead(batch_norm=True)`; BYOL tends to collapse without
+            batch normalisation.
+        augmenter: As for `ContrastiveModel`. Defaults to `None`.
+        predictor: Layer from projections to predictions of the same width.
+            Defaults to `None`: a `ProjectionHead` with batch normalisation
+            and 512 hidden units (this package's own choice; the paper has 4096
+            of them for 256 outputs).
+        momentum: m at the start, in [0, 1). Defaults to `0.99`, as published
+            for 300 epochs; 0.996 for 1000.
+
+    Raises:
+        ValueError: As `ContrastiveModel`, if `momentum` is out of range, the
+            predictor changes the width, or the loss is not for BYOL.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> encoder = lt.models.small_convnet((16, 16, 1), width=4)
+    >>> model = lt.models.BYOL(encoder)
+    >>> model.compile("adam", loss=lt.losses.BYOLLoss())
+    >>> images = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 1))
+    >>> _ = model.fit(images.astype("uint8"), batch_size=16, verbose=0)
+    >>> model.encoder.predict(images, verbose=0).shape
+    (32, 16)
+
+    Reference:
+        Grill et al. Bootstrap Your Own Latent: A New Approach to
+        Self-Supervised Learning. NeurIPS 2020, arXiv:2006.07733.
+    """
+
+    needs_epochs = True
+    part_names = ("encoder", "projector", "augmenter", "predictor")
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        projector: keras.layers.Layer | None = None,
+        augmenter: keras.layers.Layer | None = None,
+        predictor: keras.layers.Layer | None = None,
+        momentum: float = 0.99,
+        **kwargs: Any,
+    ) -> None:
+        if projector is None:
+            projector = ProjectionHead(batch_norm=True)
+        super().__init__(encoder, projector, augmenter, **kwargs)
+        if predictor is None:
+            predictor = ProjectionHead(None, 512, batch_norm=True)
+        check_layer("predictor", predictor)
+        check_momentum("momentum", momentum)
+        self.predictor = predictor
+        self.momentum = float(momentum)
+        self.momentum_network = MomentumNetwork([self.encoder, self.projector])
+        self.total_epochs = self.add_weight(
+            shape=(), initializer="zeros", trainable=False, name="total_epochs"
+        )
+
+    def current_momentum(self) -> Tensor:
+        """Returns m of this step, a scalar."""
+        total = ops.convert_to_tensor(self.total_epochs)
+        done = self.loss_state.epoch / ops.maximum(total, 1e-9)
+        done = ops.where(total > 0, ops.clip(done, 0.0, 1.0), 0.0)
+        left = (1.0 + ops.cos(math.pi * done)) / 2.0
+        return 1.0 - (1.0 - self.momentum) * left
+
+    def compare(self, views: Tensor, training: bool | None) -> Tensor:
+        """Returns predictions and targets of two views, `(batch, 4, dim)`."""
+        folded = ops.reshape(views, (-1, *ops.shape(views)[2:]))
+        projections = self.project(folded, training)
+        dim = projections.shape[-1]
+        predictions = self.predictor(projections, training=training)
+        if predictions.shape[-1] != dim:
+            raise ValueError(
+                "`predictor` must keep the width of the projections. "
+                f"Received: {dim} to {predictions.shape[-1]}"
+            )
+        if training:
+            self.momentum_network.follow(
+                [self.encoder, self.projector], self.current_momentum()
+            )
+        targets = self.momentum_network(folded, training=training)
+        parts = [
+            ops.reshape(part, (-1, 2, dim))
+            for part in (predictions, ops.cast(targets, predictions.dtype))
+        ]
+        return self.loss_state(
+            ops.concatenate(parts, axis=1), training=training
+        )
+
+    def check_loss(self, loss: ContrastiveLoss) -> None:
+        if not loss.needs_targets:
+            raise ValueError(
+                "BYOL compares predictions with targets. It has no negatives "
+                "and no temperature, so a loss over negatives, its "
+                "temperatures and its weights mean nothing here. Use "
+                "BYOLLoss(), on its own or as the `base_loss` of "
+                "GeometricHarmonizationLoss or BoostedLoss. "
+                f"Received: loss={loss!r}"
+            )
+        self._check_boosting(loss)
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        bound = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        epochs = bound.arguments["epochs"] - bound.arguments["initial_epoch"]
+        self.total_epochs.assign(self.loss_state.epoch + float(epochs))
+        return super().fit(*args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "momentum": self.momentum}

@@ -1,0 +1,73 @@
+"""A copy of an encoder that follows it slowly."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.typing import Tensor
+
+
+class MomentumNetwork(keras.layers.Layer):
+    """Copies of layers, whose weights are moving averages of the originals'.
+
+        θ_k ← m θ_k + (1-m) θ_q        (the first update copies every weight)
+
+    for the trainable weights. What a layer keeps by itself, such as the moving
+    statistics of a batch norm, the copy keeps from the batches that it sees.
+    No gradient flows in.
+
+    Args:
+        layers: The layers to follow, applied one after the other.
+    """
+
+    def __init__(
+        self, layers: Sequence[keras.layers.Layer], **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        serialize = keras.saving.serialize_keras_object
+        deserialize = keras.saving.deserialize_keras_object
+        self.copies = [deserialize(serialize(layer)) for layer in layers]
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.has_started = self.add_weight(
+            shape=(),
+            dtype="bool",
+            initializer="zeros",
+            trainable=False,
+            name="has_started",
+        )
+        outputs = keras.KerasTensor(input_shape)
+        for copy in self.copies:
+            outputs = copy(outputs)
+            # Weight by weight: a batch norm that is not trainable as a layer
+            # would stop using the statistics of its batch.
+            for weight in copy.weights:
+                weight.trainable = False
+
+    def follow(
+        self, layers: Sequence[keras.layers.Layer], momentum: float | Tensor
+    ) -> None:
+        """Moves the copies a step towards their originals.
+
+        Args:
+            layers: The originals.
+            momentum: m, in [0, 1].
+        """
+        has_started = ops.convert_to_tensor(self.has_started)
+        for layer, copy in zip(layers, self.copies, strict=True):
+            pairs = zip(layer.weights, copy.weights, strict=True)
+            for original, follower in pairs:
+                new = ops.stop_gradient(ops.convert_to_tensor(original))
+                old = ops.convert_to_tensor(follower)
+                moved = old
+                if original.trainable:
+                    moved = momentum * old + (1.0 - momentum) * new
+                follower.assign(ops.where(has_started, moved, new))
+        self.has_started.assign(ops.ones_like(has_started))
+
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        for copy in self.copies:
+            x = copy(x, training=training)
+        return ops.stop_gradient(x)

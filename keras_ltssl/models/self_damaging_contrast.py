@@ -1,0 +1,131 @@
+"""SDCLR: contrast a network with a pruned version of itself."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.models.contrastive_model import ContrastiveModel
+from keras_ltssl.models.pruned_twin import PrunedTwin
+from keras_ltssl.typing import Tensor
+
+
+class _Pruning(keras.callbacks.Callback):
+    """Prunes anew when an epoch begins."""
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if not self.model.built:
+            raise ValueError(
+                "SelfDamagingContrast prunes before the first step, when on "
+                "this backend and this kind of data it is not built yet. Build "
+                "it before `fit`, with the shape of a batch: "
+                "`model.build((None, 32, 32, 3))`."
+            )
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self.model.update_masks()
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class SelfDamagingContrast(ContrastiveModel):
+    """Trains an encoder against a pruned version of itself (SDCLR).
+
+    What a network forgets first when it is pruned are the samples that it has
+    seen few of. The first view of a sample passes through `encoder`, the second
+    through the same encoder without its smallest weights, so that the loss
+    grows for samples that the pruned one does not remember.
+
+    - The pruned encoder is the same one: its convolution and dense kernels are
+      multiplied by masks. Gradients flow to the weights from both branches,
+      from the pruned one only where the mask is 1.
+    - One threshold of magnitude for all kernels of the encoder together.
+      When an epoch of `fit` begins, the masks are computed anew; outside of
+      `fit`, call `update_masks()` yourself.
+    - Each branch has its own batch-norm statistics, in encoder and projector;
+      scale and shift are shared (in the released code, they are not).
+
+    It works for any encoder made of Keras layers, and with any loss over
+    negatives: schedules, TASE, COLT, Geometric Harmonization. `model.encoder`,
+    what a user keeps, is the whole network.
+
+    Args:
+        encoder: As for `ContrastiveModel`, with convolution or dense layers.
+        projector: As for `ContrastiveModel`; it is not pruned. Defaults to
+            `None`.
+        augmenter: As for `ContrastiveModel`. Defaults to `None`.
+        pruned_share: Share of the encoder's kernel entries that the second
+            branch lacks, in (0, 1). Defaults to `0.9`, as published for
+            CIFAR; 0.3 for ImageNet-100.
+
+    Raises:
+        ValueError: As `ContrastiveModel`, if `pruned_share` is out of range, or
+            the encoder has nothing to prune.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> encoder = lt.models.small_convnet((16, 16, 1), width=4)
+    >>> model = lt.models.SelfDamagingContrast(encoder, pruned_share=0.9)
+    >>> model.compile("adam", loss=lt.losses.NTXentLoss())
+    >>> images = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 1))
+    >>> _ = model.fit(images.astype("uint8"), batch_size=16, verbose=0)
+    >>> round(model.sparsity(), 2)
+    0.9
+
+    Reference:
+        Jiang, Chen, Mortazavi, Wang. Self-Damaging Contrastive Learning. ICML
+        2021, arXiv:2106.02990.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        projector: keras.layers.Layer | None = None,
+        augmenter: keras.layers.Layer | None = None,
+        pruned_share: float = 0.9,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(encoder, projector, augmenter, **kwargs)
+        if not 0 < pruned_share < 1:
+            raise ValueError(
+                "`pruned_share` must lie between 0 and 1. Received: "
+                f"pruned_share={pruned_share!r}"
+                + (" (did you mean 0.9?)" if pruned_share == 90 else "")
+            )
+        self.pruned_share = float(pruned_share)
+        self.pruned_encoder = PrunedTwin(self.pruned_share)
+        self.pruned_projector = PrunedTwin(0.0)
+
+    def compare(self, views: Tensor, training: bool | None) -> Tensor:
+        whole = self.project(views[:, 0], training)
+        features = self.pruned_encoder.run(self.encoder, views[:, 1], training)
+        pruned = self.pruned_projector.run(self.projector, features, training)
+        z = ops.stack([whole, pruned], axis=1)
+        return self.loss_state(z, training=training)
+
+    def update_masks(self) -> None:
+        """Leaves out, from now on, what are now the smallest weights."""
+        if not self.built:
+            raise ValueError(
+                "SelfDamagingContrast has no weights to prune before it is "
+                "built: `model.build((None, 32, 32, 3))`."
+            )
+        self.pruned_encoder.update_masks(self.encoder)
+
+    def sparsity(self) -> float:
+        """Returns the share of kernel entries that the second branch lacks."""
+        masks = [
+            ops.convert_to_numpy(mask) for mask in self.pruned_encoder.masks
+        ]
+        kept = sum(mask.sum() for mask in masks)
+        return float(1.0 - kept / sum(mask.size for mask in masks))
+
+    def own_callbacks(self) -> list[keras.callbacks.Callback]:
+        return [*super().own_callbacks(), _Pruning()]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "pruned_share": self.pruned_share}

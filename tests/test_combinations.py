@@ -1,0 +1,74 @@
+"""Every method on every framework: it trains, or says why it cannot."""
+
+from pathlib import Path
+
+import combinations
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+README = Path(__file__).parent.parent / "README.md"
+CELLS = [
+    (method, framework)
+    for method in combinations.METHODS
+    for framework in combinations.FRAMEWORKS
+]
+
+
+def numpy(weights):
+    return [ops.convert_to_numpy(weight) for weight in weights]
+
+
+@pytest.mark.parametrize(
+    ("method", "framework"),
+    [cell for cell in CELLS if cell not in combinations.REFUSED],
+)
+def test_a_method_trains_on_a_framework(method, framework):
+    model, arguments = combinations.build(method, framework)
+    model.build((None, 4, 4, 3))
+    before = numpy(model.encoder.trainable_variables)
+    logs = model.fit(epochs=2, verbose=0, **arguments).history
+    assert all(np.isfinite(values).all() for values in logs.values())
+    assert combinations.METHODS[method].shows(logs), logs
+    for old, new in zip(
+        before, numpy(model.encoder.trainable_variables), strict=True
+    ):
+        assert np.isfinite(new).all()
+        # A bias in front of a batch norm has no gradient.
+        if old.ndim > 1:
+            assert (old != new).any()
+    if framework == "MoCo v2":
+        assert int(model.queue.filled) == 20
+    if framework == "SDCLR":
+        assert abs(model.sparsity() - 0.9) < 0.01
+
+
+@pytest.mark.parametrize(("method", "framework"), combinations.REFUSED)
+def test_a_method_is_refused_where_it_means_nothing(method, framework):
+    with pytest.raises(ValueError, match="no negatives and no temperature"):
+        combinations.build(method, framework)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch",
+    reason="Keras refuses steps_per_execution > 1 on PyTorch",
+)
+@pytest.mark.parametrize("framework", ["MoCo v2", "BYOL", "SDCLR"])
+def test_several_steps_at_once_are_the_same_training(framework):
+    histories = []
+    for steps in (1, 3):
+        keras.utils.set_random_seed(1)
+        model, arguments = combinations.build("plain", framework)
+        model.compile(
+            keras.optimizers.SGD(0.05), model.loss, steps_per_execution=steps
+        )
+        histories.append(
+            model.fit(epochs=2, shuffle=False, verbose=0, **arguments).history
+        )
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(values, histories[1][name], rtol=1e-5)
+
+
+def test_the_readme_has_the_table_of_this_list():
+    assert combinations.table() in README.read_text()
