@@ -66,7 +66,10 @@ types: $(VENV)/all
 
 bench: $(VENV)/all
 	for backend in tensorflow torch jax; do \
-		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/losses.py || exit 1; \
+		for name in losses memories frameworks boosted_views; do \
+			KERAS_BACKEND=$$backend $(BIN)/python benchmarks/$$name.py \
+				|| exit 1; \
+		done; \
 	done
 	$(BIN)/python benchmarks/ood_choice.py
 

@@ -64,8 +64,14 @@ def test_killed_in_mid_epoch_and_resumed_ends_with_the_same_weights(
     tmp_path, pool
 ):
     # COLT chooses at epochs 1 and 6; killed in between, it has to go on
-    # with the choice, the tailness, the prior and the prototypes it had.
-    method = ("--method=ts+tase+gh+colt", f"--ood={pool}")
+    # with the choice, the tailness, the prior and the prototypes it had, and
+    # MoCo with its queue and its momentum encoder.
+    method = (
+        "--framework=moco",
+        "--queue_size=150",
+        "--method=ts+tase+gh+colt",
+        f"--ood={pool}",
+    )
     whole = run(tmp_path / "whole", *method)
     assert whole.returncode == 0, whole.stderr[-2000:]
     assert "75 of 300" in whole.stdout
