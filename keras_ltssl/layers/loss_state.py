@@ -112,6 +112,8 @@ class LossState(keras.layers.Layer):
             shape=(),
             initializer=keras.initializers.Constant(value),
             trainable=False,
+            # A model in mixed precision may read it in its forward pass.
+            autocast=False,
             name=name,
         )
 

@@ -68,6 +68,8 @@ class SampleMemory(keras.layers.Layer):
             shape=(rows,) if self.width is None else (rows, self.width),
             initializer="zeros",
             trainable=False,
+            # A model in mixed precision may read it in its forward pass.
+            autocast=False,
             name="values",
         )
         self.seen = self.add_weight(

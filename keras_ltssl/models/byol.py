@@ -97,7 +97,12 @@ class BYOL(ContrastiveModel):
         self.momentum = float(momentum)
         self.momentum_network = MomentumNetwork([self.encoder, self.projector])
         self.total_epochs = self.add_weight(
-            shape=(), initializer="zeros", trainable=False, name="total_epochs"
+            shape=(),
+            dtype="float32",
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            name="total_epochs",
         )
 
     def current_momentum(self) -> Tensor:
@@ -119,11 +124,12 @@ class BYOL(ContrastiveModel):
                 "`predictor` must keep the width of the projections. "
                 f"Received: {dim} to {predictions.shape[-1]}"
             )
-        if training:
-            self.momentum_network.follow(
-                [self.encoder, self.projector], self.current_momentum()
-            )
-        targets = self.momentum_network(folded, training=training)
+        targets = self.momentum_network(
+            folded,
+            training=training,
+            originals=[self.encoder, self.projector],
+            momentum=self.current_momentum() if training else 1.0,
+        )
         parts = [
             ops.reshape(part, (-1, 2, dim))
             for part in (predictions, ops.cast(targets, predictions.dtype))

@@ -77,11 +77,12 @@ class MomentumContrast(ContrastiveModel):
 
     def compare(self, views: Tensor, training: bool | None) -> Tensor:
         queries = self.project(views[:, 0], training)
-        if training:
-            self.momentum_network.follow(
-                [self.encoder, self.projector], self.momentum
-            )
-        keys = self.momentum_network(views[:, 1], training=training)
+        keys = self.momentum_network(
+            views[:, 1],
+            training=training,
+            originals=[self.encoder, self.projector],
+            momentum=self.momentum,
+        )
         z = ops.stack([queries, keys], axis=1)
         if not self.queue.built:
             self.queue.build((None, z.shape[-1]))

@@ -20,12 +20,20 @@ class MomentumNetwork(keras.layers.Layer):
 
     Args:
         layers: The layers to follow, applied one after the other.
+
+    Call arguments:
+        x: Inputs of the first layer.
+        training: Whether the copies move before they are called.
+        originals: The layers to follow; only needed when they move.
+        momentum: m, in [0, 1]; only needed when they move.
     """
 
     def __init__(
         self, layers: Sequence[keras.layers.Layer], **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        # In mixed precision, weights would otherwise be read in half of it,
+        # which their small moves do not survive.
+        super().__init__(**{"dtype": "float32", **kwargs})
         serialize = keras.saving.serialize_keras_object
         deserialize = keras.saving.deserialize_keras_object
         self.copies = [deserialize(serialize(layer)) for layer in layers]
@@ -46,17 +54,24 @@ class MomentumNetwork(keras.layers.Layer):
             for weight in copy.weights:
                 weight.trainable = False
 
-    def follow(
-        self, layers: Sequence[keras.layers.Layer], momentum: float | Tensor
-    ) -> None:
-        """Moves the copies a step towards their originals.
+    def call(
+        self,
+        x: Tensor,
+        training: bool | None = None,
+        originals: Sequence[keras.layers.Layer] | None = None,
+        momentum: float | Tensor = 1.0,
+    ) -> Tensor:
+        if training and originals is not None:
+            self._follow(originals, momentum)
+        for copy in self.copies:
+            x = copy(x, training=training)
+        return ops.stop_gradient(x)
 
-        Args:
-            layers: The originals.
-            momentum: m, in [0, 1].
-        """
+    def _follow(
+        self, originals: Sequence[keras.layers.Layer], momentum: float | Tensor
+    ) -> None:
         has_started = ops.convert_to_tensor(self.has_started)
-        for layer, copy in zip(layers, self.copies, strict=True):
+        for layer, copy in zip(originals, self.copies, strict=True):
             pairs = zip(layer.weights, copy.weights, strict=True)
             for original, follower in pairs:
                 new = ops.stop_gradient(ops.convert_to_tensor(original))
@@ -66,8 +81,3 @@ class MomentumNetwork(keras.layers.Layer):
                     moved = momentum * old + (1.0 - momentum) * new
                 follower.assign(ops.where(has_started, moved, new))
         self.has_started.assign(ops.ones_like(has_started))
-
-    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
-        for copy in self.copies:
-            x = copy(x, training=training)
-        return ops.stop_gradient(x)

@@ -118,6 +118,7 @@ class PrunedTwin(keras.layers.Layer):
             # When it is called, the weight has its value, a loaded one, too.
             initializer=lambda *_, **__: ops.convert_to_numpy(weight),
             trainable=False,
+            autocast=False,
             name=weight.name,
         )
 

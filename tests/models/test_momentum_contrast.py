@@ -66,7 +66,15 @@ class Weights(keras.callbacks.Callback):
         )
 
 
-def test_momentum_weights_equal_a_replay_over_ten_steps():
+@pytest.fixture
+def mixed_precision():
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    yield
+    keras.mixed_precision.set_global_policy("float32")
+
+
+def test_momentum_weights_equal_a_replay_over_ten_steps(mixed_precision):
+    """In mixed precision, where weights must not be rounded on the way."""
     model, noted = make(momentum=0.8, queue_size=16), Weights()
     model.build((None, 2, DIM))
     start = [ops.convert_to_numpy(weight) for weight in originals(model)]
