@@ -61,13 +61,13 @@ class BYOL(ContrastiveModel):
     >>> import keras
     >>> import numpy as np
     >>> import keras_ltssl as lt
-    >>> encoder = lt.models.small_convnet((16, 16, 1), width=4)
-    >>> model = lt.models.BYOL(encoder)
-    >>> model.compile("adam", loss=lt.losses.BYOLLoss())
-    >>> images = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 1))
-    >>> _ = model.fit(images.astype("uint8"), batch_size=16, verbose=0)
-    >>> model.encoder.predict(images, verbose=0).shape
-    (32, 16)
+    >>> encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model = lt.models.BYOL(encoder, momentum=0.9)
+    >>> model.compile("sgd", loss=lt.losses.BYOLLoss())
+    >>> views = np.random.default_rng(0).normal(size=(32, 2, 8))
+    >>> _ = model.fit(views.astype("float32"), epochs=2, verbose=0)
+    >>> float(model.current_momentum())
+    1.0
 
     Reference:
         Grill et al. Bootstrap Your Own Latent: A New Approach to

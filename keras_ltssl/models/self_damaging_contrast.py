@@ -68,11 +68,11 @@ class SelfDamagingContrast(ContrastiveModel):
     >>> import keras
     >>> import numpy as np
     >>> import keras_ltssl as lt
-    >>> encoder = lt.models.small_convnet((16, 16, 1), width=4)
+    >>> encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(5)])
     >>> model = lt.models.SelfDamagingContrast(encoder, pruned_share=0.9)
-    >>> model.compile("adam", loss=lt.losses.NTXentLoss())
-    >>> images = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 1))
-    >>> _ = model.fit(images.astype("uint8"), batch_size=16, verbose=0)
+    >>> model.compile("sgd", loss=lt.losses.NTXentLoss())
+    >>> views = np.random.default_rng(0).normal(size=(32, 2, 8))
+    >>> _ = model.fit(views.astype("float32"), verbose=0)
     >>> round(model.sparsity(), 2)
     0.9
 
