@@ -54,17 +54,6 @@ def unit_views(z: Tensor) -> Tensor:
     return z * ops.where(is_zero, ops.zeros_like(inverse), inverse)
 
 
-def _rows_against_all(
-    rows: Tensor, row_index: Tensor, units: Tensor, half: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Returns cosines `(rows, anchors)` and which of them are negatives."""
-    anchors = ops.shape(units)[0]
-    column = ops.arange(anchors, dtype="int32")[None, :]
-    offset = ops.abs(row_index[:, None] - column)
-    is_negative = ops.logical_and(offset != 0, offset != half)
-    return ops.matmul(rows, ops.transpose(units)), is_negative
-
-
 def log_sum_exp(logits: Tensor, keep: Tensor) -> Tensor:
     """Returns log Σ exp over the kept columns; -inf where none is kept."""
     masked = ops.where(keep, logits, _NEVER)
@@ -103,9 +92,10 @@ def anchor_losses(
             = softplus( log Σ_{negatives} exp(s_ab/τ_a) - s_ap/τ_a )
 
     The second form loses no digits when the positive dominates. The gradient
-    is written out: with G_ab = ∂L/∂s_ab it is (G + Gᵀ) u, one symmetric matrix
-    and one product, so that the chunked form recomputes G block by block and
-    never holds more than `chunk_size` rows of it.
+    is written out: with G_ab = ∂L/∂s_ab it is G u + Gᵀ u, where G is the matrix
+    of exponentials that the loss needed anyway, each row times a number: two
+    products more and nothing else as large. The chunked form recomputes G + Gᵀ
+    block by block and never holds more than `chunk_size` rows of it.
 
     Args:
         z: Projections `(batch, 2, dim)`, not normalised.
@@ -147,60 +137,94 @@ def anchor_losses(
         )
     tau = ops.broadcast_to(tau, (batch,))
     tau = ops.concatenate([tau, tau])
-    row_index = ops.arange(2 * batch, dtype="int32")
-
-    def of_pairs(tau: Tensor, cosine: Tensor) -> Tensor:
-        return tau if pair_scale is None else tau * pair_scale(cosine)
+    units_dtype = keras.backend.standardize_dtype(units.dtype)
+    # Of the same sample are an anchor itself and its positive.
+    sample = ops.arange(2 * batch, dtype="int32") % batch
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def losses_of(units: Tensor, tau: Tensor) -> tuple[Tensor, Any]:
+        def logits_of(rows: Tensor, tau_rows: Tensor) -> tuple[Tensor, Tensor]:
+            """Returns s/τ of rows and all anchors, and τ of a pair or a row."""
+            tau_rows = tau_rows[:, None]
+            if pair_scale is None:  # There are fewer numbers in the rows.
+                return ops.matmul(
+                    rows / tau_rows, ops.transpose(units)
+                ), tau_rows
+            cosine = ops.matmul(rows, ops.transpose(units))
+            tau_pairs = tau_rows * pair_scale(cosine)
+            return cosine / tau_pairs, tau_pairs
+
+        def is_negative(samples: Tensor) -> Tensor:
+            return samples[:, None] != sample[None, :]
+
         partners = ops.roll(units, batch, axis=0)
         positive_cosine = ops.sum(units * partners, axis=-1)
-        positive_tau = of_pairs(tau, positive_cosine)
+        positive_tau = tau
+        if pair_scale is not None:
+            positive_tau = tau * pair_scale(positive_cosine)
         positive = positive_cosine / positive_tau
 
-        def negatives(block: tuple[Tensor, ...]) -> Tensor:
-            rows, index, tau_rows = block
-            cosine, keep = _rows_against_all(rows, index, units, batch)
-            tau_pairs = of_pairs(tau_rows[:, None], cosine)
-            return log_sum_exp(cosine / tau_pairs, keep)
-
-        everything = (units, row_index, tau)
         if chunk_size is None:
-            log_negatives = negatives(everything)
+            logits, tau_pairs = logits_of(units, tau)
+            # Finite: with one sample in the batch, nothing is a negative.
+            lowest = 0.5 * float(np.finfo(units_dtype).min)
+            logits = ops.where(is_negative(sample), logits, lowest)
+            # The softmax holds what the gradient needs, and is one operation
+            # where every backend is fast; the log of the sum follows from it.
+            shares = ops.softmax(logits, axis=-1)
+            log_negatives = ops.max(logits, axis=-1) - ops.log(
+                ops.max(shares, axis=-1)
+            )
         else:
-            log_negatives = in_blocks(negatives, everything, chunk_size)
+
+            def negatives(block: tuple[Tensor, ...]) -> Tensor:
+                rows, samples, tau_rows = block
+                logits, _ = logits_of(rows, tau_rows)
+                return log_sum_exp(logits, is_negative(samples))
+
+            log_negatives = in_blocks(
+                negatives, (units, sample, tau), chunk_size
+            )
         losses = ops.softplus(log_negatives - positive)
+
+        def push_of_all(miss: Tensor) -> Tensor:
+            if pair_scale is None:
+                pairs, weight = shares, (miss / tau)[:, None]
+            else:
+                pairs, weight = shares / tau_pairs, miss[:, None]
+            from_row = weight * ops.matmul(pairs, units)
+            return from_row + ops.matmul(ops.transpose(pairs), weight * units)
+
+        def push_in_blocks(miss: Tensor) -> Tensor:
+            def push(block: tuple[Tensor, ...]) -> Tensor:
+                rows, samples, tau_rows, miss_rows, log_rows = block
+                logits, tau_pairs = logits_of(rows, tau_rows)
+                from_row = (miss_rows[:, None] / tau_pairs) * ops.exp(
+                    logits - log_rows[:, None]
+                )
+                cosine = logits * tau_pairs
+                tau_columns = tau_pairs * (tau / tau_rows[:, None])
+                from_column = (miss / tau_columns) * ops.exp(
+                    cosine / tau_columns - log_negatives
+                )
+                both = from_row + from_column
+                both = ops.where(is_negative(samples), both, 0.0)
+                return ops.matmul(both, units)
+
+            assert chunk_size is not None
+            everything = (units, sample, tau, miss, log_negatives)
+            return in_blocks(push, everything, chunk_size)
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
             if upstream is None:
                 (upstream,) = args
-            log_all = losses + positive
-            pull = upstream / positive_tau
-            pull = pull * ops.sigmoid(log_negatives - positive)
-
-            def push(block: tuple[Tensor, ...]) -> Tensor:
-                rows, index, tau_rows, upstream_rows, log_all_rows = block
-                cosine, keep = _rows_against_all(rows, index, units, batch)
-                tau_pairs = of_pairs(tau_rows[:, None], cosine)
-                from_row = (upstream_rows[:, None] / tau_pairs) * ops.exp(
-                    cosine / tau_pairs - log_all_rows[:, None]
-                )
-                if chunk_size is None:
-                    from_column = ops.transpose(from_row)
-                else:
-                    tau_pairs = of_pairs(tau, cosine)
-                    from_column = (upstream / tau_pairs) * ops.exp(
-                        cosine / tau_pairs - log_all
-                    )
-                both = ops.where(keep, from_row + from_column, 0.0)
-                return ops.matmul(both, units)
-
-            everything = (units, row_index, tau, upstream, log_all)
-            if chunk_size is None:
-                pushed = push(everything)
-            else:
-                pushed = in_blocks(push, everything, chunk_size)
+            miss = upstream * ops.sigmoid(log_negatives - positive)
+            pushed = (
+                push_of_all(miss)
+                if chunk_size is None
+                else push_in_blocks(miss)
+            )
+            pull = miss / positive_tau
             pulled = pull + ops.roll(pull, batch, axis=0)
             return pushed - pulled[:, None] * partners, ops.zeros_like(tau)
 
