@@ -94,7 +94,7 @@ def anchor_losses(
     The second form loses no digits when the positive dominates. The gradient
     is written out: with G_ab = ∂L/∂s_ab it is G u + Gᵀ u, where G is the matrix
     of exponentials that the loss needed anyway, each row times a number: two
-    products more and nothing else as large. The chunked form recomputes G + Gᵀ
+    products more and no exponential. The chunked form recomputes G + Gᵀ
     block by block and never holds more than `chunk_size` rows of it.
 
     Args:

@@ -1,5 +1,6 @@
 """What the anchors of a batch are compared with: each other, or a queue."""
 
+import functools
 from typing import Protocol
 
 from keras_ltssl.losses.anchors import anchor_losses, unit_views
@@ -38,9 +39,14 @@ class BatchContrast:
         self, z: Tensor, temperature: float | Tensor, chunk_size: int | None
     ) -> None:
         self.losses = anchor_losses(z, temperature, chunk_size)
-        self._units = unit_views(z)
+        self._z = z
         self._temperature = temperature
         self._chunk_size = chunk_size
+
+    @functools.cached_property
+    def _units(self) -> Tensor:
+        # Only COLT asks for them, and for both of its terms.
+        return unit_views(self._z)
 
     def supcon(self, is_ood: Tensor) -> Tensor:
         """Returns `distribution_supcon` of the batch."""
