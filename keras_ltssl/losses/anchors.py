@@ -1,17 +1,14 @@
 """One NT-Xent value per anchor, with its analytic gradient."""
 
-import math
-from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.losses.negatives import PairScale, all_at_once, in_chunks
+from keras_ltssl.losses.unit_views import as_floats, units_and_inverse_norms
 from keras_ltssl.schedules.temperature_schedule import check_temperature
 from keras_ltssl.typing import Tensor
-
-_NEVER = -math.inf
 
 
 def check_views(z: Tensor) -> None:
@@ -36,55 +33,11 @@ def check_temperatures(temperature: float | Tensor) -> None:
             )
 
 
-def unit_views(z: Tensor) -> Tensor:
-    """Returns `z / ||z||` over the last axis, in float32 or wider.
-
-    A zero vector stays zero and gets no gradient; vectors of any scale that
-    floats can hold come out as exact unit vectors.
-    """
-    z = ops.convert_to_tensor(z)
-    if keras.backend.standardize_dtype(z.dtype) != "float64":
-        z = ops.cast(z, "float32")
-    # Scaled to entries of at most 1, so that no square over- or underflows.
-    largest = ops.stop_gradient(ops.max(ops.abs(z), axis=-1, keepdims=True))
-    is_zero = largest == 0
-    z = z / ops.where(is_zero, ops.ones_like(largest), largest)
-    squared = ops.sum(ops.square(z), axis=-1, keepdims=True)
-    inverse = ops.rsqrt(ops.where(is_zero, ops.ones_like(squared), squared))
-    return z * ops.where(is_zero, ops.zeros_like(inverse), inverse)
-
-
-def log_sum_exp(logits: Tensor, keep: Tensor) -> Tensor:
-    """Returns log Σ exp over the kept columns; -inf where none is kept."""
-    masked = ops.where(keep, logits, _NEVER)
-    largest = ops.max(masked, axis=-1, keepdims=True)
-    largest = ops.where(largest == _NEVER, 0.0, largest)
-    total = ops.sum(ops.exp(masked - largest), axis=-1)
-    return ops.log(total) + largest[:, 0]
-
-
-def in_blocks(function: Any, arrays: tuple[Tensor, ...], size: int) -> Tensor:
-    """Maps `function` over blocks of `size` rows and joins what it returns."""
-    rows = ops.shape(arrays[0])[0]
-    blocks = (rows + size - 1) // size
-    padding = blocks * size - rows
-
-    def split(array: Tensor) -> Tensor:
-        tail = array.shape[1:]
-        widths = [[0, padding]] + [[0, 0]] * len(tail)
-        # Ones, not zeros: a padded temperature must not divide by zero.
-        padded = ops.pad(array, widths, constant_values=1)
-        return ops.reshape(padded, (blocks, size, *tail))
-
-    out = ops.map(function, tuple(split(array) for array in arrays))
-    return ops.reshape(out, (blocks * size, *out.shape[2:]))[:rows]
-
-
 def anchor_losses(
     z: Tensor,
     temperature: float | Tensor,
     chunk_size: int | None = None,
-    pair_scale: Callable[[Tensor], Tensor] | None = None,
+    pair_scale: PairScale | None = None,
 ) -> Tensor:
     """Returns the NT-Xent loss of every anchor, shape `(batch, 2)`.
 
@@ -92,10 +45,7 @@ def anchor_losses(
             = softplus( log Σ_{negatives} exp(s_ab/τ_a) - s_ap/τ_a )
 
     The second form loses no digits when the positive dominates. The gradient
-    is written out: with G_ab = ∂L/∂s_ab it is G u + Gᵀ u, where G is the matrix
-    of exponentials that the loss needed anyway, each row times a number: two
-    products more and no exponential. The chunked form recomputes G + Gᵀ
-    block by block and never holds more than `chunk_size` rows of it.
+    is written out, down to `z`: see `negatives`.
 
     Args:
         z: Projections `(batch, 2, dim)`, not normalised.
@@ -119,13 +69,9 @@ def anchor_losses(
             "`chunk_size` must be an integer >= 1 or None. "
             f"Received: chunk_size={chunk_size!r}"
         )
-    views = unit_views(z)
-    batch = ops.shape(views)[0]
-    # View-major: the positive of anchor a is `batch` rows away from it.
-    units = ops.reshape(
-        ops.transpose(views, (1, 0, 2)), (2 * batch, views.shape[2])
-    )
-    tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
+    z = as_floats(z)
+    batch, dim = ops.shape(z)[0], z.shape[2]
+    tau = ops.stop_gradient(ops.cast(temperature, z.dtype))
     if len(tau.shape) > 1 or (
         len(tau.shape) == 1
         and None not in (tau.shape[0], z.shape[0])
@@ -136,99 +82,39 @@ def anchor_losses(
             f"({z.shape[0]},). Received: temperature.shape={tuple(tau.shape)}"
         )
     tau = ops.broadcast_to(tau, (batch,))
-    tau = ops.concatenate([tau, tau])
-    units_dtype = keras.backend.standardize_dtype(units.dtype)
-    # Of the same sample are an anchor itself and its positive.
-    sample = ops.arange(2 * batch, dtype="int32") % batch
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def losses_of(units: Tensor, tau: Tensor) -> tuple[Tensor, Any]:
-        def logits_of(rows: Tensor, tau_rows: Tensor) -> tuple[Tensor, Tensor]:
-            """Returns s/τ of rows and all anchors, and τ of a pair or a row."""
-            tau_rows = tau_rows[:, None]
-            if pair_scale is None:  # There are fewer numbers in the rows.
-                return ops.matmul(
-                    rows / tau_rows, ops.transpose(units)
-                ), tau_rows
-            cosine = ops.matmul(rows, ops.transpose(units))
-            tau_pairs = tau_rows * pair_scale(cosine)
-            return cosine / tau_pairs, tau_pairs
-
-        def is_negative(samples: Tensor) -> Tensor:
-            return samples[:, None] != sample[None, :]
-
-        partners = ops.roll(units, batch, axis=0)
-        positive_cosine = ops.sum(units * partners, axis=-1)
-        positive_tau = tau
+    def losses_of(z: Tensor, tau: Tensor) -> tuple[Tensor, Any]:
+        views, inverse_norms = units_and_inverse_norms(z)
+        # View-major: the positive of anchor a is `batch` rows away from it.
+        units = ops.reshape(ops.transpose(views, (1, 0, 2)), (2 * batch, dim))
+        taus = ops.concatenate([tau, tau])
+        cosine = ops.sum(views[:, 0] * views[:, 1], axis=-1)
+        tau_positive = tau
         if pair_scale is not None:
-            positive_tau = tau * pair_scale(positive_cosine)
-        positive = positive_cosine / positive_tau
-
+            tau_positive = tau * pair_scale(cosine)
         if chunk_size is None:
-            logits, tau_pairs = logits_of(units, tau)
-            # Finite: with one sample in the batch, nothing is a negative.
-            lowest = 0.5 * float(np.finfo(units_dtype).min)
-            logits = ops.where(is_negative(sample), logits, lowest)
-            # The softmax holds what the gradient needs, and is one operation
-            # where every backend is fast; the log of the sum follows from it.
-            shares = ops.softmax(logits, axis=-1)
-            log_negatives = ops.max(logits, axis=-1) - ops.log(
-                ops.max(shares, axis=-1)
-            )
+            log_negatives, push = all_at_once(units, taus, pair_scale)
         else:
-
-            def negatives(block: tuple[Tensor, ...]) -> Tensor:
-                rows, samples, tau_rows = block
-                logits, _ = logits_of(rows, tau_rows)
-                return log_sum_exp(logits, is_negative(samples))
-
-            log_negatives = in_blocks(
-                negatives, (units, sample, tau), chunk_size
-            )
-        losses = ops.softplus(log_negatives - positive)
-
-        def push_of_all(miss: Tensor) -> Tensor:
-            if pair_scale is None:
-                pairs, weight = shares, (miss / tau)[:, None]
-            else:
-                pairs, weight = shares / tau_pairs, miss[:, None]
-            from_row = weight * ops.matmul(pairs, units)
-            return from_row + ops.matmul(ops.transpose(pairs), weight * units)
-
-        def push_in_blocks(miss: Tensor) -> Tensor:
-            def push(block: tuple[Tensor, ...]) -> Tensor:
-                rows, samples, tau_rows, miss_rows, log_rows = block
-                logits, tau_pairs = logits_of(rows, tau_rows)
-                from_row = (miss_rows[:, None] / tau_pairs) * ops.exp(
-                    logits - log_rows[:, None]
-                )
-                cosine = logits * tau_pairs
-                tau_columns = tau_pairs * (tau / tau_rows[:, None])
-                from_column = (miss / tau_columns) * ops.exp(
-                    cosine / tau_columns - log_negatives
-                )
-                both = from_row + from_column
-                both = ops.where(is_negative(samples), both, 0.0)
-                return ops.matmul(both, units)
-
-            assert chunk_size is not None
-            everything = (units, sample, tau, miss, log_negatives)
-            return in_blocks(push, everything, chunk_size)
+            log_negatives, push = in_chunks(units, taus, pair_scale, chunk_size)
+        # (2, batch), as all that follows.
+        excess = ops.reshape(log_negatives, (2, batch)) - cosine / tau_positive
+        losses = ops.transpose(ops.softplus(excess))
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
             if upstream is None:
                 (upstream,) = args
-            miss = upstream * ops.sigmoid(log_negatives - positive)
-            pushed = (
-                push_of_all(miss)
-                if chunk_size is None
-                else push_in_blocks(miss)
-            )
-            pull = miss / positive_tau
-            pulled = pull + ops.roll(pull, batch, axis=0)
-            return pushed - pulled[:, None] * partners, ops.zeros_like(tau)
+            miss = ops.transpose(upstream) * ops.sigmoid(excess)
+            pushed = push(ops.reshape(miss, (2 * batch,)))
+            pushed = ops.reshape(pushed, (2, batch, dim))
+            # Both anchors of a sample pull both of its views together.
+            pull = (miss[0] + miss[1]) / tau_positive
+            pulled = pull[:, None, None] * ops.flip(views, axis=1)
+            to_units = ops.transpose(pushed, (1, 0, 2)) - pulled
+            along = ops.sum(views * to_units, axis=-1, keepdims=True)
+            to_z = inverse_norms * (to_units - along * views)
+            return to_z, ops.zeros_like(tau)
 
         return losses, gradient
 
-    losses = losses_of(units, tau)
-    return ops.transpose(ops.reshape(losses, (2, batch)))
+    return losses_of(z, tau)

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.losses.anchors import unit_views
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.typing import Tensor
 
 

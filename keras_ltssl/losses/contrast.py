@@ -3,9 +3,10 @@
 import functools
 from typing import Protocol
 
-from keras_ltssl.losses.anchors import anchor_losses, unit_views
+from keras_ltssl.losses.anchors import anchor_losses
 from keras_ltssl.losses.distribution_supcon import supcon_of_anchors
 from keras_ltssl.losses.tail_score import tail_score_of_anchors
+from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.typing import Tensor
 
 

@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from keras_ltssl.losses.anchors import anchor_losses, unit_views
+from keras_ltssl.losses.anchors import anchor_losses
+from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.typing import Tensor
 
 

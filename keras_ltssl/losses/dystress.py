@@ -8,8 +8,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.losses.anchors import anchor_losses, in_blocks, unit_views
+from keras_ltssl.losses.anchors import anchor_losses
+from keras_ltssl.losses.blocks import in_blocks
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.schedules.temperature_schedule import check_range
 from keras_ltssl.typing import Tensor

@@ -1,12 +1,11 @@
 """The geometric harmonization term: a population spread over fixed targets."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
-from keras_ltssl.losses.anchors import check_views, unit_views
+from keras_ltssl.losses.anchors import check_views
 from keras_ltssl.losses.sinkhorn import check_positive, sinkhorn
+from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.typing import Tensor
 
 
@@ -40,10 +39,14 @@ def target_scores(z: Tensor, targets: Tensor) -> Tensor:
             f"`targets` must have shape (K, dim) = (K, {z.shape[2]}). "
             f"Received: targets.shape={tuple(targets.shape)}"
         )
-    # Normalised before the product, too, which could not hold a large z.
-    units = unit_views(z)
-    targets = ops.stop_gradient(ops.cast(targets, units.dtype))
-    return unit_views(ops.matmul(units, ops.transpose(targets)))
+    if keras.backend.standardize_dtype(z.dtype) != "float64":
+        z = ops.cast(z, "float32")
+    targets = ops.stop_gradient(ops.cast(targets, z.dtype))
+    # Entries of at most 1, for the product could not hold a large z. Scores do
+    # not depend on this scale, so it may be a constant to the gradient.
+    largest = ops.stop_gradient(ops.max(ops.abs(z), axis=-1, keepdims=True))
+    z = z / ops.where(largest == 0, ops.ones_like(largest), largest)
+    return unit_views(ops.matmul(z, ops.transpose(targets)))
 
 
 def harmonization_from_scores(
@@ -89,19 +92,18 @@ def harmonization_from_scores(
     check_positive("gamma", gamma)
     if keras.backend.standardize_dtype(scores.dtype) != "float64":
         scores = ops.cast(scores, "float32")
+    # Stacked, not transposed, for PyTorch: each view a matrix without gaps.
     labels = sinkhorn(
-        ops.transpose(scores, (1, 0, 2)),
+        ops.stack([scores[:, 0], scores[:, 1]]),
         prior,
         regularization,
         iterations,
         tolerance,
     )
+    # Each view is asked for the label of the other one.
+    asked = ops.transpose(ops.flip(labels, axis=0), (1, 0, 2))
     log_predictions = ops.log_softmax(scores / gamma, axis=-1)
-
-    def cross_entropy(of_view: int, by_view: int) -> Any:
-        return -ops.sum(labels[of_view] * log_predictions[:, by_view], axis=-1)
-
-    return cross_entropy(0, 1) + cross_entropy(1, 0)
+    return -ops.sum(asked * log_predictions, axis=(1, 2))
 
 
 def geometric_harmonization(

@@ -11,9 +11,9 @@ from keras_ltssl.losses.anchors import (
     anchor_losses,
     check_temperatures,
     check_views,
-    unit_views,
 )
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.typing import Tensor
 

@@ -1,12 +1,23 @@
 """Queries against their own key and a queue of earlier keys (MoCo)."""
 
+import math
 from typing import Any
 
 from keras import ops
 
 from keras_ltssl.layers.key_queue import KeyQueue
-from keras_ltssl.losses.anchors import in_blocks, log_sum_exp, unit_views
+from keras_ltssl.losses.blocks import in_blocks
+from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.typing import Tensor
+
+
+def _log_sum_exp(logits: Tensor, keep: Tensor) -> Tensor:
+    """Returns log Σ exp over the kept columns; -inf where none is kept."""
+    masked = ops.where(keep, logits, -math.inf)
+    largest = ops.max(masked, axis=-1, keepdims=True)
+    largest = ops.where(largest == -math.inf, 0.0, largest)
+    total = ops.sum(ops.exp(masked - largest), axis=-1)
+    return ops.log(total) + largest[:, 0]
 
 
 def queue_nt_xent(
@@ -65,7 +76,7 @@ def queue_nt_xent(
         def negatives(block: tuple[Tensor, ...]) -> Tensor:
             rows, tau_rows = block
             cosine = ops.matmul(rows, ops.transpose(keys))
-            return log_sum_exp(cosine / tau_rows[:, None], is_filled)
+            return _log_sum_exp(cosine / tau_rows[:, None], is_filled)
 
         everything = (queries, tau)
         if chunk_size is None:

@@ -3,11 +3,9 @@
 import numpy as np
 from keras import ops
 
-from keras_ltssl.losses.anchors import (
-    anchor_losses,
-    in_blocks,
-    unit_views,
-)
+from keras_ltssl.losses.anchors import anchor_losses
+from keras_ltssl.losses.blocks import in_blocks
+from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.typing import Tensor
 
 
@@ -100,29 +98,30 @@ def tail_score_of_anchors(
     others = ops.transpose(
         ops.reshape(ops.transpose(units, (1, 0, 2)), (2 * batch, dim))
     )
-    column = ops.arange(2 * batch, dtype="int32")[None, :]
+    sample = ops.arange(batch, dtype="int32")
     # Columns of zeros, so that k of them exist in the smallest batch, too.
     known = units.shape[0]
     missing = top_k if known is None else max(0, top_k - 2 * known)
 
     def scores_of(block: tuple[Tensor, ...]) -> Tensor:
         views, index, tau_rows, log_rows = block
-        own = ops.logical_or(
-            column == index[:, None], column == index[:, None] + batch
-        )
-        both = sum(
-            ops.exp(
-                ops.matmul(views[:, view], others) / tau_rows
-                - log_rows[:, view, None]
-            )
-            for view in (0, 1)
-        )
-        probability = ops.where(own, 0.0, 0.5 * both)
-        if missing:
-            probability = ops.pad(probability, [[0, 0], [0, missing]])
-        return ops.sum(ops.top_k(probability, top_k)[0], axis=-1)
+        views = views / tau_rows[:, None]
 
-    everything = (units, ops.arange(batch, dtype="int32"), tau, log_partition)
+        def probability(view: int) -> Tensor:
+            logits = views[:, view] @ others
+            logits -= log_rows[:, view, None]  # In place on PyTorch.
+            return ops.exp(logits)
+
+        both = probability(0)
+        both += probability(1)
+        own = index[:, None, None] == sample
+        both = ops.where(own, 0.0, ops.reshape(both, (-1, 2, batch)))
+        both = ops.reshape(both, (-1, 2 * batch))
+        if missing:
+            both = ops.pad(both, [[0, 0], [0, missing]])
+        return 0.5 * ops.sum(ops.top_k(both, top_k)[0], axis=-1)
+
+    everything = (units, sample, tau, log_partition)
     if chunk_size is None:
         return scores_of(everything)
     return in_blocks(scores_of, everything, chunk_size)

@@ -10,8 +10,8 @@ from keras_ltssl.layers.mixed_headness import MixedHeadness
 from keras_ltssl.layers.prototypes import Prototypes
 from keras_ltssl.layers.share_headness import ShareHeadness
 from keras_ltssl.layers.typicality_headness import TypicalityHeadness
-from keras_ltssl.losses.anchors import unit_views
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.typing import Tensor
 
