@@ -1,8 +1,11 @@
-"""Slow NumPy references in float64: the oracle of every loss.
+"""Slow NumPy references in float64: the oracle of every loss and every view.
 
 Written as loops over anchors, straight from the formulas, to be read and not
 to be run on anything large.
 """
+
+import colorsys
+import math
 
 import numpy as np
 
@@ -372,3 +375,102 @@ def pruned(kernels, share):
         np.where(np.abs(kernel) < smallest_kept, 0.0, kernel)
         for kernel in kernels
     ]
+
+
+def cropped(images, windows, height, width):
+    """Cuts out windows and resizes them bilinearly, pixel by pixel."""
+    images = np.asarray(images, "float64")
+    count, in_height, in_width, channels = images.shape
+    out = np.zeros((count, height, width, channels))
+    for b in range(count):
+        top, left, bottom, right = windows[b]
+        for i in range(height):
+            y = top + (i + 0.5) * (bottom - top) / height - 0.5
+            y = min(max(y, 0), in_height - 1)
+            y0 = math.floor(y)
+            y1 = min(y0 + 1, in_height - 1)
+            for j in range(width):
+                x = left + (j + 0.5) * (right - left) / width - 0.5
+                x = min(max(x, 0), in_width - 1)
+                x0 = math.floor(x)
+                x1 = min(x0 + 1, in_width - 1)
+                upper = images[b, y0, x0] * (1 - x + x0) + images[b, y0, x1] * (
+                    x - x0
+                )
+                lower = images[b, y1, x0] * (1 - x + x0) + images[b, y1, x1] * (
+                    x - x0
+                )
+                out[b, i, j] = upper * (1 - y + y0) + lower * (y - y0)
+    return out
+
+
+def blurred(image, sigma):
+    """Weighted mean over all pixels of the image, one pixel at a time."""
+    height, width, _ = image.shape
+    out = np.zeros(image.shape)
+    for i in range(height):
+        for j in range(width):
+            total = 0.0
+            for p in range(height):
+                for q in range(width):
+                    distance = (i - p) ** 2 + (j - q) ** 2
+                    weight = math.exp(-distance / (2 * sigma**2))
+                    out[i, j] += weight * image[p, q]
+                    total += weight
+            out[i, j] /= total
+    return out
+
+
+def luminance(pixel):
+    red, green, blue = pixel
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def yiq_turned(pixel, hue):
+    """Turns chroma in the plane of I and Q, from red towards green."""
+    i = np.dot((0.596, -0.274, -0.322), pixel)
+    q = np.dot((0.211, -0.523, 0.312), pixel)
+    y, angle = luminance(pixel), 2 * np.pi * hue
+    turned = (
+        y,
+        i * np.cos(angle) + q * np.sin(angle),
+        q * np.cos(angle) - i * np.sin(angle),
+    )
+    matrix = [
+        (0.299, 0.587, 0.114),
+        (0.596, -0.274, -0.322),
+        (0.211, -0.523, 0.312),
+    ]
+    return np.linalg.solve(matrix, turned)
+
+
+def hsv_turned(pixel, hue):
+    h, s, v = colorsys.rgb_to_hsv(*pixel)
+    return np.array(colorsys.hsv_to_rgb((h + hue) % 1.0, s, v))
+
+
+def jittered(
+    image, amounts, order=(0, 1, 2, 3), turn=yiq_turned, clips_each=False
+):
+    """Applies brightness, contrast, saturation and hue one after the other."""
+    pixels = np.asarray(image, "float64").reshape(-1, image.shape[2])
+    has_colors = pixels.shape[1] == 3
+    brightness, contrast, saturation, hue = (float(x) for x in amounts)
+
+    def gray_of(pixel):
+        return luminance(pixel) if has_colors else pixel[0]
+
+    for step in order:
+        if step == 0:
+            pixels = brightness * pixels
+        elif step == 1:
+            mean = sum(gray_of(pixel) for pixel in pixels) / len(pixels)
+            pixels = mean + contrast * (pixels - mean)
+        elif step == 2 and has_colors:
+            grays = np.array([[gray_of(pixel)] for pixel in pixels])
+            pixels = grays + saturation * (pixels - grays)
+        elif step == 3 and has_colors:
+            pixels = np.array([turn(pixel, hue) for pixel in pixels])
+        if clips_each:
+            pixels = np.clip(pixels, 0, 1)
+    return np.clip(pixels, 0, 1).reshape(image.shape)

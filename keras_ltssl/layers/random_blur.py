@@ -5,8 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.layers.random_image_layer import RandomImageLayer
-from keras_ltssl.layers.random_resized_crop import resample
+from keras_ltssl.layers.random_resampling import RandomResampling
 from keras_ltssl.typing import Tensor
 
 
@@ -19,7 +18,7 @@ def gaussian_matrices(sigma: Tensor, size: int) -> Tensor:
 
     Args:
         sigma: Float tensor `(batch,)`, standard deviations in pixels. Zero
-            gives the identity.
+            gives the identity, to within 1e-17.
         size: Number of pixels.
 
     Returns:
@@ -28,26 +27,29 @@ def gaussian_matrices(sigma: Tensor, size: int) -> Tensor:
     Example:
 
     >>> still = gaussian_matrices(keras.ops.zeros((1,)), size=2)
-    >>> keras.ops.convert_to_numpy(still)[0].tolist()
+    >>> keras.ops.convert_to_numpy(still)[0].round(6).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
     pixels = ops.arange(size, dtype="float32")
-    distances = pixels[:, None] - pixels
-    # exp(-1 / (2 * 0.01^2)) is zero in float32: 0.01 leaves a line unchanged.
-    sigma = ops.maximum(ops.cast(sigma, "float32"), 0.01)[:, None, None]
-    weights = ops.exp(-0.5 * ops.square(distances / sigma))
+    squares = ops.square(pixels[:, None] - pixels)
+    # At a hundredth of a pixel no neighbour counts any more.
+    sigma = ops.maximum(ops.cast(sigma, "float32"), 0.01)
+    exponents = (-0.5 / ops.square(sigma))[:, None, None] * squares
+    # exp(-40) is lost beside 1; what is near the smallest floats is slow: on
+    # PyTorch, exponents that underflow took a hundred times as long.
+    weights = ops.exp(ops.maximum(exponents, -40.0))
     return weights / ops.sum(weights, axis=2, keepdims=True)
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
-class RandomBlur(RandomImageLayer):
+class RandomBlur(RandomResampling):
     """Blurs some images with a Gaussian of random width.
 
     Each image is blurred with probability `probability`, with a standard
     deviation of its own, uniform in `sigma`. (`keras.layers.RandomGaussianBlur`
     draws the standard deviation once for the whole batch.) The kernel reaches
     over the whole image and is normalised over the pixels that exist; it is
-    applied as two matrix products, see `resample`.
+    applied as two matrix products.
 
     When not training, images are returned as they are. The work is done in
     float32 whatever the dtype policy, and the outcome is cast to the layer's
@@ -110,7 +112,7 @@ class RandomBlur(RandomImageLayer):
         self.probability = float(probability)
         self.sigma = tuple(sigma)
 
-    def draw_sigma(self, batch_size: int) -> Tensor:
+    def draw_sigma(self, batch_size: int | Tensor) -> Tensor:
         """Draw one standard deviation for each of `batch_size` images.
 
         Args:
@@ -129,25 +131,22 @@ class RandomBlur(RandomImageLayer):
             0.0,
         )
 
-    def call(self, images: Tensor, training: bool = True) -> Tensor:
-        """Blur the images.
+    def draw_matrices(
+        self, count: int | Tensor, height: int, width: int
+    ) -> tuple[Tensor, Tensor]:
+        """Draw the matrices that blur `count` images.
 
         Args:
-            images: Tensor `(batch, height, width, channels)`.
-            training: Boolean, whether to blur.
+            count: Number of images, an integer or a scalar tensor.
+            height: Height of the images in pixels.
+            width: Width of the images in pixels.
 
         Returns:
-            Tensor of the same shape.
+            float32 tensors `(count, height, height)` and `(count, width,
+            width)`.
         """
-        if training:
-            _, height, width, _ = images.shape
-            sigma = self.draw_sigma(ops.shape(images)[0])
-            images = resample(
-                ops.cast(images, "float32"),
-                gaussian_matrices(sigma, height),
-                gaussian_matrices(sigma, width),
-            )
-        return ops.cast(images, self.compute_dtype)
+        sigma = self.draw_sigma(count)
+        return gaussian_matrices(sigma, height), gaussian_matrices(sigma, width)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make the same layer again.

@@ -6,39 +6,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.layers.random_image_layer import RandomImageLayer
+from keras_ltssl.layers.random_resampling import RandomResampling, resample
 from keras_ltssl.typing import Tensor
 
 
-def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Mix the rows and the columns of every image by its own two matrices.
-
-    `out[b, i, j, c] = sum_pq rows[b, i, p] columns[b, j, q] images[b, p, q, c]`
-
-    Args:
-        images: Float tensor `(batch, height, width, channels)`.
-        rows: Float tensor `(batch, out_height, height)`.
-        columns: Float tensor `(batch, out_width, width)`.
-
-    Returns:
-        Float tensor `(batch, out_height, out_width, channels)`.
-
-    Example:
-
-    >>> mirror = keras.ops.flip(keras.ops.eye(2), axis=0)[None]
-    >>> image = keras.ops.reshape(keras.ops.arange(4.0), (1, 2, 2, 1))
-    >>> mirrored = resample(image, keras.ops.eye(2)[None], mirror)
-    >>> keras.ops.convert_to_numpy(mirrored)[0, :, :, 0].tolist()
-    [[1.0, 0.0], [3.0, 2.0]]
-    """
-    images = ops.einsum("bip,bpqc->biqc", rows, images)
-    return ops.einsum("bjq,biqc->bijc", columns, images)
-
-
-def _interpolation_matrices(
+def _bilinear_weights(
     start: Tensor, end: Tensor, in_size: int, out_size: int
 ) -> Tensor:
-    """Bilinear weights `(batch, out_size, in_size)` of the spans given."""
+    """Weights `(batch, out_size, in_size)` of the pixels of the spans given."""
     centres = ops.arange(out_size, dtype="float32") + 0.5
     step = (end - start) / out_size
     positions = start[:, None] + centres * step[:, None] - 0.5
@@ -46,6 +21,37 @@ def _interpolation_matrices(
     positions = ops.clip(positions, 0.0, in_size - 1.0)
     pixels = ops.arange(in_size, dtype="float32")
     return ops.maximum(0.0, 1.0 - ops.abs(positions[:, :, None] - pixels))
+
+
+def crop_matrices(
+    windows: Tensor, in_size: tuple[int, int], out_size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Matrices that cut windows out of images and resize them bilinearly.
+
+    See `crop_and_resize`, which applies them.
+
+    Args:
+        windows: Float tensor `(batch, 4)`: top, left, bottom and right edge.
+        in_size: Height and width of the images in pixels.
+        out_size: Height and width of the crops in pixels.
+
+    Returns:
+        float32 tensors `(batch, out_height, height)` and `(batch, out_width,
+        width)`, as `resample` takes them.
+
+    Example:
+
+    >>> window = keras.ops.convert_to_tensor([[0.0, 1.0, 1.0, 3.0]])
+    >>> _, columns = crop_matrices(window, in_size=(1, 4), out_size=(1, 1))
+    >>> keras.ops.convert_to_numpy(columns)[0].tolist()
+    [[0.0, 0.5, 0.5, 0.0]]
+    """
+    windows = ops.cast(windows, "float32")
+    top, left, bottom, right = (windows[:, i] for i in range(4))
+    return (
+        _bilinear_weights(top, bottom, in_size[0], out_size[0]),
+        _bilinear_weights(left, right, in_size[1], out_size[1]),
+    )
 
 
 def crop_and_resize(
@@ -84,14 +90,10 @@ def crop_and_resize(
     >>> keras.ops.convert_to_numpy(crop)[0, :, :, 0].tolist()
     [[6.0, 5.0], [10.0, 9.0]]
     """
-    images = ops.cast(images, "float32")
-    windows = ops.cast(windows, "float32")
-    top, left, bottom, right = (windows[:, i] for i in range(4))
-    _, in_height, in_width, _ = images.shape
+    images = ops.convert_to_tensor(images)
     return resample(
         images,
-        _interpolation_matrices(top, bottom, in_height, height),
-        _interpolation_matrices(left, right, in_width, width),
+        *crop_matrices(windows, tuple(images.shape[1:3]), (height, width)),
     )
 
 
@@ -111,7 +113,7 @@ def _checked_range(
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
-class RandomResizedCrop(RandomImageLayer):
+class RandomResizedCrop(RandomResampling):
     """Crops a random window out of each image and resizes it.
 
     Every image of the batch draws its own window:
@@ -210,7 +212,9 @@ class RandomResizedCrop(RandomImageLayer):
         self.ratio = _checked_range("ratio", ratio, math.inf, "")
         self.horizontal_flip = float(horizontal_flip)
 
-    def draw_windows(self, batch_size: int, height: int, width: int) -> Tensor:
+    def draw_windows(
+        self, batch_size: int | Tensor, height: int, width: int
+    ) -> Tensor:
         """Draw one window for each of `batch_size` images.
 
         Args:
@@ -255,6 +259,26 @@ class RandomResizedCrop(RandomImageLayer):
             axis=1,
         )
 
+    def draw_matrices(
+        self, count: int | Tensor, height: int, width: int
+    ) -> tuple[Tensor, Tensor]:
+        """Draw the matrices of `count` crops.
+
+        Args:
+            count: Number of crops, an integer or a scalar tensor.
+            height: Height of the images in pixels.
+            width: Width of the images in pixels.
+
+        Returns:
+            float32 tensors `(count, self.height, height)` and
+            `(count, self.width, width)`.
+        """
+        return crop_matrices(
+            self.draw_windows(count, height, width),
+            (height, width),
+            (self.height, self.width),
+        )
+
     def call(self, images: Tensor, training: bool = True) -> Tensor:
         """Crop and resize.
 
@@ -265,19 +289,16 @@ class RandomResizedCrop(RandomImageLayer):
         Returns:
             Tensor `(batch, height, width, channels)`.
         """
-        batch_size = ops.shape(images)[0]
         height, width = images.shape[1:3]
-        if training:
-            windows = self.draw_windows(batch_size, height, width)
-        elif (height, width) == (self.height, self.width):
-            return ops.cast(images, self.compute_dtype)
-        else:
-            windows = ops.broadcast_to(
-                ops.convert_to_tensor([[0.0, 0.0, height, width]], "float32"),
-                (batch_size, 4),
+        if not training and (height, width) != (self.height, self.width):
+            whole = ops.convert_to_tensor([[0.0, 0.0, height, width]])
+            images = crop_and_resize(
+                images,
+                ops.broadcast_to(whole, (ops.shape(images)[0], 4)),
+                self.height,
+                self.width,
             )
-        crops = crop_and_resize(images, windows, self.height, self.width)
-        return ops.cast(crops, self.compute_dtype)
+        return super().call(images, training)
 
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...]

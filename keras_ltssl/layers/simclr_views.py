@@ -21,11 +21,17 @@ def simclr_views(
 ) -> TwoViews:
     """Two views of every image, augmented as in SimCLR.
 
-    Random resized crop with a horizontal flip, colour jitter, grayscale and
-    blur, each drawn for every view of every image. The defaults are the ones
-    published for CIFAR; for ImageNet use `scale=(0.08, 1.0)` and `blur=0.5`.
-    Images with one channel only get what makes sense for them (see
+    Random resized crop with a horizontal flip, blur, colour jitter and
+    grayscale, each drawn for every view of every image. The defaults are the
+    ones published for CIFAR; for ImageNet use `scale=(0.08, 1.0)` and
+    `blur=0.5`. Images with one channel only get what makes sense for them (see
     `RandomColorDistortion`); for digits, `horizontal_flip=0.0`.
+
+    SimCLR blurs last. Here crop, flip and blur are one pair of matrices a view,
+    and the colours one more, so blur comes before the colours; the two commute
+    but for clipping, and for the weight that the edges have in the mean that
+    contrast keeps. How the colours differ from a chain of steps is told in
+    `RandomColorDistortion`.
 
     Args:
         image_size: Integer or pair of integers, height and width of the views
@@ -83,14 +89,7 @@ def simclr_views(
             scale=scale,
             horizontal_flip=horizontal_flip,
             seed=crop_seed,
-        ),
-        RandomColorDistortion(
-            jitter=jitter,
-            jitter_probability=jitter_probability,
-            grayscale=grayscale,
-            value_range=value_range,
-            seed=color_seed,
-        ),
+        )
     ]
     if blur:
         pixel = max(height, width) / 224
@@ -101,4 +100,13 @@ def simclr_views(
                 seed=blur_seed,
             )
         )
+    pipeline.append(
+        RandomColorDistortion(
+            jitter=jitter,
+            jitter_probability=jitter_probability,
+            grayscale=grayscale,
+            value_range=value_range,
+            seed=color_seed,
+        )
+    )
     return TwoViews(pipeline, name="views")

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.layers.random_resampling import RandomResampling, resample
 from keras_ltssl.typing import Tensor
 
 
@@ -16,6 +17,10 @@ class _TrainingFlag(keras.layers.Layer):
     put the flag back, or the encoder after it would update its batch
     statistics and drop units during evaluation.
     """
+
+    def __init__(self) -> None:
+        # It is the identity of any dtype.
+        super().__init__(autocast=False)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         self.value = training
@@ -30,6 +35,10 @@ class TwoViews(keras.layers.Layer):
     the pipeline runs once on `(2 * batch, ...)`, and the outcome is unfolded.
     A pipeline whose layers draw per sample therefore draws for every view of
     every sample on its own.
+
+    `RandomResizedCrop` and `RandomBlur` at the head of a list mix the rows and
+    the columns of images by matrices. Those matrices are multiplied first, and
+    both views made of the image that is there once: the same views, sooner.
 
     The pipeline is always called with `training=True`, also in `evaluate` and
     `predict`: a contrastive loss on held-out data needs two random views
@@ -101,12 +110,29 @@ class TwoViews(keras.layers.Layer):
         whole = self.pipeline
         return whole if isinstance(whole, list) else [whole]
 
-    def _augment(self, samples: Tensor) -> Tensor:
-        """Run the pipeline as in training, and check what comes out."""
+    def _resampled_views(
+        self, images: Tensor
+    ) -> tuple[Tensor, list[keras.layers.Layer]]:
+        """Both views after the layers that resample, and the other layers."""
+        count = 2 * ops.shape(images)[0]
+        head, *layers = self._stages
+        rows, columns = head.draw_matrices(count, *images.shape[1:3])
+        while layers and isinstance(layers[0], RandomResampling):
+            head, *layers = layers
+            more = head.draw_matrices(count, rows.shape[1], columns.shape[1])
+            rows = ops.matmul(more[0], rows)
+            columns = ops.matmul(more[1], columns)
+        views = resample(images, rows, columns)
+        return ops.cast(views, head.compute_dtype), layers
+
+    def _augment(
+        self, samples: Tensor, layers: list[keras.layers.Layer]
+    ) -> Tensor:
+        """Run layers as in training, and check what comes out."""
         self._flag(samples)
         training = bool(self._flag.value)
         outputs = samples
-        for layer in self._stages:
+        for layer in layers:
             outputs = layer(outputs, training=True)
         if not hasattr(outputs, "shape") or not len(outputs.shape):
             raise ValueError(
@@ -142,11 +168,15 @@ class TwoViews(keras.layers.Layer):
             Tensor `(batch, 2, ...)`.
         """
         batch_size = ops.shape(inputs)[0]
-        folded = ops.reshape(
-            ops.stack([inputs, inputs], axis=1),
-            (2 * batch_size, *inputs.shape[1:]),
-        )
-        views = self._augment(folded)
+        if isinstance(self._stages[0], RandomResampling):
+            folded, layers = self._resampled_views(inputs)
+        else:
+            folded = ops.reshape(
+                ops.stack([inputs, inputs], axis=1),
+                (2 * batch_size, *inputs.shape[1:]),
+            )
+            layers = self._stages
+        views = self._augment(folded, layers)
         return ops.reshape(views, (batch_size, 2, *views.shape[1:]))
 
     def compute_output_spec(self, inputs: Tensor) -> Any:
@@ -166,7 +196,7 @@ class TwoViews(keras.layers.Layer):
             ),
             dtype=inputs.dtype,
         )
-        views = self._augment(folded)
+        views = self._augment(folded, self._stages)
         return keras.KerasTensor(
             (batch_size, 2, *views.shape[1:]), dtype=views.dtype
         )

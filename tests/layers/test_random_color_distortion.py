@@ -1,11 +1,14 @@
 import colorsys
+import itertools
 import json
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from sklearn.datasets import load_sample_image
 
+import reference
 from keras_ltssl.layers.random_color_distortion import (
     RandomColorDistortion,
     jitter_colors,
@@ -26,54 +29,126 @@ def is_gray(images):
     return np.ptp(images, axis=-1).max(axis=(1, 2)) < 1e-2
 
 
-def slow_jitter(image, brightness, contrast, saturation, hue):
-    """Pixel by pixel, with the hue of the standard library."""
-
-    def clipped(x):
-        return min(max(x, 0.0), 1.0)
-
-    def luminance(pixel):
-        if len(pixel) == 1:
-            return pixel[0]
-        return 0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2]
-
-    channels = image.shape[2]
-    pixels = [
-        [clipped(brightness * x) for x in pixel]
-        for pixel in image.reshape(-1, channels).tolist()
-    ]
-    mean = sum(luminance(pixel) for pixel in pixels) / len(pixels)
-    out = []
-    for pixel in pixels:
-        new = [clipped(mean + contrast * (x - mean)) for x in pixel]
-        if channels == 3:
-            gray = luminance(new)
-            new = [clipped(gray + saturation * (x - gray)) for x in new]
-            h, s, v = colorsys.rgb_to_hsv(*new)
-            new = colorsys.hsv_to_rgb((h + hue) % 1.0, s, v)
-        out.append(new)
-    return np.reshape(out, image.shape)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_jitter_equals_slow_reference(channels):
-    images = rng.random((512, 4, 4, channels)).astype("float32")
+def draw_images(channels):
+    images = rng.random((40, 4, 4, channels)).astype("float32")
     images[0, 0] = 0.0
     images[0, 1] = 1.0
     images[1, 0] = 0.5
-    amounts = [
-        rng.uniform(0, 2, 512),
-        rng.uniform(0, 2, 512),
-        rng.uniform(0, 2, 512),
-        np.linspace(-0.5, 0.5, 512),
-    ]
-    amounts = [amount.astype("float32") for amount in amounts]
+    amounts = [rng.uniform(0, 2, 40) for _ in range(3)]
+    amounts.append(np.linspace(-0.5, 0.5, 40))
+    return images, np.array(amounts, "float32")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_one_matrix_does_what_the_steps_do_without_clipping(channels):
+    images, amounts = draw_images(channels)
     expected = [
-        slow_jitter(image, *(amount[i] for amount in amounts))
+        reference.jittered(image, amounts[:, i])
         for i, image in enumerate(images)
     ]
     out = jitter_colors(images, *map(ops.convert_to_tensor, amounts))
     np.testing.assert_allclose(numpy(out), expected, atol=1e-5)
+
+
+def test_without_clipping_every_order_gives_the_same():
+    images, amounts = draw_images(3)
+    out = numpy(jitter_colors(images, *map(ops.convert_to_tensor, amounts)))
+    for i, image in enumerate(images[:24]):
+        order = list(itertools.permutations(range(4)))[i]
+        np.testing.assert_allclose(
+            out[i], reference.jittered(image, amounts[:, i], order), atol=1e-5
+        )
+
+
+def test_what_is_brought_back_from_beyond_white_is_not_lost():
+    image = np.array([0.2, 0.8], "float32").reshape(1, 1, 2, 1)
+    one = ops.ones(1)
+    out = jitter_colors(image, 2 * one, 0.5 * one, one, 0 * one)
+    # Doubled 0.4 and 1.6, halved about the mean 1.0.
+    np.testing.assert_allclose(numpy(out).ravel(), [0.7, 1.0], atol=1e-6)
+    steps = reference.jittered(image[0], (2, 0.5, 1, 0), clips_each=True)
+    np.testing.assert_allclose(steps.ravel(), [0.55, 0.85], atol=1e-6)
+
+
+def test_black_of_another_value_range_is_where_brightness_counts_from():
+    images, amounts = draw_images(3)
+    amounts = [ops.convert_to_tensor(amount) for amount in amounts]
+    out = jitter_colors(4 * images - 1, *amounts, value_range=(-1, 3))
+    expected = 4 * numpy(jitter_colors(images, *amounts)) - 1
+    np.testing.assert_allclose(numpy(out), expected, atol=2e-5)
+
+
+def test_hue_turns_as_that_of_hsv_does_but_keeps_the_luminance():
+    images, _ = draw_images(3)
+    turn = np.linspace(-0.1, 0.1, 40, dtype="float32")
+    one = ops.ones(40)
+    # A range that nothing leaves: clipping would change hue and luminance.
+    out = jitter_colors(
+        images, one, one, one, ops.convert_to_tensor(turn), value_range=(-9, 9)
+    )
+    before, after = images[2:].reshape(-1, 3), numpy(out)[2:].reshape(-1, 3)
+    weights = [0.299, 0.587, 0.114]
+    np.testing.assert_allclose(after @ weights, before @ weights, atol=1e-5)
+    hues = [
+        np.array([colorsys.rgb_to_hsv(*pixel)[0] for pixel in pixels])
+        for pixels in (before, after)
+    ]
+    turn = turn[2:].repeat(16)
+    apart = (hues[1] - hues[0] - turn + 0.5) % 1 - 0.5
+    assert np.abs(360 * apart).max() < 16
+    assert np.abs(360 * apart).mean() < 8
+    assert np.corrcoef(turn, (hues[1] - hues[0] + 0.5) % 1 - 0.5)[0, 1] > 0.9
+
+
+def test_statistics_on_real_images_are_those_of_the_usual_steps():
+    """The usual: in random order, hue of HSV, clipped after every step."""
+    pictures = [
+        load_sample_image(name)[:384:4, :640:4] / 255
+        for name in ("china.jpg", "flower.jpg")
+    ]
+    tiles = np.reshape(pictures, (2, 6, 16, 10, 16, 3)).swapaxes(2, 3)
+    tiles = tiles.reshape(-1, 16, 16, 3)
+    layer, twin = (
+        RandomColorDistortion(
+            jitter_probability=1.0, grayscale=0.0, value_range=(0, 1), seed=0
+        )
+        for _ in range(2)
+    )
+    out = numpy(layer(tiles.astype("float32"), training=True))
+    amounts = np.transpose(
+        [numpy(amount) for amount in twin.draw_amounts(len(tiles))]
+    )
+    expected = np.stack(
+        [
+            reference.jittered(
+                tile, one, rng.permutation(4), reference.hsv_turned, True
+            )
+            for tile, one in zip(tiles, amounts, strict=True)
+        ]
+    )
+    of_channels = (0, 1, 2)
+    np.testing.assert_allclose(
+        out.mean(of_channels), expected.mean(of_channels), atol=0.012
+    )
+    np.testing.assert_allclose(
+        out.std(of_channels), expected.std(of_channels), atol=0.015
+    )
+    for of_images in (np.mean, np.std):
+        ours, theirs = (
+            of_images(images, axis=(1, 2, 3)) for images in (out, expected)
+        )
+        assert abs(ours.mean() - theirs.mean()) < 0.01
+        assert abs(ours.std() - theirs.std()) < 0.01
+        assert np.corrcoef(ours, theirs)[0, 1] > 0.97
+    # Ten classes of pixels; as a scale, how far jitter has moved them.
+    ours, theirs, before = (
+        np.histogram(images, 10, (0, 1))[0] / images.size
+        for images in (out, expected, tiles)
+    )
+    assert np.abs(ours - theirs).sum() < 0.06
+    assert np.abs(before - theirs).sum() > 0.15
+    assert np.abs(out - expected).mean() < 0.035
+    assert np.corrcoef(out.ravel(), expected.ravel())[0, 1] > 0.98
 
 
 def test_every_image_draws_its_own_and_calls_differ():
@@ -109,15 +184,12 @@ def test_brightness_and_contrast_reach_the_strength_both_ways():
 
 
 def test_hue_turns_by_up_to_a_quarter_of_the_strength_both_ways():
-    colors = np.tile(np.array([120, 60, 60], "float32"), (512, 4, 4, 1))
     layer = RandomColorDistortion(
         jitter=0.4, jitter_probability=1.0, grayscale=0.0, seed=0
     )
-    out = numpy(layer(colors, training=True))[:, 0, 0]
-    hue = np.array([colorsys.rgb_to_hsv(*color)[0] for color in out])
-    hue = np.where(hue > 0.5, hue - 1, hue)
-    assert -0.1 - 1e-3 <= hue.min() < -0.095
-    assert 0.095 < hue.max() <= 0.1 + 1e-3
+    hue = numpy(layer.draw_amounts(512)[3])
+    assert -0.1 <= hue.min() < -0.099
+    assert 0.099 < hue.max() <= 0.1
     assert abs(hue.mean()) < 0.01
 
 

@@ -48,7 +48,7 @@ def test_images_with_one_channel_keep_it():
 
 def test_blur_is_in_proportion_to_the_size_and_absent_by_default():
     assert len(simclr_views(32).pipeline) == 2
-    *_, blur = simclr_views(112, blur=0.5).pipeline
+    _, blur, _ = simclr_views(112, blur=0.5).pipeline
     assert isinstance(blur, RandomBlur)
     np.testing.assert_allclose(blur.sigma, (0.05, 1.0))
 

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+import reference
+from keras_ltssl.layers.random_blur import RandomBlur
 from keras_ltssl.layers.random_color_distortion import RandomColorDistortion
 from keras_ltssl.layers.random_resized_crop import RandomResizedCrop
 from keras_ltssl.layers.two_views import TwoViews
@@ -64,6 +66,69 @@ def test_every_view_of_every_sample_draws_its_own():
     views = numpy(TwoViews(noise())(np.zeros((5, 7))))
     assert views.shape == (5, 2, 7)
     assert len({view.tobytes() for view in views.reshape(10, 7)}) == 10
+
+
+RESAMPLING = {
+    "crop": lambda: [RandomResizedCrop(6, 5, horizontal_flip=0.5, seed=1)],
+    "crop, blur, colors": lambda: [
+        RandomResizedCrop(6, 5, seed=1),
+        RandomBlur(sigma=(0.5, 1.5), seed=2),
+        RandomColorDistortion(seed=3),
+    ],
+    "colors between": lambda: [
+        RandomResizedCrop(6, 5, seed=1),
+        RandomColorDistortion(seed=3),
+        RandomBlur(sigma=(0.5, 1.5), seed=2),
+    ],
+    "blur, crop": lambda: [
+        RandomBlur(probability=1.0, seed=2),
+        RandomResizedCrop(6, 5, seed=1),
+    ],
+}
+
+
+@pytest.mark.parametrize("pipeline", RESAMPLING.values(), ids=RESAMPLING)
+def test_resampling_once_gives_what_the_layers_give_in_a_row(pipeline):
+    x = np.random.default_rng(0).integers(0, 256, (4, 9, 12, 3), "uint8")
+    expected = np.repeat(x, 2, axis=0)
+    for layer in pipeline():
+        expected = layer(expected, training=True)
+    views = TwoViews(pipeline())(x)
+    np.testing.assert_allclose(
+        numpy(views).reshape(8, 6, 5, 3), numpy(expected), atol=2e-3
+    )
+
+
+def test_crop_and_blur_in_one_equal_the_slow_references():
+    x = np.random.default_rng(0).integers(0, 256, (4, 9, 12, 3), "uint8")
+    crop, crop_twin = (RandomResizedCrop(6, 5, seed=1) for _ in range(2))
+    blur, blur_twin = (
+        RandomBlur(probability=1.0, sigma=(0.5, 1.5), seed=2) for _ in range(2)
+    )
+    views = numpy(TwoViews([crop, blur])(x)).reshape(8, 6, 5, 3)
+    windows = numpy(crop_twin.draw_windows(8, 9, 12))
+    crops = reference.cropped(np.repeat(x, 2, axis=0), windows, 6, 5)
+    for view, cut, sigma in zip(
+        views, crops, numpy(blur_twin.draw_sigma(8)), strict=True
+    ):
+        np.testing.assert_allclose(
+            view, reference.blurred(cut, sigma), atol=2e-3
+        )
+
+
+def test_halved_precision_is_that_of_the_last_layer():
+    x = np.random.default_rng(0).integers(0, 256, (4, 9, 12, 3), "uint8")
+    full, half = (
+        TwoViews(
+            [
+                RandomResizedCrop(6, 5, seed=1),
+                RandomBlur(seed=2, dtype=dtype),
+            ]
+        )(x)
+        for dtype in ("float32", "mixed_float16")
+    )
+    assert keras.backend.standardize_dtype(half.dtype) == "float16"
+    np.testing.assert_array_equal(numpy(half), numpy(full).astype("float16"))
 
 
 def test_layers_of_a_list_are_applied_in_order():
