@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_ltssl import replicas
 from keras_ltssl.callbacks.embedding import embed
 from keras_ltssl.datasets.mixed_batches import MixedBatches
 from keras_ltssl.samplers.checks import as_integer
@@ -198,6 +199,7 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
             epoch,
         )
         choice = dataclasses.replace(choice, indices=rows[choice.indices])
+        choice = replicas.of_first(choice)
         self.choice = choice
         self.data.chosen = choice.indices
         self.sampled_epochs.append(epoch)

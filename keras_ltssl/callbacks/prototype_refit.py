@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_ltssl import replicas
 from keras_ltssl.callbacks.embedding import embed
 from keras_ltssl.layers.prototypes import Prototypes
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
@@ -128,8 +129,8 @@ class PrototypeRefit(keras.callbacks.Callback):
             self._network, self.x, self.batch_size, self.verbose
         ).astype("float32")
         count = prototypes.num_prototypes
-        labels, centers = kmeans(
-            unit_rows(projections, "projections"), count, self.seed
+        labels, centers = replicas.of_first(
+            kmeans(unit_rows(projections, "projections"), count, self.seed)
         )
         prototypes.set_population(
             unit_rows(centers, "centers"),

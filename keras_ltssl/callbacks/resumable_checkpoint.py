@@ -10,6 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_ltssl import replicas
+from keras_ltssl.random_states import random_states
+
 _WEIGHTS = "model.weights.h5"
 _SEEDS = "random_states.npz"
 _EPOCH = "epoch.json"
@@ -112,7 +115,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         model.optimizer.build(model.trainable_variables)
         model.load_weights(newest / _WEIGHTS)
         with np.load(newest / _SEEDS, allow_pickle=False) as saved:
-            states = _random_states(model)
+            states = random_states(model)
             if len(saved.files) != len(states):
                 raise ValueError(
                     f"`model` has {len(states)} random number generators, but "
@@ -137,12 +140,14 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         done = epoch + 1
         if done % self.every and done != self.params.get("epochs"):
             return
+        if replicas.process()[0]:  # The first one writes for all.
+            return
         model = self.model  # On JAX, reading it brings its variables up to date
         unfinished = self.folder / "unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         model.save_weights(unfinished / _WEIGHTS)
-        states = _random_states(model)
+        states = random_states(model)
         np.savez(
             unfinished / _SEEDS,
             **{
@@ -165,13 +170,6 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         for path in before:
             if path != finished:
                 shutil.rmtree(path)
-
-
-def _random_states(model: keras.Model) -> list[Any]:
-    """Returns the variables of a model's seed generators: all but weights."""
-    known = {id(variable) for variable in model.weights}
-    known.update(id(variable) for variable in model.metrics_variables)
-    return [v for v in model.variables if id(v) not in known]
 
 
 def _flush_to_disk(path: Path) -> None:

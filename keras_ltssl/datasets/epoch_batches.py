@@ -40,15 +40,24 @@ class EpochBatches(keras.utils.PyDataset):
         workers: Integer, number of batches that are read at once, ahead of
             the one that is asked for. 0 or 1 read each when it is asked for.
         max_queue_size: Integer, number of batches to read ahead.
+        part: Pair `(index, count)`: of every batch, only the part of this
+            index of `count` parts of (nearly) equal size; or `None`.
     """
 
-    def __init__(self, seed: int, workers: int, max_queue_size: int):
+    def __init__(
+        self,
+        seed: int,
+        workers: int,
+        max_queue_size: int,
+        part: tuple[int, int] | None = None,
+    ):
         # Keras must not put its own workers in between.
         super().__init__(workers=1, use_multiprocessing=False)
         check_integer("workers", workers, minimum=0)
         check_integer("max_queue_size", max_queue_size, minimum=1)
         check_integer("seed", seed, minimum=0)
         self.seed = seed
+        self.part = None if part is None else _checked_part(part)
         self._num_ahead = max_queue_size
         self._look_ahead = (
             LookAhead(_read_batch, num_threads=workers) if workers > 1 else None
@@ -67,9 +76,22 @@ class EpochBatches(keras.utils.PyDataset):
     def epoch(self, epoch: int) -> None:
         check_integer("epoch", epoch, minimum=0)
         self._epoch = int(epoch)
-        self._current = self.compose(self._epoch)
+        self._current = self._part_of(self.compose(self._epoch))
         self._last_index = -1
         self._reached_the_end = False
+
+    def _part_of(self, epoch: Epoch) -> Epoch:
+        if self.part is None:
+            return epoch
+        index, count = self.part
+        smallest = min(len(batch) for batch in epoch.batches)
+        if smallest < count:
+            raise ValueError(
+                "Every batch must have a sample for each part. Received: "
+                f"part={self.part}, and a batch of {smallest} samples"
+            )
+        batches = [np.array_split(b, count)[index] for b in epoch.batches]
+        return dataclasses.replace(epoch, batches=batches)
 
     @property
     def num_batches(self) -> int:
@@ -117,6 +139,20 @@ class EpochBatches(keras.utils.PyDataset):
     def _permutation(self, epoch: int, num_samples: int) -> Numbers:
         generator = np.random.default_rng([self.seed, epoch])
         return generator.permutation(num_samples)
+
+
+def _checked_part(part: tuple[int, int]) -> tuple[int, int]:
+    if (
+        not isinstance(part, tuple | list)
+        or len(part) != 2
+        or not all(isinstance(number, int) for number in part)
+        or not 0 <= part[0] < part[1]
+    ):
+        raise ValueError(
+            "`part` must be a pair of integers (index, count) with "
+            f"0 <= index < count. Received: part={part!r}"
+        )
+    return part[0], part[1]
 
 
 def _read_batch(key: tuple[Epoch, int]) -> tuple[Images, Ids]:

@@ -82,6 +82,10 @@ class ImageBatches(EpochBatches):
             Defaults to `False`.
         max_queue_size: Integer, number of batches that `workers` read ahead.
             Defaults to `10`.
+        part: Pair of integers `(index, count)`: of every batch, which
+            `batch_size` is the size of, only the part of this index of `count`
+            equal ones. For processes that train together on PyTorch. Defaults
+            to `None`, whole batches.
 
     Indexing returns:
         Tuple `(images, ids)`: an array of shape `(batch, ...)`, for files
@@ -115,8 +119,9 @@ class ImageBatches(EpochBatches):
         workers: int = 1,
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
+        part: tuple[int, int] | None = None,
     ):
-        super().__init__(seed, workers, max_queue_size)
+        super().__init__(seed, workers, max_queue_size, part)
         check_integer("batch_size", batch_size, minimum=1)
         self.rows = checked_rows(
             "images",

@@ -93,6 +93,10 @@ class MixedBatches(EpochBatches):
             `False`.
         max_queue_size: Integer, number of batches that `workers` read ahead.
             Defaults to `10`.
+        part: Pair of integers `(index, count)`: of every batch, which
+            `batch_size` is the size of, only the part of this index of `count`
+            equal ones. For processes that train together on PyTorch. Defaults
+            to `None`, whole batches.
 
     Indexing returns:
         Tuple `(images, ids)`: array of shape `(batch, ...)`, and ids of shape
@@ -143,8 +147,9 @@ class MixedBatches(EpochBatches):
         workers: int = 1,
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
+        part: tuple[int, int] | None = None,
     ):
-        super().__init__(seed, workers, max_queue_size)
+        super().__init__(seed, workers, max_queue_size, part)
         check_integer("batch_size", batch_size, minimum=2)
         check_integer("budget", budget, minimum=1)
         if image_size is not None and not (

@@ -8,6 +8,9 @@ from keras import ops
 
 from keras_ltssl.typing import Tensor
 
+# Stands for no average. Not NaN, which debuggers of numerics stop at.
+NONE = float(np.finfo("float32").min)
+
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class SampleMemory(keras.layers.Layer):
@@ -16,10 +19,14 @@ class SampleMemory(keras.layers.Layer):
         m_i ← β m_i + (1-β) v_i        and m_i ← v_i where i is seen first
 
     Every sample comes once an epoch, so β counts epochs. All samples of a
-    batch are updated at once, inside the graph. Ids of -1 (out of distribution)
-    are left out. Ids from `num_samples` on are left out as well, and counted in
-    `unknown_ids`, so that whoever trains can tell. Where an id occurs twice in
-    a batch, one of its values counts. No gradient flows in.
+    batch are updated at once, inside the graph, and only their rows are
+    touched: a step costs the same for ten million samples as for ten thousand.
+    Ids are integers throughout, exact for any number of samples.
+
+    Ids of -1 (out of distribution) are left out. Ids from `num_samples` on are
+    left out as well, and counted in `unknown_ids`, so that whoever trains can
+    tell. Where an id occurs twice in a batch, one of its values counts. No
+    gradient flows in. A value of NaN counts as none.
 
     Args:
         num_samples: How many ids there are, 0 to `num_samples - 1`; integer
@@ -66,18 +73,14 @@ class SampleMemory(keras.layers.Layer):
         rows = self.num_samples + 1
         self.values = self.add_weight(
             shape=(rows,) if self.width is None else (rows, self.width),
-            initializer="zeros",
+            # Flags beside the values would be copied as a whole in each step
+            # on JAX: XLA does not see that all of them are read before any is
+            # written.
+            initializer=keras.initializers.Constant(NONE),
             trainable=False,
             # A model in mixed precision may read it in its forward pass.
             autocast=False,
             name="values",
-        )
-        self.seen = self.add_weight(
-            shape=(rows,),
-            dtype="bool",
-            initializer="zeros",
-            trainable=False,
-            name="seen",
         )
         self.unknown_ids = self.add_weight(
             shape=(),
@@ -109,19 +112,9 @@ class SampleMemory(keras.layers.Layer):
         outside = ops.logical_or(ids < 0, is_unknown)
         rows = ops.where(outside, self.num_samples, ids)
         rows = ops.cast(rows, "int32")
-        # Copies: PyTorch would let the assignment below change them.
-        before = ops.take(ops.convert_to_tensor(self.values), rows, axis=0)
-        seen = ops.take(ops.convert_to_tensor(self.seen), rows, axis=0)
-        if self.width is not None:
-            seen = seen[:, None]
-        new = ops.where(seen, beta * before + (1.0 - beta) * new, new)
-        where = rows[:, None]
-        self.values.assign(ops.scatter_update(self.values, where, new))
-        self.seen.assign(
-            ops.scatter_update(
-                self.seen, where, ops.ones(ops.shape(rows), dtype="bool")
-            )
-        )
+        before = _take(self.values, rows)
+        moved = beta * before + (1.0 - beta) * new
+        _write(self.values, rows, ops.where(before > NONE, moved, new))
         self.unknown_ids.assign(
             ops.convert_to_tensor(self.unknown_ids)
             + ops.sum(ops.cast(is_unknown, "int32"))
@@ -135,7 +128,18 @@ class SampleMemory(keras.layers.Layer):
             none yet; and booleans, `(num_samples,)`.
         """
         values = ops.convert_to_numpy(self.values)[:-1]
-        return values, ops.convert_to_numpy(self.seen)[:-1]
+        known = values > NONE
+        seen = known if self.width is None else known[:, 0]
+        return np.where(known, values, 0), seen
+
+    @property
+    def seen(self) -> Tensor:
+        """Booleans, `(num_samples + 1,)`: which samples have an average.
+
+        The last row is that of all ids that belong to no sample.
+        """
+        known = ops.convert_to_tensor(self.values) > NONE
+        return known if self.width is None else known[:, 0]
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -144,6 +148,36 @@ class SampleMemory(keras.layers.Layer):
             "width": self.width,
             "momentum": self.momentum,
         }
+
+
+def _take(variable: keras.Variable, rows: Tensor) -> Tensor:
+    """Returns a copy of some rows of a variable."""
+    if keras.backend.backend() == "tensorflow" and _is_plain(variable.value):
+        # Once rows have been written in place, `ops.take` copies the whole.
+        return variable.value.sparse_read(rows)
+    return ops.take(ops.convert_to_tensor(variable), rows, axis=0)
+
+
+def _write(variable: keras.Variable, rows: Tensor, values: Tensor) -> None:
+    """Assigns some rows of a variable, in place.
+
+    JAX, to which the step donates its state, sees that it may do so. Elsewhere
+    `ops.scatter_update` would copy the whole, and the assignment once more.
+    """
+    if keras.backend.backend() == "tensorflow" and _is_plain(variable.value):
+        variable.value.scatter_nd_update(rows[:, None], values)
+    elif keras.backend.backend() == "torch":
+        variable.value[rows] = values
+    else:
+        variable.assign(ops.scatter_update(variable, rows[:, None], values))
+
+
+def _is_plain(value: Any) -> bool:
+    """Says whether this TensorFlow variable is on one device only.
+
+    What `tf.distribute` mirrors to several has `values`, and no rows.
+    """
+    return not hasattr(value, "values")
 
 
 def check_num_samples(num_samples: int) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl import replicas
 from keras_ltssl.layers.loss_state import LossState
-from keras_ltssl.losses.anchors import check_views, unit_views
+from keras_ltssl.losses.anchors import check_views
 from keras_ltssl.losses.contrast import BatchContrast, Contrast
 from keras_ltssl.losses.queue_contrast import QueueContrast
+from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.schedules.temperature_schedule import get_schedule
 from keras_ltssl.tracing import reads_as_constant
@@ -156,15 +158,18 @@ class ContrastiveLoss(keras.losses.Loss):
                 "needs sample ids as targets: `fit(x, ids)`. Received: y=None"
             )
         state = self._checked_state(y_pred)
-        losses = self.per_sample(ids, y_pred, self.current_temperature())
+        # The batch of all replicas, so that each remembers the same.
+        z = replicas.gather(y_pred)
+        ids = None if ids is None else replicas.gather(ids)
+        losses = self.per_sample(ids, z, self.current_temperature())
         if state is not None and state.is_training:
             queue = state.get_queue()
             if queue is not None:
-                keys = unit_views(y_pred)[:, 1]
+                keys = unit_views(z)[:, 1]
                 is_ood = ops.zeros_like(keys[:, 0]) > 0
                 queue.enqueue(keys, is_ood if ids is None else ids < 0)
             state.advance()
-        return losses
+        return replicas.own(y_pred, losses)
 
     def contrast(
         self, z: Tensor, temperature: float | Tensor, chunk_size: int | None
@@ -229,7 +234,9 @@ class ContrastiveLoss(keras.losses.Loss):
     def _as_ids(self, y_true: Tensor) -> Tensor:
         ids = ops.convert_to_tensor(y_true)
         dtype = keras.backend.standardize_dtype(ids.dtype)
-        if "int" not in dtype:
+        if replicas.infers_shapes():
+            ids = ops.cast(ids, "int32")
+        elif "int" not in dtype:
             raise ValueError(
                 "Targets must be sample ids, integers of shape (batch,), "
                 f"-1 for out-of-distribution samples. Received: dtype={dtype}"

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl import replicas
 from keras_ltssl.layers.boosted_views import BoostedViews
 from keras_ltssl.layers.loss_state import LossState
 from keras_ltssl.layers.projection_head import ProjectionHead
@@ -31,6 +32,7 @@ class _LossWatch(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         model = self.model
         steps = self.params.get("steps")
+        replicas.prepare(model, steps)
         if steps is not None:
             model.loss_state.set_steps_per_epoch(int(steps))
         elif model.needs_epochs or model.loss.needs_epochs:
@@ -283,12 +285,14 @@ class ContrastiveModel(keras.Model):
         check_finite(x)
         check_ids(y)
         self._check_ids_for_loss(x, y)
+        replicas.check_parts(x, y)
         shape = sample_shape(x)
         if not self.built and shape is not None:
             # Keras would, too, but older ones wrap what is wrong with the
             # shapes in an error about building, and on TensorFlow not before
             # the first step.
-            self.build((None, *shape))
+            with replicas.scope(self):
+                self.build((None, *shape))
         callbacks = given.get("callbacks") or []
         if isinstance(callbacks, keras.callbacks.CallbackList):
             for callback in self.own_callbacks():

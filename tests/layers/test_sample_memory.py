@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 import keras_ltssl as lt
 import reference
@@ -48,6 +49,57 @@ def test_unknown_ids_are_left_out_and_counted():
     assert values.tolist() == [1.0, 0.0]
     assert seen.tolist() == [True, False]
     assert int(memory.unknown_ids) == 2
+
+
+# float32 does not know odd numbers from here on.
+LARGE = 2**24
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_large_ids_have_rows_of_their_own(dtype):
+    memory = built(LARGE + 5, momentum=0.5)
+    ids = np.array([LARGE, LARGE + 1, LARGE + 3, LARGE + 5, 1], dtype)
+    for values in ([1.0, 2.0, 3.0, 4.0, 5.0], [0.0, 0.0, 1.0, 0.0, 0.0]):
+        memory.update(ids, np.array(values, "float32"))
+    values, seen = memory.read()
+    assert np.flatnonzero(seen).tolist() == [1, LARGE, LARGE + 1, LARGE + 3]
+    assert values[seen].tolist() == [2.5, 0.5, 1.0, 2.0]
+    assert int(memory.unknown_ids) == 2
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_large_ids_have_rows_of_their_own_in_a_compiled_fit(dtype):
+    views = np.random.default_rng(0).normal(size=(8, 2, 3)).astype("float32")
+    ids = np.array([1, LARGE - 1, *range(LARGE, LARGE + 5), -1], dtype)
+    model = lt.models.ContrastiveModel(
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]),
+        projector=keras.layers.Dense(2),
+    )
+    model.compile("sgd", loss=lt.losses.COLTLoss(num_samples=LARGE + 5))
+    model.fit(views, ids, batch_size=4, epochs=2, verbose=0)
+    _, seen = model.loss_state.parts["tailness"].read()
+    assert np.flatnonzero(seen).tolist() == ids[:-1].tolist()
+
+
+def test_a_value_of_nan_counts_as_none():
+    memory = built(2, width=2)
+    ids = np.array([0, 1], "int32")
+    memory.update(ids, np.full((2, 2), [[np.nan], [4.0]], "float32"))
+    assert memory.read()[1].tolist() == [False, True]
+    memory.update(ids, np.full((2, 2), 1.0, "float32"), momentum=0.5)
+    assert memory.read()[0].tolist() == [[1.0, 1.0], [2.5, 2.5]]
+    assert ops.convert_to_numpy(memory.seen)[:2].all()
+
+
+def test_averages_survive_as_weights():
+    memory = built(3, momentum=0.5)
+    memory.update(np.array([2], "int32"), np.array([7.0], "float32"))
+    weights = [ops.convert_to_numpy(weight) for weight in memory.weights]
+    again = built(3, momentum=0.5)
+    again.set_weights(weights)
+    values, seen = again.read()
+    assert values.tolist() == [0.0, 0.0, 7.0]
+    assert seen.tolist() == [False, False, True]
 
 
 def test_serialization_keeps_the_configuration():

@@ -1,0 +1,255 @@
+"""Trains on one device and on several, in a process made for it.
+
+    KERAS_BACKEND=jax python tests/train_on_devices.py result.npz
+
+The number of devices must be set before a backend starts, which is why the
+tests run this file and read what it stored: for each loss, and for "one" and
+"several" devices, the losses of all epochs, the gradients of the first step and
+the final weights and memories. With `RANK` set, this is one of `PROCESSES`
+processes, each of which has one device.
+"""
+
+import os
+import sys
+
+PROCESSES = 2
+REPLICAS = 2
+DEVICES = 4
+BACKEND = os.environ["KERAS_BACKEND"]
+IS_PROCESS = "RANK" in os.environ
+if BACKEND == "jax" and not IS_PROCESS:
+    os.environ["XLA_FLAGS"] = (
+        f"--xla_force_host_platform_device_count={DEVICES}"
+    )
+if BACKEND == "tensorflow":
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * REPLICAS,
+    )
+
+import contextlib  # noqa: E402
+import warnings  # noqa: E402
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+import keras_ltssl as lt  # noqa: E402
+
+SAMPLES, BATCH, DIM = 32, 16, 8
+LOSSES = {
+    "nt_xent": lambda: lt.losses.NTXentLoss(),
+    "nt_xent_in_chunks": lambda: lt.losses.NTXentLoss(chunk_size=5),
+    "tase": lambda: lt.losses.TASELoss(num_prototypes=5, warmup_steps=2),
+    "harmonization": lambda: lt.losses.GeometricHarmonizationLoss(
+        lt.losses.NTXentLoss(),
+        num_targets=5,
+        num_samples=SAMPLES,
+        warmup_epochs=0,
+        ramp_epochs=0,
+        iterations=20,
+    ),
+    "colt": lambda: lt.losses.COLTLoss(num_samples=SAMPLES, top_k=3),
+    "moco": lambda: lt.losses.NTXentLoss(),
+}
+
+
+def make_model(name, rate):
+    keras.utils.set_random_seed(0)
+    encoder = keras.Sequential(
+        [
+            keras.Input((DIM,)),
+            keras.layers.Dense(16, activation="relu"),
+            keras.layers.Dense(8),
+        ]
+    )
+    if name == "moco":
+        model = lt.models.MomentumContrast(
+            encoder, keras.layers.Dense(6), queue_size=40, momentum=0.9
+        )
+    else:
+        model = lt.models.ContrastiveModel(encoder, keras.layers.Dense(6))
+    model.compile(keras.optimizers.SGD(rate), loss=LOSSES[name]())
+    return model
+
+
+def train(name, scope, part):
+    """Returns losses by epoch, first gradients and final weights."""
+    random = np.random.default_rng(0)
+    views = random.normal(size=(SAMPLES, 2, DIM)).astype("float32")
+    ids = np.arange(SAMPLES)
+    ids[::4] = -1
+    index, count = part
+    # This process's part of each batch.
+    rows = np.arange(SAMPLES).reshape(-1, count, BATCH // count)[:, index]
+    views, ids = views[rows.ravel()], ids[rows.ravel()]
+
+    def fit(model, epochs, samples=None):
+        harmonizes = isinstance(
+            model.loss, lt.losses.GeometricHarmonizationLoss
+        )
+        return model.fit(
+            views[:samples],
+            ids[:samples],
+            batch_size=BATCH // count,
+            epochs=epochs,
+            shuffle=False,
+            callbacks=[lt.callbacks.PriorEstimation(1)] * harmonizes,
+            verbose=0,
+        ).history["loss"]
+
+    def flat(weights):
+        arrays = [keras.ops.convert_to_numpy(weight) for weight in weights]
+        return np.concatenate([np.ravel(array) for array in arrays])
+
+    with scope():
+        model = make_model(name, rate=1.0)
+        model.build((None, 2, DIM))
+    before = flat(model.trainable_weights)
+    fit(model, epochs=1, samples=BATCH // count)
+    # With a learning rate of 1, the step was minus the gradient.
+    gradients = before - flat(model.trainable_weights)
+
+    with scope():
+        model = make_model(name, rate=0.1)
+    losses = fit(model, epochs=3)
+    return {
+        "losses": np.array(losses),
+        "gradients": gradients,
+        "weights": flat(model.trainable_weights),
+        "memories": flat(model.non_trainable_weights),
+    }
+
+
+def spread_by_jax(devices):
+    """Returns a scope that lasts: `fit` asks for the distribution, too."""
+
+    def scope():
+        # Each process reads its own part of a batch.
+        spread = keras.distribution.DataParallel(
+            devices=devices, auto_shard_dataset=False
+        )
+        keras.distribution.set_distribution(spread)
+        return contextlib.nullcontext()
+
+    return scope
+
+
+def distribution_of_processes():
+    """Joins the other processes; returns the scope to train in."""
+    if BACKEND == "torch":
+        import torch.distributed
+
+        torch.distributed.init_process_group("gloo")
+        return contextlib.nullcontext
+    import jax
+
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    keras.distribution.initialize(address, PROCESSES, int(os.environ["RANK"]))
+    return spread_by_jax(keras.distribution.list_devices())
+
+
+def distributions():
+    """Returns scopes of one and of several devices, and the part of each."""
+    if BACKEND == "tensorflow":
+        several = tf.distribute.MirroredStrategy(
+            [f"CPU:{index}" for index in range(REPLICAS)]
+        )
+        one = tf.distribute.get_strategy()
+        return {"one": one.scope, "several": several.scope}
+    if IS_PROCESS:
+        return {"several": distribution_of_processes()}
+    if BACKEND == "jax":
+        several = [f"cpu:{index}" for index in range(DEVICES)]
+        return {
+            "one": spread_by_jax(several[:1]),
+            "several": spread_by_jax(several),
+        }
+    return {"one": contextlib.nullcontext}
+
+
+def refusals(rank):
+    """Returns what two processes are told that cannot train together."""
+    views = np.random.default_rng(0).normal(size=(SAMPLES, 2, DIM))
+    model = make_model("nt_xent", rate=0.1)
+    told = {}
+    for name, data in (
+        ("same data", views.astype("float32")),
+        ("other steps", views[: BATCH * (rank + 1)].astype("float32") + rank),
+    ):
+        try:
+            model.fit(data, batch_size=BATCH, verbose=0)
+        except ValueError as error:
+            told[name] = str(error)
+    return told
+
+
+def warnings_of_batch_statistics(scope):
+    """Returns what replicas are told whose encoder normalises by the batch."""
+    with scope():
+        model = lt.models.ContrastiveModel(
+            keras.Sequential(
+                [keras.Input((DIM,)), keras.layers.BatchNormalization()]
+            ),
+            keras.layers.Dense(6),
+        )
+        model.compile("sgd", loss=lt.losses.NTXentLoss())
+    views = np.random.default_rng(0).normal(size=(BATCH, 2, DIM))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model.fit(views.astype("float32"), verbose=0)
+    return " ".join(str(warning.message) for warning in told)
+
+
+def views_of_two_processes(rank, folder):
+    """Returns what this process drew, after a fit that both took part in.
+
+    Each reads its part of the images; the first alone writes checkpoints.
+    """
+    images = np.random.default_rng(0).integers(0, 256, (SAMPLES, 8, 8, 3))
+    data = lt.datasets.ImageBatches(
+        images.astype("uint8"), batch_size=BATCH, part=(rank, PROCESSES)
+    )
+    model = lt.models.ContrastiveModel(
+        lt.models.small_convnet((8, 8, 3), width=4),
+        augmenter=lt.layers.simclr_views(8, seed=0),
+    )
+    model.compile("sgd", loss=lt.losses.TASELoss(num_prototypes=4))
+    own = f"{folder}/checkpoint-{rank}"
+    checkpoint = lt.callbacks.ResumableCheckpoint(own)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model.fit(data, shuffle=False, verbose=0, callbacks=[checkpoint])
+    return {
+        "ids": np.concatenate([ids for _, ids in data]),
+        "view": keras.ops.convert_to_numpy(model.augmenter(images[:1])),
+        "prototypes": keras.ops.convert_to_numpy(
+            model.loss_state.parts["prototypes"].vectors
+        ),
+        "warnings": " ".join(str(warning.message) for warning in told),
+        "wrote": os.path.exists(own),
+    }
+
+
+def main(path):
+    spread = distributions()
+    part = (int(os.environ["RANK"]), PROCESSES) if IS_PROCESS else (0, 1)
+    # Compiling takes long on JAX, whose processes are like its devices.
+    names = ["tase", "colt"] if IS_PROCESS and BACKEND == "jax" else LOSSES
+    arrays = {}
+    for devices, scope in spread.items():
+        for name in names:
+            for what, array in train(name, scope, part).items():
+                arrays[f"{devices}/{name}/{what}"] = array
+    if BACKEND == "tensorflow":
+        arrays["warnings"] = warnings_of_batch_statistics(scope)
+    if BACKEND == "torch" and IS_PROCESS:
+        arrays.update(refusals(part[0]))
+        arrays.update(views_of_two_processes(part[0], os.path.dirname(path)))
+    np.savez(path, **arrays)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
