@@ -2,6 +2,7 @@
 #   make demo        five minutes of training on real digits, with a report
 #   make test        every test on TensorFlow, PyTorch and JAX
 #   make test-minimum  the tests of the package on the oldest Keras, on one backend
+#   make bench   speed and memory, beside other libraries, as JSON in runs/bench
 # KERAS_BACKEND=jax make demo picks another backend for the demo.
 
 SHELL := /bin/bash
@@ -64,9 +65,15 @@ lint: $(VENV)/all
 types: $(VENV)/all
 	$(BIN)/mypy
 
-bench: $(VENV)/all
+# Beside other libraries where these are installed, as they are here.
+$(VENV)/bench: $(VENV)/all
+	$(BIN)/python -m pip install --quiet "$(TORCH)" -e ".[bench]"
+	touch $@
+
+bench: $(VENV)/bench
 	for backend in tensorflow torch jax; do \
-		for name in losses memories frameworks boosted_views; do \
+		for name in losses harmonization views boosted_views steps \
+				frameworks scaling; do \
 			KERAS_BACKEND=$$backend $(BIN)/python benchmarks/$$name.py \
 				|| exit 1; \
 		done; \

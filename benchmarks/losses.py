@@ -1,139 +1,181 @@
 """Time of each loss beside the three matrix products that it cannot avoid.
 
-    KERAS_BACKEND=jax python benchmarks/losses.py --batch_size 512
+    KERAS_BACKEND=jax python benchmarks/losses.py --batch_sizes 512,1024
 
-Forward and backward, compiled where Keras compiles, interleaved in one process
-so that a noisy machine hurts all alike; medians, and ratios to the products.
-Prints JSON and stores it in `--output`.
+Training losses, forward and backward to the projections, with all that they
+remember and log; beside them the same of other libraries, where these are
+installed and the backend is PyTorch: lightly, and pytorch-metric-learning at
+the smallest batch, a single time. In turns in one process, medians, and ratios
+to the three products within a round. Then, at `--large_batch`, time and peak
+memory of NT-Xent in chunks beside all at once, the peaks in processes of their
+own. Prints JSON and stores it in `--output`.
 """
 
-import json
 import statistics
 import time
-from pathlib import Path
 
 import keras
+import measuring
 import numpy as np
 from absl import app, flags
 from keras import ops
 
 import keras_ltssl as lt
 
-flags.DEFINE_integer("batch_size", 512, "Samples in a batch.", lower_bound=2)
+flags.DEFINE_list("batch_sizes", "256,512,1024,2048,4096", "Samples.")
 flags.DEFINE_integer("dim", 128, "Width of the projections.", lower_bound=1)
-flags.DEFINE_integer("repeats", 30, "Timed rounds.", lower_bound=3)
-flags.DEFINE_string("output", "runs/bench", "Folder for the JSON files.")
+flags.DEFINE_integer("repeats", 20, "Timed rounds.", lower_bound=1)
+flags.DEFINE_bool("xla", True, "Whether to compile by XLA on TensorFlow.")
+flags.DEFINE_integer("large_batch", 8192, "Samples; 0 leaves this out.")
+flags.DEFINE_integer("chunk_size", 128, "Anchors at a time.", lower_bound=1)
+flags.DEFINE_enum(
+    "peak_of", None, ["whole", "chunks"], "Only print this one's peak, in MiB."
+)
 FLAGS = flags.FLAGS
 
+LOSSES = {
+    "nt_xent": lambda samples: lt.losses.NTXentLoss(),
+    "nt_xent in chunks": lambda samples: lt.losses.NTXentLoss(
+        chunk_size=FLAGS.chunk_size
+    ),
+    "focal": lambda samples: lt.losses.FocalNTXentLoss(),
+    "tase": lambda samples: lt.losses.TASELoss(warmup_steps=0),
+    "colt": lambda samples: lt.losses.COLTLoss(num_samples=samples),
+    "gh": lambda samples: lt.losses.GeometricHarmonizationLoss(
+        lt.losses.NTXentLoss(),
+        num_samples=samples,
+        warmup_epochs=0,
+        ramp_epochs=0,
+    ),
+}
 
-def compiled_gradient(function, z):
-    """Returns a call that computes value and gradient and waits for both."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
 
-        z = tf.constant(z)
+def projections(batch_size):
+    random = np.random.default_rng(0)
+    return random.normal(size=(batch_size, 2, FLAGS.dim)).astype("float32")
 
-        @tf.function(jit_compile=True)
-        def run():
-            with tf.GradientTape() as tape:
-                tape.watch(z)
-                value = function(z)
-            return value, tape.gradient(value, z)
 
-        return lambda: run()[1].numpy()
-    if backend == "jax":
-        import jax
+def three_products(z):
+    units = ops.reshape(z, (-1, z.shape[-1]))
+    cosines = ops.matmul(units, ops.transpose(units))
+    once = ops.matmul(cosines, units)
+    return once + ops.matmul(ops.transpose(cosines), units)
 
-        run = jax.jit(jax.value_and_grad(function))
-        return lambda: jax.block_until_ready(run(z))
-    import torch
+
+def of_lightly(z):
+    """Returns a call of lightly's NT-Xent, or `None` without it."""
+    try:
+        import torch
+        from lightly.loss import NTXentLoss
+    except (ImportError, RuntimeError):  # Of torchvision, without its torch.
+        return None
+    loss = NTXentLoss(temperature=0.2)
 
     def run():
         leaf = torch.tensor(z, requires_grad=True)
-        function(leaf).backward()
+        loss(leaf[:, 0], leaf[:, 1]).backward()
         return leaf.grad
 
     return run
 
 
-def compiled(function, z):
-    """Returns a call that computes `function(z)` and waits for it."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
+def of_metric_learning(z):
+    """Returns a call of pytorch-metric-learning's, or `None` without it."""
+    try:
+        import torch
+        from pytorch_metric_learning.losses import (
+            NTXentLoss,
+            SelfSupervisedLoss,
+        )
+    except (ImportError, RuntimeError):  # Of torchvision, without its torch.
+        return None
+    loss = SelfSupervisedLoss(NTXentLoss(temperature=0.2))
 
-        run = tf.function(function, jit_compile=True)
-        z = tf.constant(z)
-        return lambda: run(z).numpy()
-    if backend == "jax":
-        import jax
+    def run():
+        leaf = torch.tensor(z, requires_grad=True)
+        loss(leaf[:, 0], leaf[:, 1]).backward()
+        return leaf.grad
 
-        run = jax.jit(function)
-        return lambda: jax.block_until_ready(run(z))
-    import torch
+    return run
 
-    return lambda: function(torch.tensor(z))
+
+def at(batch_size, with_slow_peer):
+    """Returns times of all losses in units of the three products."""
+    z = projections(batch_size)
+    # As in COLT's training: every fifth sample is out of distribution.
+    ids = np.arange(batch_size, dtype="int32")
+    ids[::5] = -1
+    calls = {"three products": measuring.compiled(three_products, z)}
+    for name, make in LOSSES.items():
+        calls[name] = measuring.training_step(
+            make(10 * batch_size), ids, z, FLAGS.xla
+        )
+    on_torch = keras.backend.backend() == "torch"
+    if on_torch and (peer := of_lightly(z)):
+        calls["lightly"] = peer
+    times = measuring.rounds(calls, FLAGS.repeats)
+    bound = statistics.median(times["three products"])
+    ratios = {
+        name: measuring.ratio(times, name, "three products") for name in calls
+    }
+    if on_torch and with_slow_peer and (peer := of_metric_learning(z)):
+        start = time.perf_counter()
+        peer()
+        ratios["pytorch-metric-learning"] = round(
+            (time.perf_counter() - start) / bound
+        )
+    return {
+        "three_products_ms": round(1000 * bound, 3),
+        "times_the_three_products": ratios,
+    }
+
+
+def of_large_batch(chunk_size):
+    z = projections(FLAGS.large_batch)
+    return measuring.compiled_gradient(
+        lambda z: ops.mean(lt.losses.nt_xent(z, 0.2, chunk_size)), z, FLAGS.xla
+    )
+
+
+def peak(chunk_size):
+    """Returns what calls take beyond what was there before, in MiB."""
+    small = projections(8)
+    measuring.compiled_gradient(
+        lambda z: ops.mean(lt.losses.nt_xent(z, 0.2, chunk_size)), small
+    )()
+    call = of_large_batch(chunk_size)
+    before = measuring.memory_mib("VmRSS")
+    measuring.forget_peak()
+    call()
+    call()
+    return measuring.memory_mib("VmHWM") - before
 
 
 def main(_):
-    random = np.random.default_rng(0)
-    shape = (FLAGS.batch_size, 2, FLAGS.dim)
-    z = random.normal(size=shape).astype("float32")
-
-    def three_products(z):
-        units = ops.reshape(z, (-1, FLAGS.dim))
-        cosines = ops.matmul(units, ops.transpose(units))
-        once = ops.matmul(cosines, units)
-        return once + ops.matmul(ops.transpose(cosines), units)
-
-    tase = lt.losses.TASELoss(warmup_steps=0)
-    state = lt.layers.LossState(tase)
-    state(z, training=False)
-    calls = {
-        "three products": compiled(three_products, z),
-        "nt_xent": compiled_gradient(
-            lambda z: ops.mean(lt.losses.nt_xent(z)), z
-        ),
-        "nt_xent, chunk_size=128": compiled_gradient(
-            lambda z: ops.mean(lt.losses.nt_xent(z, chunk_size=128)), z
-        ),
-        "focal_nt_xent": compiled_gradient(
-            lambda z: ops.mean(lt.losses.focal_nt_xent(z)), z
-        ),
-        "tase, without its updates": compiled_gradient(
-            lambda z: ops.mean(
-                lt.losses.nt_xent(z, tase.assess(z, 0.2)[0])
-                * tase.assess(z, 0.2)[1]
-            ),
-            z,
-        ),
-    }
-    times = {name: [] for name in calls}
-    for round_ in range(FLAGS.repeats + 3):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if round_ >= 3:
-                times[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(value) for name, value in times.items()}
-    bound = medians["three products"]
+    chunks = {"whole": None, "chunks": FLAGS.chunk_size}
+    if FLAGS.peak_of:
+        print(peak(chunks[FLAGS.peak_of]))
+        return
+    sizes = [int(size) for size in FLAGS.batch_sizes]
     result = {
-        "backend": keras.backend.backend(),
-        "keras": keras.version(),
-        "batch_size": FLAGS.batch_size,
-        "dim": FLAGS.dim,
-        "repeats": FLAGS.repeats,
-        "three_products_ms": round(1000 * bound, 3),
-        "times_the_three_products": {
-            name: round(value / bound, 2) for name, value in medians.items()
-        },
+        str(size): at(size, with_slow_peer=size == min(sizes)) for size in sizes
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    output = Path(FLAGS.output)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / f"losses-{result['backend']}.json").write_text(text + "\n")
+    if FLAGS.large_batch:
+        calls = {name: of_large_batch(chunks[name]) for name in chunks}
+        times = measuring.rounds(calls, repeats=3, warm_up=1)
+        peaks = {
+            name: measuring.of_own_process(peak_of=name) for name in chunks
+        }
+        result["large_batch"] = {
+            "batch_size": FLAGS.large_batch,
+            "chunk_size": FLAGS.chunk_size,
+            "time_of_chunks": measuring.ratio(times, "chunks", "whole"),
+            "peak_mib": {n: round(value) for n, value in peaks.items()},
+            "memory_of_chunks": round(peaks["chunks"] / peaks["whole"], 3),
+        }
+    measuring.store(
+        "losses", dim=FLAGS.dim, repeats=FLAGS.repeats, xla=FLAGS.xla, **result
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The one place that asks a backend what a compiled step is made of."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -23,3 +24,21 @@ def reads_as_constant(variable: Any, tensor: Tensor) -> bool:
     return isinstance(tensor, jax.core.Tracer) and not isinstance(
         variable.value, jax.core.Tracer
     )
+
+
+def compiled_by_xla(
+    function: Callable[..., Tensor],
+) -> Callable[..., Tensor]:
+    """Returns a function of tensors alone, compiled where Keras may not do it.
+
+    Keras leaves a step on TensorFlow to the plain graph where there are only
+    processors, or several replicas. There every operation of a loop costs as
+    much as some ten thousand multiplications. JAX compiles the whole step;
+    PyTorch stays eager. Keras has no word for a part of a step.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    compiled: Callable[..., Tensor] = tf.function(function, jit_compile=True)
+    return compiled

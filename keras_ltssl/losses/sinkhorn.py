@@ -1,17 +1,24 @@
 """Optimal-transport scaling of scores into balanced surrogate labels."""
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.tracing import compiled_by_xla
 from keras_ltssl.typing import Tensor
 
 # Scalings may grow to exp(±25) before they are folded into the potentials:
 # what float32 drops below exp(-87) is then less than exp(-37) of any sum.
 _RANGE = 25.0
+
+# The same for scalings that start at the scores: what float32 drops below
+# exp(-87) is then less than exp(-23) of any sum.
+_REACH = 64.0
 
 # Iterations between two looks at whether scaling may stop.
 _WINDOW = 25
@@ -97,8 +104,9 @@ def sinkhorn(
     (float64 stays float64). No gradient flows.
 
     Any ε is safe: log-sum-exps move the potentials until what is left of the
-    way provably fits the range of floats, and plain products go that way (how
-    that is decided is this package's own design).
+    way provably fits the range of floats, and plain products go that way: for
+    cosines at ε = 0.05, mostly all of it (how that is decided is this package's
+    own design).
 
     Args:
         scores: Scores of each sample and target, `(batch, K)`, or of several
@@ -154,16 +162,26 @@ def sinkhorn(
     if keras.backend.standardize_dtype(scores.dtype) != "float64":
         scores = ops.cast(scores, "float32")
     problems = scores if len(scores.shape) == 3 else scores[None]
-    labels = _scale(
-        problems,
-        ops.cast(prior, scores.dtype),
-        float(regularization),
-        int(iterations),
-        tolerance,
-    )
+    scale = _compiled_scale(float(regularization), int(iterations), tolerance)
+    labels = scale(problems, ops.cast(prior, scores.dtype))
     # Behind the loops, too: TensorFlow would differentiate them in a `cond`.
     labels = ops.stop_gradient(labels)
     return labels if len(scores.shape) == 3 else labels[0]
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled_scale(
+    regularization: float, iterations: int, tolerance: float | None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Returns `_scale` with these settings, compiled once."""
+    return compiled_by_xla(
+        functools.partial(
+            _scale,
+            regularization=regularization,
+            iterations=iterations,
+            tolerance=tolerance,
+        )
+    )
 
 
 def _scale(
@@ -175,57 +193,71 @@ def _scale(
 ) -> Tensor:
     """Scales `(problems, batch, K)` scores; see `sinkhorn`.
 
-    In potentials f, g the matrix is exp(S + f_b + g_k). A round does one
-    iteration in logs and folds f, g into that matrix. Its rows now sum to 1,
-    and its column sums tell how far, e, the next iteration moves log potentials
-    apart. An iteration never widens a difference of log potentials (it is
-    monotone and commutes with adding constants), so j more iterations move none
-    by more than j·e: as many as stay within `_RANGE` are done as products with
-    two vectors. e falls quickly: of 300 iterations on cosines, at most 3 were
-    rounds of their own at ε = 0.05, at most 8 at 0.01.
+    In potentials f, g the matrix is exp(S + f_b + g_k). Iterations are products
+    of a kernel exp(S + f + g) with two vectors while that provably fits floats:
+
+    - All of them from f = 0 = g, without a log, where scores span little. An
+      iteration is a map of logs that is monotone and commutes with adding
+      constants, so it moves nothing further from a fixed point. If the entries
+      of S go from -R to 0 with a 0 in each row, f spans at most R + log K
+      there. Started from f that spans F, a sum is then never smaller beside its
+      largest addend than `span` below says.
+    - Else a round does one iteration in logs and folds f, g into the kernel.
+      Its rows now sum to 1, and its column sums tell how far, e, the next
+      iteration moves log potentials apart. For the same reason j more
+      iterations move none by more than j·e: as many as stay within `_RANGE` are
+      products. e falls quickly: of 300 iterations on cosines at ε = 0.01, at
+      most 8 were rounds of their own.
     """
     # A softmax moves by at most a quarter of what its logits move apart; half
     # of that is left to rounding.
     allowed = 2.0 * (tolerance or 0.0)
-    largest = ops.max(scores, axis=-1, keepdims=True)
-    # Differences first: the entries that matter are near 0 and lose no digits.
-    exponents = (scores - largest) / regularization
     live = prior > 0
-    columns = ops.cast(ops.shape(scores)[1], prior.dtype) * prior
-    log_columns = ops.log(ops.where(live, columns, 1.0))
+    unused = ops.where(live, ops.zeros_like(prior), -math.inf)
+    largest = ops.max(scores + unused, axis=-1, keepdims=True)
+    # Differences first: the entries that matter are near 0 and lose no digits.
+    # Only a target of prior 0 can be above 0.
+    exponents = ops.minimum((scores - largest) / regularization, 0.0)
+    start = largest[..., 0] / regularization
+    start = start - ops.max(start, axis=-1, keepdims=True)
+    batch = ops.cast(ops.shape(scores)[1], prior.dtype)
+    columns = batch * prior
+    most = ops.max(columns)
+    least = ops.min(ops.where(live, columns, most))
+    # 1.5·R + F + log(largest prior / smallest) + log(B·K)
+    span = ops.log(most / least * batch * scores.shape[2])
+    span = span - 1.5 * ops.min(exponents) - ops.min(start)
+    fits = span <= _REACH
+    ones = ops.ones_like(start)[:, None, :]
 
     def spread(log_ratio: Tensor) -> Tensor:
         apart = ops.max(log_ratio, axis=-1) - ops.min(log_ratio, axis=-1)
         return ops.max(apart)
 
-    def round_of(
-        done: Tensor, rows_log: Tensor, columns_log: Tensor, labels: Tensor
-    ) -> tuple[Tensor, ...]:
-        columns_log = log_columns - ops.logsumexp(
-            exponents + rows_log[..., None], axis=-2
-        )
-        columns_log = ops.where(live, columns_log, -math.inf)
-        rows_log = -ops.logsumexp(
-            exponents + columns_log[..., None, :], axis=-1
-        )
-        kernel = ops.exp(
-            exponents + (rows_log[..., None] + columns_log[..., None, :])
-        )
-        ratio = ops.where(live, columns / ops.sum(kernel, axis=-2), 1.0)
-        error = ops.maximum(spread(ops.log(ratio)), _RANGE / iterations)
-        steps = ops.cast(ops.floor(_RANGE / error), "int32")
-        left = iterations - (done + 1)
-        steps = ops.maximum(ops.minimum(steps, left), 0)
-        # Ones: an unused column gets 0 / Σu = 0 instead of 0 / 0.
-        kernel = ops.where(live, kernel, 1.0)
-        transposed = ops.transpose(kernel, (0, 2, 1))
+    def turned(kernel: Tensor) -> Tensor:
+        # By a detour that lays the entries out anew: PyTorch's products of row
+        # vectors with such a matrix are a third faster.
+        across = ops.transpose(kernel, (0, 2, 1))
+        flat = ops.reshape(across, (-1, ops.shape(kernel)[1]))
+        return ops.reshape(flat, ops.shape(across))
 
-        # Row vectors and plain operators: several times faster in PyTorch than
-        # columns and `ops.matmul`.
+    # Row vectors and plain operators: several times faster in PyTorch than
+    # columns, `ops.matmul`, and `1.0 /`, which makes a tensor of its own.
+    def iterate(u: Tensor, kernel: Tensor, across: Tensor) -> Any:
+        v = columns / (u @ kernel)
+        return ones / (v @ across), v
+
+    def products(
+        kernels: tuple[Tensor, Tensor],
+        u: Tensor,
+        v: Tensor,
+        steps: Tensor,
+        left: Tensor,
+    ) -> Any:
+        """Does `steps` of `left` iterations, fewer if these change nothing."""
+
         def step(_: Tensor, scalings: tuple[Tensor, Tensor]) -> Any:
-            u, _ = scalings
-            v = columns / (u @ kernel)
-            return 1.0 / (v @ transposed), v
+            return iterate(scalings[0], *kernels)
 
         def chunk_of(
             made: Tensor, u: Tensor, v: Tensor, since: Tensor, anchor: Tensor
@@ -248,15 +280,47 @@ def _scale(
                 ops.where(keep, anchor, v),
             )
 
-        u = ops.ones_like(rows_log)[:, None, :]
-        v = ops.where(live, ops.ones_like(columns_log), 0.0)[:, None, :]
         if tolerance is None:
-            u, v = ops.fori_loop(0, steps, step, (u, v))
-        else:
-            none = ops.zeros_like(steps)
-            _, u, v, _, _ = ops.while_loop(
-                lambda made, *_: made < steps, chunk_of, (none, u, v, none, v)
-            )
+            return ops.fori_loop(0, steps, step, (u, v))
+        none = ops.zeros_like(left)
+        _, u, v, _, _ = ops.while_loop(
+            lambda made, *_: made < steps, chunk_of, (none, u, v, none, v)
+        )
+        return u, v
+
+    def plain_round(
+        done: Tensor, rows_log: Tensor, columns_log: Tensor, _: Tensor
+    ) -> tuple[Tensor, ...]:
+        kernel = ops.exp(exponents)
+        kernels = (kernel, turned(kernel))
+        u, v = iterate(ops.exp(rows_log)[:, None, :], *kernels)
+        left = iterations - (done + 1)
+        u, v = products(kernels, u, v, left, left)
+        labels = kernel * v * ops.transpose(u, (0, 2, 1))
+        return done + 1 + left, rows_log, columns_log, labels
+
+    def log_round(
+        done: Tensor, rows_log: Tensor, columns_log: Tensor, _: Tensor
+    ) -> tuple[Tensor, ...]:
+        columns_log = ops.log(columns) - ops.logsumexp(
+            exponents + rows_log[..., None], axis=-2
+        )
+        rows_log = -ops.logsumexp(
+            exponents + columns_log[..., None, :], axis=-1
+        )
+        kernel = ops.exp(
+            exponents + (rows_log[..., None] + columns_log[..., None, :])
+        )
+        ratio = ops.where(live, columns / ops.sum(kernel, axis=-2), 1.0)
+        error = ops.maximum(spread(ops.log(ratio)), _RANGE / iterations)
+        steps = ops.cast(ops.floor(_RANGE / error), "int32")
+        left = iterations - (done + 1)
+        steps = ops.maximum(ops.minimum(steps, left), 0)
+        # Ones: an unused column gets 0 / Σu = 0 instead of 0 / 0.
+        kernel = ops.where(live, kernel, 1.0)
+        v = ops.where(live, ops.ones_like(columns_log), 0.0)[:, None, :]
+        kernels = (kernel, turned(kernel))
+        u, v = products(kernels, ones, v, steps, left)
         return (
             done + 1 + steps,
             rows_log + ops.log(u[:, 0, :]),
@@ -264,14 +328,18 @@ def _scale(
             kernel * v * ops.transpose(u, (0, 2, 1)),
         )
 
-    _, _, _, labels = ops.while_loop(
-        lambda done, *_: done < iterations,
-        round_of,
-        (
-            ops.convert_to_tensor(0, "int32"),
-            largest[..., 0] / regularization,
-            ops.zeros_like(scores[:, 0]),
-            ops.zeros_like(scores),
-        ),
+    state = (
+        ops.convert_to_tensor(0, "int32"),
+        start,
+        ops.zeros_like(scores[:, 0]),
+        exponents,  # Of the shape of labels, and there already.
     )
-    return labels
+    # A loop that runs once or not at all: `ops.cond` costs PyTorch more.
+    state = ops.while_loop(
+        lambda done, *_: ops.logical_and(fits, done < iterations),
+        plain_round,
+        state,
+    )
+    return ops.while_loop(lambda done, *_: done < iterations, log_round, state)[
+        -1
+    ]

@@ -136,6 +136,19 @@ def test_scores_beyond_any_exponential_give_an_assignment():
     close(labels, scores / 1e4)
 
 
+@pytest.mark.parametrize("tolerance", [None, 1e-6])
+def test_labels_equal_the_oracle_whichever_way_they_are_found(tolerance):
+    # From scores that need no logs at all to such that need many rounds.
+    labels = compiled(regularization=1.0, tolerance=tolerance)
+    for kind in ("peaked zeros", "skewed", "collapsed"):
+        scores, prior = problem(kind)
+        prior[2] = 1e-12
+        prior /= prior.sum()
+        for scale in (1e-3, 1, 4, 8, 12, 16, 20, 28, 40, 80):
+            expected = reference.sinkhorn(scale * scores, prior, 1.0, 300)
+            close(labels(scale * scores, prior), expected)
+
+
 def test_permuting_samples_permutes_labels():
     scores, prior = problem("peaked zeros")
     order = np.random.default_rng(1).permutation(len(scores))
