@@ -29,10 +29,14 @@ def embed(
     count = len(samples) if rows is None else len(rows)
     starts = range(0, count, batch_size)
     progress = keras.utils.Progbar(len(starts), verbose=verbose)
-    outputs = []
+    outputs = None
     for start in starts:
         part = slice(start, start + batch_size)
         batch = samples[part if rows is None else rows[part]]
-        outputs.append(np.asarray(network.predict_on_batch(batch)))
+        features = np.asarray(network.predict_on_batch(batch))
+        if outputs is None:  # All at once, so as not to hold them twice.
+            outputs = np.empty((count, *features.shape[1:]), features.dtype)
+        outputs[part] = features
         progress.add(1)
-    return np.concatenate(outputs)
+    assert outputs is not None
+    return outputs

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.rows_in_place import take_rows, write_rows
 from keras_ltssl.typing import Tensor
 
 # Stands for no average. Not NaN, which debuggers of numerics stop at.
@@ -112,9 +113,9 @@ class SampleMemory(keras.layers.Layer):
         outside = ops.logical_or(ids < 0, is_unknown)
         rows = ops.where(outside, self.num_samples, ids)
         rows = ops.cast(rows, "int32")
-        before = _take(self.values, rows)
+        before = take_rows(self.values, rows)
         moved = beta * before + (1.0 - beta) * new
-        _write(self.values, rows, ops.where(before > NONE, moved, new))
+        write_rows(self.values, rows, ops.where(before > NONE, moved, new))
         self.unknown_ids.assign(
             ops.convert_to_tensor(self.unknown_ids)
             + ops.sum(ops.cast(is_unknown, "int32"))
@@ -148,36 +149,6 @@ class SampleMemory(keras.layers.Layer):
             "width": self.width,
             "momentum": self.momentum,
         }
-
-
-def _take(variable: keras.Variable, rows: Tensor) -> Tensor:
-    """Returns a copy of some rows of a variable."""
-    if keras.backend.backend() == "tensorflow" and _is_plain(variable.value):
-        # Once rows have been written in place, `ops.take` copies the whole.
-        return variable.value.sparse_read(rows)
-    return ops.take(ops.convert_to_tensor(variable), rows, axis=0)
-
-
-def _write(variable: keras.Variable, rows: Tensor, values: Tensor) -> None:
-    """Assigns some rows of a variable, in place.
-
-    JAX, to which the step donates its state, sees that it may do so. Elsewhere
-    `ops.scatter_update` would copy the whole, and the assignment once more.
-    """
-    if keras.backend.backend() == "tensorflow" and _is_plain(variable.value):
-        variable.value.scatter_nd_update(rows[:, None], values)
-    elif keras.backend.backend() == "torch":
-        variable.value[rows] = values
-    else:
-        variable.assign(ops.scatter_update(variable, rows[:, None], values))
-
-
-def _is_plain(value: Any) -> bool:
-    """Says whether this TensorFlow variable is on one device only.
-
-    What `tf.distribute` mirrors to several has `values`, and no rows.
-    """
-    return not hasattr(value, "values")
 
 
 def check_num_samples(num_samples: int) -> None:

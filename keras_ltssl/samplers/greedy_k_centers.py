@@ -12,6 +12,7 @@ from keras_ltssl.samplers.checks import (
     as_row_count,
     check_same_dim,
 )
+from keras_ltssl.samplers.unit_rows import unit_rows
 
 # Entries worked on at a time: 4 MiB of float64.
 BLOCK_ENTRIES = 2**19
@@ -78,10 +79,27 @@ def greedy_k_centers(
     count = as_row_count(budget, "budget", 0, rows, "features")
     starts = rows[:0] if centers is None else as_features(centers, "centers")
     check_same_dim(rows, "features", starts, "centers")
+    return take_farthest(rows, count, starts)
+
+
+def take_farthest(
+    rows: NDArray[Any],
+    count: int,
+    starts: NDArray[Any],
+    unit_length: bool = False,
+) -> NDArray[np.int64]:
+    """`greedy_k_centers` of checked arrays.
+
+    Args:
+        rows: array of shape `(rows, dim)`.
+        count: rows to choose.
+        starts: array of shape `(starts, dim)`, centres to begin with.
+        unit_length: whether `starts` are normalised as they are read.
+    """
     # Products of small blocks: threads gain little, and waiting for each other
     # on a busy machine they lose much.
     with threadpool_limits(1, user_api="blas"):
-        return _FarthestFirst(_Points(rows, starts)).take(count)
+        return _FarthestFirst(_Points(rows, starts, unit_length)).take(count)
 
 
 class _Points:
@@ -90,16 +108,19 @@ class _Points:
     Args:
         rows: array of shape `(rows, dim)`.
         starts: array of shape `(starts, dim)`.
+        unit_length: whether `starts` are normalised as they are read.
     """
 
-    def __init__(self, rows: NDArray[Any], starts: NDArray[Any]) -> None:
+    def __init__(
+        self, rows: NDArray[Any], starts: NDArray[Any], unit_length: bool
+    ) -> None:
         self.rows = rows
         self.starts = starts
         self.dim = rows.shape[1]
-        largest = max(
-            _largest(rows, "features"),
-            _largest(starts, "centers") if len(starts) else 0.0,
-        )
+        self._unit_length = unit_length
+        largest = _largest(rows, "features")
+        if len(starts) and not unit_length:
+            largest = max(largest, _largest(starts, "centers"))
         is_safe = largest == 0 or SMALLEST < largest < LARGEST
         # A power of two changes no digit, and no order of distances.
         self._shift = 0 if is_safe else -int(np.frexp(largest)[1])
@@ -117,7 +138,10 @@ class _Points:
         points = np.empty((len(numbers), self.dim))
         is_row = numbers >= first
         points[is_row] = self.rows[numbers[is_row] - first]
-        points[~is_row] = self.starts[numbers[~is_row]]
+        starts = self.starts[numbers[~is_row]]
+        if self._unit_length:
+            starts = unit_rows(starts, "centers")
+        points[~is_row] = starts
         return np.ldexp(points, self._shift) if self._shift else points
 
     def centered(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:

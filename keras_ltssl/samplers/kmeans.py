@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -10,17 +11,25 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
 from keras_ltssl.samplers.checks import as_features, as_integer
-from keras_ltssl.samplers.unit_rows import as_floats
+from keras_ltssl.samplers.unit_rows import as_floats, unit_rows
 
 # As many as scikit-learn makes at most; both stop earlier when done.
 ITERATIONS = 300
+# Rows that centres are found on, at most, if nobody says otherwise.
+MAX_ROWS = 2**20
+# Entries read at a time, 2 MiB of float32.
+BLOCK_ENTRIES = 2**19
+
+Engine = Literal["sklearn", "faiss"] | None
+Rows = NDArray[Any]
 
 
 def kmeans(
     features: ArrayLike,
     num_clusters: int,
     seed: int = 0,
-    engine: Literal["sklearn", "faiss"] | None = None,
+    engine: Engine = None,
+    max_rows: int = MAX_ROWS,
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Clusters rows by k-means, from one k-means++ start.
 
@@ -31,12 +40,20 @@ def kmeans(
     which pays for many rows where those cores are idle. The result depends
     only on the arguments and the engine, not on the number of cores.
 
+    Of more than `max_rows` rows a random part, of that many, gives the centres;
+    then each row belongs to the nearest of them. So no more than that part is
+    ever held in memory, and `features` may be a `numpy.memmap` of any length,
+    which is read block by block. A million rows tell where a few thousand
+    centres are as well as ten million do.
+
     Args:
         features: finite real array of shape `(rows, dim)`.
         num_clusters: number of clusters, integer from 1 to `rows`.
         seed: seed of the start, integer >= 0. Defaults to `0`.
         engine: `"sklearn"`, or `"faiss"` from the `faiss` extra. Defaults to
             `None`: faiss where it is installed, else scikit-learn.
+        max_rows: rows to find centres on, at most; integer, at least
+            `num_clusters`. Defaults to `2**20`.
 
     Returns:
         Tuple `(labels, centers)`: int64 array of shape `(rows,)`, the cluster
@@ -58,14 +75,38 @@ def kmeans(
     >>> centers[labels[0]].tolist()
     [0.0, 2.0]
     """
-    rows = as_floats(as_features(features, "features"))
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        raise ValueError(
-            "`features` must be finite. Received: NaN or infinity in "
-            f"{np.sum(~finite)} of {len(rows)} rows, the first is row "
-            f"{finite.argmin()}"
-        )
+    rows = as_features(features, "features")
+    _check_finite(rows, "features")
+    return cluster(rows, as_floats, num_clusters, seed, engine, max_rows)
+
+
+def unit_clusters(
+    rows: Rows,
+    name: str,
+    num_clusters: int,
+    seed: int,
+    engine: Engine,
+    max_rows: int,
+) -> tuple[NDArray[np.int64], Rows]:
+    """`kmeans` of rows that are normalised as they are read."""
+    if len(rows) > as_integer(max_rows, "max_rows", 1):
+        _check_finite(rows, name)  # Of a drawn part, nobody knew which row.
+
+    def read(block: Rows) -> Rows:
+        return unit_rows(block, name)
+
+    return cluster(rows, read, num_clusters, seed, engine, max_rows)
+
+
+def cluster(
+    rows: Rows,
+    read: Callable[[Rows], Rows],
+    num_clusters: int,
+    seed: int,
+    engine: Engine,
+    max_rows: int,
+) -> tuple[NDArray[np.int64], Rows]:
+    """`kmeans` of what `read` makes of blocks of rows, floats."""
     count = as_integer(num_clusters, "num_clusters", 1)
     if count > len(rows):
         raise ValueError(
@@ -78,17 +119,80 @@ def kmeans(
             '`engine` must be "sklearn", "faiss" or None. Received: '
             f"engine={engine!r}"
         )
+    most = as_integer(max_rows, "max_rows", 1)
+    if most < count:
+        raise ValueError(
+            "`max_rows` must be at least `num_clusters`. Received: "
+            f"max_rows={most}, num_clusters={count}"
+        )
     faiss = None if engine == "sklearn" else _import_faiss()
-    if faiss is not None:
-        return _by_faiss(faiss, rows, count, start)
-    if engine == "faiss":
+    if engine == "faiss" and faiss is None:
         raise ImportError(
             '`engine="faiss"` needs faiss, which is in the `faiss` extra: '
             "pip install 'keras-ltssl[faiss]'"
         )
+    if len(rows) <= most:
+        part = read(rows)
+        is_own = not np.may_share_memory(part, rows)
+        return _fit(faiss, part, count, start, is_own)
+    drawn = np.random.default_rng(start).choice(
+        len(rows), most, replace=False, shuffle=False
+    )
+    drawn.sort()  # A file is read in its order.
+    part = np.empty((most, rows.shape[1]), as_floats(rows[:0]).dtype)
+    for some in blocks(most, rows.shape[1]):
+        part[some] = read(rows[drawn[some]])
+    _, centers = _fit(faiss, part, count, start, is_own=True)
+    return _nearest(rows, read, centers), centers
+
+
+def blocks(count: int, width: int) -> Iterator[slice]:
+    """Some rows at a time, for arrays of this width."""
+    step = max(1, BLOCK_ENTRIES // width)
+    for start in range(0, count, step):
+        yield slice(start, start + step)
+
+
+def _check_finite(rows: Rows, name: str) -> None:
+    wrong = [
+        some.start + np.flatnonzero(~np.isfinite(rows[some]).all(axis=1))
+        for some in blocks(*rows.shape)
+    ]
+    numbers = np.concatenate(wrong)
+    if len(numbers):
+        raise ValueError(
+            f"`{name}` must be finite. Received: NaN or infinity in "
+            f"{len(numbers)} of {len(rows)} rows, the first is row {numbers[0]}"
+        )
+
+
+def _nearest(
+    rows: Rows, read: Callable[[Rows], Rows], centers: Rows
+) -> NDArray[np.int64]:
+    """Which centre is the nearest to each row."""
+    labels = np.empty(len(rows), "int64")
+    columns = np.ascontiguousarray(centers.T)
+    halves = (centers * centers).sum(axis=1) / 2
+    with _one_thread():
+        for some in blocks(len(rows), max(centers.shape)):
+            scores = read(rows[some]) @ columns
+            labels[some] = (scores - halves).argmax(axis=1)
+    return labels
+
+
+def _fit(
+    faiss: Any, rows: Rows, count: int, seed: int, is_own: bool
+) -> tuple[NDArray[np.int64], Rows]:
+    """Clusters floats in memory, which are changed if they are our own."""
+    if faiss is not None:
+        return _by_faiss(faiss, rows, count, seed)
     with _one_thread():
         found = KMeans(
-            count, n_init=1, max_iter=ITERATIONS, random_state=start
+            count,
+            n_init=1,
+            max_iter=ITERATIONS,
+            random_state=seed,
+            copy_x=not is_own,
         ).fit(rows)
     return found.labels_.astype("int64"), found.cluster_centers_
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +15,8 @@ from keras_ltssl.samplers.checks import (
     check_candidate_factor,
     check_same_dim,
 )
-from keras_ltssl.samplers.greedy_k_centers import greedy_k_centers
-from keras_ltssl.samplers.kmeans import kmeans
+from keras_ltssl.samplers.greedy_k_centers import take_farthest
+from keras_ltssl.samplers.kmeans import MAX_ROWS, Engine, unit_clusters
 from keras_ltssl.samplers.pool_choice import PoolChoice
 from keras_ltssl.samplers.unit_rows import rescaled, unit_rows
 
@@ -109,7 +109,8 @@ def choose_mak(
     num_clusters: int = 10,
     candidate_factor: float = 1.5,
     seed: int = 0,
-    engine: Literal["sklearn", "faiss"] | None = None,
+    engine: Engine = None,
+    max_rows: int = MAX_ROWS,
 ) -> MAKChoice:
     """Chooses pool samples that are hard, not outlandish, and diverse.
 
@@ -127,9 +128,14 @@ def choose_mak(
     Losses that are all equal, or distances, say nothing and count as 0. Of
     equal scores, and of equally far rows, the lower index comes first.
 
+    Features are read block by block, and normalised as they are read. In memory
+    are `max_rows` ID features at most, `candidate_factor · budget` features of
+    the pool, and a few numbers for every row.
+
     Args:
         id_features: finite real array of shape `(id_samples, dim)`: the ID
-            training set, embedded without augmentation.
+            training set, embedded without augmentation; it may be a
+            `numpy.memmap`.
         pool_features: real array of shape `(pool_rows, dim)`: the pool,
             embedded alike; it may be a `numpy.memmap`.
         pool_losses: finite real array of shape `(pool_rows,)`: contrastive
@@ -143,6 +149,8 @@ def choose_mak(
         seed: seed of k-means, integer >= 0. Defaults to `0`.
         engine: of k-means, `"sklearn"` or `"faiss"`. Defaults to `None`: faiss
             where it is installed.
+        max_rows: ID samples that k-means finds centres on, at most, see
+            `kmeans`. Defaults to `2**20`.
 
     Returns:
         A `MAKChoice`.
@@ -184,8 +192,9 @@ def choose_mak(
     as_row_count(budget, "budget", 0, pool, "pool_features")
     as_row_count(num_clusters, "num_clusters", 1, samples, "id_features")
     check_candidate_factor(candidate_factor)
-    units = unit_rows(samples, "id_features")
-    _, centers = kmeans(units, num_clusters, seed, engine)
+    _, centers = unit_clusters(
+        samples, "id_features", num_clusters, seed, engine, max_rows
+    )
     clusters, distances = _nearest_center(pool, centers)
     scores = _standardised(losses, np.abs(losses).max())
     scores -= _standardised(distances, 1.0)
@@ -195,7 +204,9 @@ def choose_mak(
     indices = np.zeros(0, "int64")
     if count:
         candidates = unit_rows(np.asarray(pool[best]), "pool_features")
-        indices = best[greedy_k_centers(candidates, budget, units)]
+        indices = best[
+            take_farthest(candidates, budget, samples, unit_length=True)
+        ]
     return MAKChoice(
         indices=indices,
         losses=losses[indices],

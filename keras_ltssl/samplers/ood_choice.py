@@ -1,7 +1,7 @@
 """COLT's choice of out-of-distribution samples that re-balance the tail."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,12 @@ from keras_ltssl.samplers.cluster_budgets import (
     cluster_budgets,
     cluster_scores,
 )
-from keras_ltssl.samplers.kmeans import kmeans
+from keras_ltssl.samplers.kmeans import (
+    MAX_ROWS,
+    Engine,
+    blocks,
+    unit_clusters,
+)
 from keras_ltssl.samplers.nearest_to_centers import take_nearest
 from keras_ltssl.samplers.pool_choice import PoolChoice
 from keras_ltssl.samplers.unit_rows import unit_rows
@@ -150,7 +155,8 @@ def choose_ood(
     num_clusters: int = 10,
     temperature: float = 1.0,
     seed: int = 0,
-    engine: Literal["sklearn", "faiss"] | None = None,
+    engine: Engine = None,
+    max_rows: int = MAX_ROWS,
 ) -> OODChoice:
     """Chooses OOD samples that lie where the in-distribution set is thin.
 
@@ -159,9 +165,13 @@ def choose_ood(
     (`cluster_budgets`); then the pool rows nearest to each centre
     (`nearest_to_centers`).
 
+    Features are read block by block, and normalised as they are read. In memory
+    are `max_rows` ID features at most, and a few numbers for every row.
+
     Args:
         id_features: finite real array of shape `(id_samples, dim)`: the ID
-            training set, embedded without augmentation.
+            training set, embedded without augmentation; it may be a
+            `numpy.memmap`.
         pool_features: real array of shape `(pool_rows, dim)`: the OOD pool,
             embedded alike; it may be a `numpy.memmap`.
         scores: finite float array of shape `(id_samples,)`, low for samples of
@@ -174,6 +184,8 @@ def choose_ood(
         seed: seed of k-means, integer >= 0. Defaults to `0`.
         engine: of k-means, `"sklearn"` or `"faiss"`. Defaults to `None`: faiss
             where it is installed.
+        max_rows: ID samples that k-means finds centres on, at most, see
+            `kmeans`. Defaults to `2**20`.
 
     Returns:
         An `OODChoice`.
@@ -213,14 +225,19 @@ def choose_ood(
         )
     as_row_count(budget, "budget", 0, pool, "pool_features")
     as_row_count(num_clusters, "num_clusters", 1, samples, "id_features")
-    units = unit_rows(samples, "id_features")
-    labels, centers = kmeans(units, num_clusters, seed, engine)
+    labels, centers = unit_clusters(
+        samples, "id_features", num_clusters, seed, engine, max_rows
+    )
     budgets = cluster_budgets(values, labels, num_clusters, budget, temperature)
     directions = unit_rows(centers, "centers")
+    cosines = np.empty(len(samples), centers.dtype)
+    for some in blocks(*samples.shape):
+        units = unit_rows(samples[some], "id_features")
+        cosines[some] = np.einsum("nd,nd->n", units, directions[labels[some]])
     return OODChoice(
         indices=take_nearest(pool, centers, budgets, "pool_features"),
         labels=labels,
-        cosines=np.einsum("nd,nd->n", units, directions[labels]),
+        cosines=cosines,
         centers=centers,
         cluster_scores=cluster_scores(values, labels, num_clusters),
         budgets=budgets,

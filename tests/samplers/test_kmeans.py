@@ -76,6 +76,35 @@ def test_seed_and_not_the_number_of_threads_decides(engine):
     assert not np.allclose(centers, others)
 
 
+def test_of_many_rows_a_part_gives_the_centers_and_all_get_labels(engine):
+    features, group = blobs(rows=5000)
+    labels, centers = kmeans(features, 3, engine=engine, max_rows=400)
+    squares = ((features[:, None] - centers) ** 2).sum(axis=2)
+    np.testing.assert_array_equal(labels, squares.argmin(axis=1))
+    assert len({(a, b) for a, b in zip(labels, group, strict=True)}) == 3
+    _, exact = kmeans(features, 3, engine=engine)
+    gaps = ((centers[:, None] - exact) ** 2).sum(axis=2).min(axis=1)
+    assert 0 < gaps.max() < 0.05
+    again, same = kmeans(features, 3, engine=engine, max_rows=400)
+    np.testing.assert_array_equal(labels, again)
+    np.testing.assert_array_equal(centers, same)
+
+
+def test_as_many_rows_as_may_be_are_all_used(engine):
+    features, _ = blobs()
+    labels, centers = kmeans(features, 5, engine=engine, max_rows=300)
+    expected = kmeans(features, 5, engine=engine)
+    np.testing.assert_array_equal(labels, expected[0])
+    np.testing.assert_array_equal(centers, expected[1])
+
+
+def test_a_bad_row_beyond_the_part_is_found():
+    features, _ = blobs(rows=2000)
+    features[1234, 2] = np.nan
+    with pytest.raises(ValueError, match=r"1 of 2000 rows, .* row 1234"):
+        kmeans(features, 3, max_rows=100)
+
+
 def test_as_many_clusters_as_rows_are_the_rows(engine):
     labels, centers = kmeans(np.diag([1.0, 2.0, 3.0]), 3, engine=engine)
     np.testing.assert_allclose(centers[labels], np.diag([1.0, 2.0, 3.0]))
@@ -90,8 +119,9 @@ def test_whole_numbers_are_clustered_in_float64():
 def test_rows_are_left_as_they_are(engine):
     features, _ = blobs()
     before = features.copy()
-    kmeans(features, 4, engine=engine)
-    np.testing.assert_array_equal(features, before)
+    for max_rows in (100, 300):
+        kmeans(features, 4, engine=engine, max_rows=max_rows)
+        np.testing.assert_array_equal(features, before)
 
 
 def test_faiss_is_taken_where_installed():
@@ -129,6 +159,8 @@ def test_range_of_faiss_is_named():
         ({"num_clusters": 0}, "num_clusters=0"),
         ({"num_clusters": 2.0}, "num_clusters=2.0"),
         ({"seed": -1}, "seed=-1"),
+        ({"max_rows": 1}, "`max_rows` must be at least `num_clusters`.*=1"),
+        ({"max_rows": 3.0}, "`max_rows` must be an integer"),
         ({"engine": "cuml"}, '`engine` must be "sklearn".*cuml'),
         ({"features": np.zeros((0, 3))}, "`features` must have shape"),
         ({"features": np.zeros(3)}, "`features` must have shape"),
