@@ -184,9 +184,10 @@ def check_parts(x: Any, y: Any) -> None:
     for array in (x, y):
         if isinstance(array, np.ndarray):
             digest.update(np.ascontiguousarray(array[:4096]).tobytes())
-    part = getattr(x, "part", None)
-    known = isinstance(x, np.ndarray) or part is not None
-    parts = processes.of_all((digest.hexdigest(), part) if known else None)
+    # Whatever else yields batches cannot be compared before it is read.
+    known = isinstance(x, np.ndarray) or hasattr(x, "part")
+    data = (digest.hexdigest(), getattr(x, "part", None)) if known else None
+    parts = processes.of_all(data)
     if None not in parts and len(set(parts)) < len(parts):
         raise ValueError(
             "Each process must train on a part of its own of every batch. "

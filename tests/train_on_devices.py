@@ -179,9 +179,11 @@ def refusals(rank):
     for name, data in (
         ("same data", views.astype("float32")),
         ("other steps", views[: BATCH * (rank + 1)].astype("float32") + rank),
+        ("no part", lt.datasets.ImageBatches(views, batch_size=BATCH)),
     ):
+        size = BATCH if isinstance(data, np.ndarray) else None
         try:
-            model.fit(data, batch_size=BATCH, verbose=0)
+            model.fit(data, batch_size=size, verbose=0)
         except ValueError as error:
             told[name] = str(error)
     return told
