@@ -32,9 +32,9 @@ def compiled_by_xla(
     """Returns a function of tensors alone, compiled where Keras may not do it.
 
     Keras leaves a step on TensorFlow to the plain graph where there are only
-    processors, or several replicas. There every operation of a loop costs as
-    much as some ten thousand multiplications. JAX compiles the whole step;
-    PyTorch stays eager. Keras has no word for a part of a step.
+    processors, or several replicas, where long loops of small operations are
+    slow. JAX compiles the whole step; PyTorch stays eager. Keras has no word
+    for a part of a step.
     """
     if keras.backend.backend() != "tensorflow":
         return function

@@ -84,8 +84,8 @@ class ImageBatches(EpochBatches):
             Defaults to `10`.
         part: Pair of integers `(index, count)`: of every batch, which
             `batch_size` is the size of, only the part of this index of `count`
-            equal ones. For processes that train together on PyTorch. Defaults
-            to `None`, whole batches.
+            equal ones. For processes that train together. Defaults to `None`,
+            whole batches.
 
     Indexing returns:
         Tuple `(images, ids)`: an array of shape `(batch, ...)`, for files

@@ -95,8 +95,8 @@ class MixedBatches(EpochBatches):
             Defaults to `10`.
         part: Pair of integers `(index, count)`: of every batch, which
             `batch_size` is the size of, only the part of this index of `count`
-            equal ones. For processes that train together on PyTorch. Defaults
-            to `None`, whole batches.
+            equal ones. For processes that train together. Defaults to `None`,
+            whole batches.
 
     Indexing returns:
         Tuple `(images, ids)`: array of shape `(batch, ...)`, and ids of shape

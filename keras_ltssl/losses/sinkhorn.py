@@ -5,10 +5,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.losses.unit_views import as_floats
 from keras_ltssl.tracing import compiled_by_xla
 from keras_ltssl.typing import Tensor
 
@@ -147,7 +147,7 @@ def sinkhorn(
         Cuturi. Sinkhorn Distances: Lightspeed Computation of Optimal
         Transport. NeurIPS 2013, arXiv:1306.0895.
     """
-    scores = ops.stop_gradient(ops.convert_to_tensor(scores))
+    scores = ops.stop_gradient(as_floats(scores))
     if len(scores.shape) not in (2, 3):
         raise ValueError(
             "`scores` must have shape (batch, targets) or (views, batch, "
@@ -159,8 +159,6 @@ def sinkhorn(
         prior = np.full(num_targets, 1 / num_targets)
     prior = check_prior(prior, num_targets)
 
-    if keras.backend.standardize_dtype(scores.dtype) != "float64":
-        scores = ops.cast(scores, "float32")
     problems = scores if len(scores.shape) == 3 else scores[None]
     scale = _compiled_scale(float(regularization), int(iterations), tolerance)
     labels = scale(problems, ops.cast(prior, scores.dtype))
