@@ -13,6 +13,7 @@ from keras_ltssl.evaluation.groups import (
     Grouping,
     class_groups,
 )
+from keras_ltssl.evaluation.ranks import mean_ranks
 
 
 class TailAgreement(NamedTuple):
@@ -70,7 +71,7 @@ def tail_agreement(
     (0.926, 1.0)
     """
     values, counts, members = _of_samples(scores, labels, groups)
-    ranks, sizes = _ranks(values), _ranks(counts)
+    ranks, sizes = mean_ranks(values), mean_ranks(counts)
     correlation = auc = float("nan")
     if ranks.std() > 0 and sizes.std() > 0:
         correlation = float(np.corrcoef(ranks, sizes)[0, 1])
@@ -155,12 +156,3 @@ def _of_samples(
         classes, return_inverse=True, return_counts=True
     )
     return numbers, counts[index], class_groups(counts, groups)[index]
-
-
-def _ranks(values: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Returns the rank of each value; equal ones share their mean rank."""
-    _, index, counts = np.unique(
-        values, return_inverse=True, return_counts=True
-    )
-    ranks: NDArray[np.float64] = np.cumsum(counts) - (counts - 1) / 2
-    return ranks[index]

@@ -1,4 +1,5 @@
 import builtins
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,10 +11,19 @@ from keras_ltssl.evaluation import (
     LongTailReport,
     ProbeResult,
     plot_class_accuracy,
+    plot_class_similarity,
     plot_embedding,
+    plot_tail_diagnosis,
     plot_temperature,
+    tail_diagnosis,
 )
-from keras_ltssl.evaluation.pictures import class_accuracy, embedding
+from keras_ltssl.evaluation import class_similarity as class_similarity_of
+from keras_ltssl.evaluation.pictures import (
+    class_accuracy,
+    class_similarity,
+    embedding,
+)
+from keras_ltssl.evaluation.pictures import tail_diagnosis as tail_picture
 from keras_ltssl.evaluation.pictures.temperature import _correlation
 
 image = pytest.importorskip("PIL.Image")
@@ -31,6 +41,25 @@ def make_report(classes=10, name="tase", seed=0):
         "thirds",
         10,
         dict.fromkeys(("linear", "few_shot", "knn", "knn1"), probe),
+    )
+
+
+# Every image is of one grey level, its row.
+PIXELS = np.broadcast_to(
+    np.arange(60, dtype="uint8")[:, None, None, None], (60, 5, 4, 1)
+)
+
+
+def make_diagnosis(labels=True, seed=0, **options):
+    kinds = np.repeat([0, 1, 2], [40, 15, 5])
+    noise = np.random.default_rng(seed).normal(size=(60, 3))
+    return tail_diagnosis(
+        np.eye(3)[kinds] + 0.1 * noise,
+        kinds if labels else None,
+        num_neighbors=5,
+        num_clusters=3,
+        repeats=3,
+        **options,
     )
 
 
@@ -53,6 +82,174 @@ def test_class_accuracy_is_drawn_for_any_number_of_classes(tmp_path, classes):
     assert plot_class_accuracy(reports, path, probe="knn") == path
     assert drawn(path) > 0.02
     assert os.listdir(path.parent) == ["picture.png"]
+
+
+def figure_of(monkeypatch, module, draw):
+    """The figure that is saved."""
+    seen = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            module, "save_png", lambda figure, path: seen.append(figure)
+        )
+        draw()
+    return seen[0]
+
+
+def test_repeats_of_a_run_are_its_mean_with_bars(tmp_path, monkeypatch):
+    same = make_report()
+    repeats = []
+    for shift in (-0.1, 0.0, 0.2):
+        accuracy = np.clip(
+            same.probes["knn"].draw_accuracy / 2 + 0.2 + shift, 0, 1
+        )
+        probe = ProbeResult(np.arange(10), accuracy)
+        probes = dict.fromkeys(same.probes, probe)
+        repeats.append(dataclasses.replace(same, probes=probes))
+    other = dataclasses.replace(same, name="other")
+    figure = figure_of(
+        monkeypatch,
+        class_accuracy,
+        lambda: plot_class_accuracy([*repeats, other], tmp_path / "a.png"),
+    )
+    above, below = figure.axes
+    (bars,) = above.containers
+    order = np.argsort(same.class_counts)[::-1]
+    each = 100 * np.stack([r.probes["knn"].class_accuracy for r in repeats])
+    segments = np.array(bars[2][0].get_segments())
+    np.testing.assert_allclose(
+        np.ptp(segments[:, :, 1], axis=1), 2 * each.std(axis=0, ddof=1)[order]
+    )
+    np.testing.assert_allclose(
+        segments[:, :, 1].mean(axis=1), each.mean(axis=0)[order]
+    )
+    labels = [text.get_text() for text in above.texts]
+    assert "tase\n(mean of 3 ± std)" in labels
+    assert "other" in labels
+    assert below.get_xlabel() == "class, most training images first"
+
+
+@pytest.mark.parametrize("classes", [10, 60])
+def test_repeats_with_other_classes_in_the_tail_are_drawn_by_rank(
+    tmp_path, monkeypatch, classes
+):
+    reports = [
+        make_report(classes, name, seed) for name in "ab" for seed in (1, 2)
+    ]
+    path = tmp_path / "picture.png"
+    figure = figure_of(
+        monkeypatch, class_accuracy, lambda: plot_class_accuracy(reports, path)
+    )
+    _, below = figure.axes
+    assert below.get_xlabel().startswith("rank of the class")
+    class_accuracy.save_png(figure, path)
+    assert drawn(path) > 0.02
+    with pytest.raises(ValueError, match="Received others in 'b' than in 'a'"):
+        plot_class_accuracy(reports[:3], path)
+
+
+def test_mean_over_repeats_skips_classes_without_test_images():
+    values = np.array([[1.0, np.nan, np.nan], [3.0, 5.0, np.nan]])
+    mean, spread = class_accuracy._over_repeats(values)
+    np.testing.assert_allclose(mean, [2.0, 5.0, np.nan])
+    np.testing.assert_allclose(spread, [np.sqrt(2), 0, 0])
+
+
+@pytest.mark.parametrize(("classes", "runs"), [(3, 1), (30, 4)])
+def test_class_similarity_is_drawn_for_any_number_of_runs(
+    tmp_path, classes, runs
+):
+    random = np.random.default_rng(0)
+    labels = np.arange(4 * classes) % classes
+    features = {
+        f"$run {run}": random.normal(size=(len(labels), 8))
+        for run in range(runs)
+    }
+    path = plot_class_similarity(
+        features if runs > 1 else features["$run 0"],
+        labels,
+        tmp_path / "new" / "picture.png",
+        class_counts=np.arange(classes) + 1,
+        class_names=[f"the class ${c}" for c in range(classes)],
+    )
+    assert drawn(path) > 0.05
+    assert os.listdir(path.parent) == ["picture.png"]
+
+
+def test_classes_stand_head_to_tail_on_one_scale(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2, 3], 5)
+    runs = {name: random.normal(size=(20, 6)) for name in "ab"}
+    counts = [5, 50, 2, 20]
+    figure = figure_of(
+        monkeypatch,
+        class_similarity,
+        lambda: plot_class_similarity(
+            runs, labels, tmp_path / "x.png", counts, class_names="pqrs"
+        ),
+    )
+    order = [1, 3, 0, 2]
+    limits = set()
+    for axes, features in zip(figure.axes, runs.values(), strict=False):
+        found = class_similarity_of(features, labels, counts)
+        (picture,) = axes.get_images()
+        np.testing.assert_allclose(
+            picture.get_array(), found.cosines[np.ix_(order, order)]
+        )
+        limits.add(picture.get_clim())
+        assert axes.get_xlabel().endswith(f"few {found.nearest_of(0):.2f}")
+    assert len(limits) == 1
+    first = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert first == ["q (50)", "s (20)", "p (5)", "r (2)"]
+
+
+def test_total_collapse_is_drawn(tmp_path):
+    path = plot_class_similarity(
+        np.ones((12, 4)), np.arange(12) % 4, tmp_path / "x.png"
+    )
+    assert drawn(path) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("labels", "estimate"),
+    [(True, "given"), (False, "share")],
+)
+def test_a_diagnosis_is_drawn(tmp_path, labels, estimate):
+    scores = np.random.default_rng(0).random(60)
+    diagnosis = make_diagnosis(
+        labels, estimate=scores if estimate == "given" else estimate
+    )
+    path = plot_tail_diagnosis(diagnosis, PIXELS, tmp_path / "x.png")
+    assert drawn(path) > 0.02
+
+
+def test_images_stand_from_head_to_tail(tmp_path, monkeypatch):
+    diagnosis = make_diagnosis()
+    figure = figure_of(
+        monkeypatch,
+        tail_picture,
+        lambda: plot_tail_diagnosis(diagnosis, PIXELS, tmp_path / "x.png", 2),
+    )
+    strip = figure.axes[-1]
+    shown = [int(image.get_array()[0, 0]) for image in strip.get_images()]
+    ranks = diagnosis.percentiles[shown]
+    assert len(shown) == 28
+    assert np.all(np.diff(ranks) <= 0)
+    assert (ranks[0], ranks[-1]) == (ranks.max(), diagnosis.percentiles.min())
+    assert strip.texts[0].get_text().startswith("98% ±")
+
+
+def test_few_samples_are_drawn_in_fewer_columns(tmp_path):
+    diagnosis = tail_diagnosis(
+        np.random.default_rng(0).normal(size=(5, 3)),
+        num_neighbors=2,
+        num_clusters=2,
+        repeats=2,
+    )
+    for images_per_column in (3, 9):
+        path = plot_tail_diagnosis(
+            diagnosis, PIXELS[:5], tmp_path / "x.png", images_per_column
+        )
+        assert drawn(path) > 0.01
 
 
 def test_labels_at_the_line_ends_do_not_overlap_and_keep_their_order():
@@ -187,6 +384,8 @@ def test_missing_matplotlib_names_the_extra(tmp_path, monkeypatch):
         lambda: plot_temperature({"temperature": [1]}, path),
         lambda: plot_class_accuracy([make_report()], path),
         lambda: plot_embedding(np.eye(4), np.arange(4), path),
+        lambda: plot_class_similarity(np.eye(4), np.arange(4), path),
+        lambda: plot_tail_diagnosis(make_diagnosis(), PIXELS, path),
     ):
         with pytest.raises(ImportError, match=r"keras-ltssl\[plots\]"):
             draw()
@@ -226,8 +425,50 @@ def test_evaluation_is_imported_without_matplotlib():
             lambda p: plot_temperature({"temperature": [1]}, p, [0.1], [0]),
             "positive",
         ),
-        (lambda p: plot_class_accuracy([], p), "1 to 6 reports"),
-        (lambda p: plot_class_accuracy([make_report()] * 7, p), "1 to 6"),
+        (lambda p: plot_class_accuracy([], p), "1 to 6 names. Received: 0"),
+        (
+            lambda p: plot_class_accuracy(
+                [make_report(name=f"run {run}") for run in range(7)], p
+            ),
+            "1 to 6 names. Received: 7",
+        ),
+        (
+            lambda p: plot_class_accuracy([make_report(9), make_report(10)], p),
+            "the same class counts in whatever order",
+        ),
+        (lambda p: plot_class_similarity({}, [1], p), "1 to 6 runs"),
+        (
+            lambda p: plot_class_similarity(np.eye(4), np.arange(4), p, [1]),
+            "`class_counts`",
+        ),
+        (
+            lambda p: plot_class_similarity(
+                {"a": np.eye(4), "b": np.eye(5)}, np.arange(4), p
+            ),
+            "4 labels for 5 rows",
+        ),
+        (
+            lambda p: plot_class_similarity(
+                np.eye(4), np.arange(4), p, class_names="abc"
+            ),
+            "3 names for 4 classes",
+        ),
+        (
+            lambda p: plot_tail_diagnosis(make_diagnosis(), PIXELS[:59], p),
+            "60. Received: 59",
+        ),
+        (
+            lambda p: plot_tail_diagnosis(
+                make_diagnosis(), np.ones((60, 4, 4, 1)), p
+            ),
+            "dtype=float64",
+        ),
+        (
+            lambda p: plot_tail_diagnosis(
+                make_diagnosis(), PIXELS, p, images_per_column=0
+            ),
+            "images_per_column=0",
+        ),
         (
             lambda p: plot_class_accuracy([make_report()], p, probe="svm"),
             "probe='svm'",

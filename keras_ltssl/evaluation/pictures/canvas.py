@@ -59,10 +59,16 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def plain_ticks(axis: Any) -> None:
-    """Ticks of a log axis that read 1, 10, 100 instead of powers of ten."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+def plain_ticks(axis: Any, between: bool = False) -> None:
+    """Ticks of a log axis that read 1, 10, 100 instead of powers of ten.
 
+    Those between are 0.2, 0.5, 1, 2, 5: for a range that may hold no two
+    powers of ten.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if between:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_formatter(NullFormatter())
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +45,15 @@ def plot_class_accuracy(
     With more than 40 classes the lines are running means over a tenth of the
     classes, and single classes are dots.
 
+    Reports of the same name are taken as repeats of one run (other seeds,
+    other class orders): the line is their mean, with bars of one standard
+    deviation to both sides, or bands with more than 40 classes. Where repeats
+    have other classes in the tail, the picture shows the mean over the classes
+    of each rank, and ranks instead of names.
+
     Args:
-        reports: one to six reports on the same classes and class counts.
+        reports: reports of one to six names, each of the same splits: class
+            names and counts, in whatever order the reports come.
         path: where to write, ending in `.png`.
         probe: `"linear"`, `"few_shot"`, `"knn"` or `"knn1"`. Defaults to
             `"few_shot"`.
@@ -56,14 +63,17 @@ def plot_class_accuracy(
 
     Raises:
         ImportError: if matplotlib is missing.
-        ValueError: if there are no or too many reports, they are not about the
-            same classes, or `probe` is unknown.
+        ValueError: if there are no reports or too many names, the runs are not
+            about the same splits, or `probe` is unknown.
     """
     target = png_path(path)
-    if not 1 <= len(reports) <= len(COLORS):
+    runs: dict[str, list[LongTailReport]] = {}
+    for report in reports:
+        runs.setdefault(report.name, []).append(report)
+    if not 1 <= len(runs) <= len(COLORS):
         raise ValueError(
-            f"`reports` must be 1 to {len(COLORS)} reports. Received: "
-            f"{len(reports)}"
+            f"`reports` must be of 1 to {len(COLORS)} names. Received: "
+            f"{len(runs)}"
         )
     if probe not in PROBE_TITLES:
         raise ValueError(
@@ -71,27 +81,40 @@ def plot_class_accuracy(
             f"probe={probe!r}"
         )
     first = reports[0]
-    for report in reports[1:]:
-        if (report.class_names, report.class_counts, report.groups) != (
-            first.class_names,
-            first.class_counts,
-            first.groups,
-        ):
+    splits = {name: sorted(map(_split, same)) for name, same in runs.items()}
+    for name, theirs in splits.items():
+        # Repeats of one split only say how sure its mean is.
+        if set(theirs) != set(splits[first.name]):
             raise ValueError(
                 "`reports` must have the same class names, counts and groups. "
-                f"Received others in {report.name!r} than in {first.name!r}"
+                f"Received others in {name!r} than in {first.name!r}"
             )
-    head_first = np.argsort(first.class_counts, kind="stable")[::-1]
+    if len({(r.groups, tuple(sorted(r.class_counts))) for r in reports}) > 1:
+        raise ValueError(
+            "`reports` must have the same groups, and the same class counts in "
+            "whatever order. Received different ones"
+        )
+    head_first = _head_first(first)
     counts = np.asarray(first.class_counts)[head_first]
     members = class_groups(first.class_counts, first.groups)[head_first]
-    names = [first.class_names[c] for c in head_first]
-    lines = [r.probes[probe].class_accuracy[head_first] for r in reports]
+    names = None
+    if len(set(splits[first.name])) == 1:
+        names = [first.class_names[c] for c in head_first]
+    lines = [
+        np.stack([r.probes[probe].class_accuracy[_head_first(r)] for r in same])
+        for same in runs.values()
+    ]
+    titles = [
+        shortened(name, 26)
+        + (f"\n(mean of {len(same)} ± std)" if len(same) > 1 else "")
+        for name, same in runs.items()
+    ]
 
     figure = new_figure(10, 6)
     above, below = figure.subplots(
         2, 1, sharex=True, height_ratios=[3, 2], squeeze=True
     )
-    _draw_lines(above, lines, [report.name for report in reports])
+    _draw_lines(above, lines, titles)
     _draw_counts(below, counts, names)
     _draw_groups(above, below, members)
     title = f"Accuracy by class: {PROBE_TITLES[probe]} probe"
@@ -101,22 +124,60 @@ def plot_class_accuracy(
     return save_png(figure, target)
 
 
+Split: TypeAlias = tuple[tuple[str, ...], tuple[int, ...], str]
+
+
+def _split(report: LongTailReport) -> Split:
+    return report.class_names, report.class_counts, report.groups
+
+
+def _head_first(report: LongTailReport) -> NDArray[np.int64]:
+    return np.argsort(report.class_counts, kind="stable")[::-1]
+
+
 def _draw_lines(
-    axes: Any, lines: Sequence[NDArray[np.float64]], names: Sequence[str]
+    axes: Any, runs: Sequence[NDArray[np.float64]], names: Sequence[str]
 ) -> None:
-    classes = len(lines[0])
-    x = np.arange(1, classes + 1)
+    """Draws runs, each `(repeats, classes)`, with a name at each line's end."""
+    classes = runs[0].shape[1]
     smooth = classes > MOST_POINTS
     ends = []
-    for index, fractions in enumerate(lines):
-        accuracy = 100 * fractions
+    for index, repeats in enumerate(runs):
+        # Bars of several runs stand side by side.
+        x = np.arange(1, classes + 1) + 0.0
+        if not smooth and any(len(run) > 1 for run in runs):
+            x += 0.1 * (index - (len(runs) - 1) / 2)
         look = {"color": COLORS[index], "marker": MARKERS[index]}
+        accuracy, spread = _over_repeats(100 * repeats)
         if smooth:
             axes.plot(
                 x, accuracy, linestyle="", markersize=2.5, alpha=0.35, **look
             )
-            accuracy = _running_mean(accuracy, classes // 10)
+            accuracy, spread = _over_repeats(
+                np.stack(
+                    [_running_mean(100 * run, classes // 10) for run in repeats]
+                )
+            )
             look["marker"] = ""
+            if len(repeats) > 1:
+                axes.fill_between(
+                    x,
+                    accuracy - spread,
+                    accuracy + spread,
+                    color=COLORS[index],
+                    alpha=0.2,
+                    linewidth=0,
+                )
+        elif len(repeats) > 1:
+            axes.errorbar(
+                x,
+                accuracy,
+                spread,
+                linestyle="",
+                color=COLORS[index],
+                capsize=2.5,
+                linewidth=1,
+            )
         axes.plot(
             x,
             accuracy,
@@ -128,10 +189,11 @@ def _draw_lines(
         tested = np.flatnonzero(np.isfinite(accuracy))
         ends.append((x[tested[-1]], accuracy[tested[-1]]))
     axes.set_ylim(-3, 103)
-    heights = _apart([height for _, height in ends], gap=7, low=0, high=100)
+    gap = 13 if any("\n" in name for name in names) else 7
+    heights = _apart([height for _, height in ends], gap=gap, low=0, high=100)
     for index, (end, height) in enumerate(zip(ends, heights, strict=True)):
         axes.annotate(
-            plain(shortened(names[index], 26)),
+            plain(names[index]),
             end,
             xytext=(1.03, height),
             textcoords=("axes fraction", "data"),
@@ -157,7 +219,7 @@ def _draw_lines(
 
 
 def _draw_counts(
-    axes: Any, counts: NDArray[np.int64], names: Sequence[str]
+    axes: Any, counts: NDArray[np.int64], names: Sequence[str] | None
 ) -> None:
     x = np.arange(1, len(counts) + 1)
     axes.bar(x, counts, width=0.8, color="0.6")
@@ -176,6 +238,8 @@ def _draw_counts(
                 ha="center",
                 fontsize=8,
             )
+        axes.set_xticks(x)
+    if names is not None and len(counts) <= MOST_NAMES:
         shown = [plain(shortened(name, 18)) for name in names]
         crowded = max(map(len, shown)) * len(shown) > 90
         axes.set_xticks(
@@ -238,3 +302,16 @@ def _running_mean(
     number = np.convolve(known.astype("float64"), window, mode="same")
     total[number == 0] = np.nan
     return np.asarray(total / np.maximum(number, 1))
+
+
+def _over_repeats(
+    values: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation over repeats, each of those tested."""
+    tested = np.isfinite(values)
+    number = tested.sum(axis=0)
+    total = np.where(tested, values, 0).sum(axis=0)
+    mean = np.where(number > 0, total / np.maximum(number, 1), np.nan)
+    squares = np.where(tested, (values - mean) ** 2, 0).sum(axis=0)
+    spread = np.sqrt(squares / np.maximum(number - 1, 1))
+    return mean, np.where(number > 1, spread, 0)

@@ -17,7 +17,6 @@ from keras_ltssl.evaluation.labelled_features import (
     check_positive,
 )
 from keras_ltssl.evaluation.pictures.canvas import (
-    COLORS,
     MARKERS,
     new_figure,
     plain,
@@ -36,12 +35,18 @@ ITERATIONS = 500
 COMPONENTS = 50
 # With more classes the map shows groups of classes instead.
 MOST_CLASSES = 20
+# Neighbours are as different in lightness as in hue.
 PALETTE = (
-    *COLORS,
-    "#2a9db0",
-    "#d1629b",
-    "#8a6b4f",
+    "#12305a",
+    "#f2c14e",
+    "#2a7f62",
+    "#e07b30",
+    "#6a1b4d",
+    "#8fd3e8",
+    "#b02e2e",
     "#93ad2f",
+    "#5b5b5b",
+    "#d9a6c8",
 )
 
 
@@ -197,9 +202,9 @@ def _draw(
             s=14 + 46 * rarity,
             color=PALETTE[index % len(PALETTE)],
             marker=MARKERS[(index + index // len(MARKERS)) % len(MARKERS)],
-            alpha=0.75,
+            alpha=0.85,
             edgecolors="black",
-            linewidths=0.8 * rarity,
+            linewidths=0.3 + 0.6 * rarity,
             label=plain(label),
         )
     axes.legend(

@@ -14,6 +14,10 @@ from keras_ltssl.evaluation.pictures.canvas import (
     png_path,
     save_png,
 )
+from keras_ltssl.evaluation.pictures.image_cells import (
+    as_pixels,
+    draw_cell,
+)
 from keras_ltssl.samplers.ood_choice import OODChoice
 
 # More rows than this make a picture that no screen shows.
@@ -84,11 +88,11 @@ def plot_ood_choice(
         order = order[np.round(spread).astype("int64")]
     rows, columns = len(order), images_per_cluster
     known = [
-        [_pixels(id_images[row], "id_images") for row in shown[:columns]]
+        [as_pixels(id_images[row], "id_images") for row in shown[:columns]]
         for shown in map(choice.id_rows, order)
     ]
     taken = [
-        [_pixels(pool_images[row], "pool_images") for row in shown[:columns]]
+        [as_pixels(pool_images[row], "pool_images") for row in shown[:columns]]
         for shown in map(choice.pool_rows, order)
     ]
 
@@ -146,22 +150,6 @@ def plot_ood_choice(
     return save_png(figure, target)
 
 
-def _pixels(image: Any, name: str) -> NDArray[np.uint8]:
-    """An image that matplotlib draws: `(h, w)` or `(h, w, 3)`."""
-    pixels = np.asarray(image)
-    if (
-        pixels.dtype != np.uint8
-        or pixels.ndim != 3
-        or pixels.shape[-1] not in (1, 3)
-    ):
-        raise ValueError(
-            f"`{name}` must be uint8 images of shape (height, width, 1) or "
-            f"(height, width, 3). Received: dtype={pixels.dtype}, "
-            f"shape={pixels.shape}"
-        )
-    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-
-
 def _draw_images(
     axes: Any,
     images: list[list[NDArray[np.uint8]]],
@@ -169,25 +157,10 @@ def _draw_images(
     title: str,
 ) -> None:
     """A grid of cells of one unit each, the first row on top."""
-    fill = IMAGE / (IMAGE + GAP) / 2
+    fill = IMAGE / (IMAGE + GAP)
     for row, several in enumerate(images):
         for column, pixels in enumerate(several):
-            height, width = pixels.shape[:2]
-            x = fill * width / max(height, width)
-            y = fill * height / max(height, width)
-            axes.imshow(
-                pixels,
-                cmap="gray",
-                vmin=0,
-                vmax=255,
-                extent=(
-                    column + 0.5 - x,
-                    column + 0.5 + x,
-                    row + 0.5 + y,
-                    row + 0.5 - y,
-                ),
-                aspect="auto",
-            )
+            draw_cell(axes, pixels, column, row, fill)
         if not several:
             axes.text(
                 0.1, row + 0.5, "none", va="center", color="0.4", fontsize=9

@@ -16,6 +16,7 @@ from keras_ltssl.evaluation.pictures.canvas import (
     save_png,
     tidy,
 )
+from keras_ltssl.evaluation.ranks import mean_ranks
 
 
 def plot_temperature(
@@ -99,7 +100,7 @@ def _draw_epochs(axes: Any, temperature: NDArray[np.float64]) -> None:
     axes.plot(epochs, temperature, color=COLORS[0], marker=marker, markersize=4)
     axes.set_title("Temperature during training")
     axes.set_xlabel("epoch")
-    axes.set_ylabel("temperature (mean over the epoch)")
+    axes.set_ylabel("temperature (no unit), mean of the epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
     _limit(axes, temperature)
     tidy(axes)
@@ -117,9 +118,9 @@ def _draw_classes(
     labelled = len(counts) <= 20
     axes.set_xlabel(
         "training images of the class (log scale)"
-        + ("; numbers: which class" if labelled else "")
+        + ("\nnumbers: which class" if labelled else "")
     )
-    axes.set_ylabel("mean temperature of the class")
+    axes.set_ylabel("mean temperature of the class (no unit)")
     _limit(axes, temperature)
     tidy(axes)
     if labelled:
@@ -144,16 +145,8 @@ def _limit(axes: Any, values: NDArray[np.float64]) -> None:
 
 def _correlation(counts: NDArray[Any], values: NDArray[Any]) -> str:
     """Spearman's rank correlation, in words where there is none."""
-    ranks = np.stack([_ranks(counts), _ranks(values)])
+    ranks = np.stack([mean_ranks(counts), mean_ranks(values)])
     if np.any(np.ptp(ranks, axis=1) == 0):
         return "no rank correlation: all equal"
     ((_, correlation), _) = np.asarray(np.corrcoef(ranks))
     return f"rank correlation {correlation:+.2f}"
-
-
-def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Ranks in which equal values share the mean of theirs."""
-    _, position, size = np.unique(
-        values, return_inverse=True, return_counts=True
-    )
-    return np.asarray((np.cumsum(size) - (size - 1) / 2)[position])
