@@ -13,7 +13,6 @@ Results go to `--output`.
 import time
 
 import keras
-import numpy as np
 import training
 from absl import app, flags
 
@@ -31,20 +30,15 @@ flags.DEFINE_bool("resume", False, "Go on with the demo in --output.")
 FLAGS = flags.FLAGS
 
 
-def other_digits(like):
-    """Returns scikit-learn's digits, enlarged to the size of other images."""
-    small, _ = lt.datasets.load_digits()
-    large = keras.ops.image.resize(small.astype("float32"), like.shape[1:3])
-    large = keras.ops.convert_to_numpy(large)
-    return np.clip(np.round(large), 0, 255).astype("uint8")
-
-
 def pretrain_one(name, method, split, epochs, seed, output):
     """Trains by one method; returns its model, history, report and sampler."""
     sampler, batches = None, {"batch_size": BATCH_SIZE, "seed": seed}
     if method == "colt":
         data = lt.datasets.MixedBatches(
-            split.x_train, other_digits(split.x_train), OOD_BUDGET, **batches
+            split.x_train,
+            training.enlarged_digits(split.x_train),
+            OOD_BUDGET,
+            **batches,
         )
         sampler = lt.callbacks.OODSampler(
             data, start=max(1, epochs // 10), interval=OOD_INTERVAL, seed=seed

@@ -106,6 +106,14 @@ def load_pool(path, like):
     return pool
 
 
+def enlarged_digits(like):
+    """Returns scikit-learn's digits, enlarged to the size of other images."""
+    small, _ = lt.datasets.load_digits()
+    large = keras.ops.image.resize(small.astype("float32"), like.shape[1:3])
+    large = keras.ops.convert_to_numpy(large)
+    return np.clip(np.round(large), 0, 255).astype("uint8")
+
+
 def build_optimizer(name, learning_rate, total_steps, weight_decay=1e-4):
     """Returns an optimizer with a warm-up and a cosine down to almost 0."""
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -152,12 +160,13 @@ def build_model(
     return model
 
 
-def train(model, data, epochs, output, callbacks=()):
-    """Trains with a checkpoint after each epoch; goes on where one is left."""
+def train(model, data, epochs, output, callbacks=(), every=1, verbose="auto"):
+    """Trains with a checkpoint every few epochs; goes on where one is left."""
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     checkpoint = lt.callbacks.ResumableCheckpoint(
         output / "checkpoints",
+        every,
         callbacks=[
             callback for callback in callbacks if hasattr(callback, "get_state")
         ],
@@ -171,6 +180,7 @@ def train(model, data, epochs, output, callbacks=()):
             epochs=epochs,
             initial_epoch=start,
             shuffle=False,  # The order is a function of the seed and the epoch.
+            verbose=verbose,
             callbacks=[
                 *callbacks,
                 keras.callbacks.CSVLogger(str(log), append=True),
@@ -253,6 +263,27 @@ def describe_choice(sampler, split):
     return "\n".join(lines)
 
 
+def diagnose_tail(model, split, output):
+    """Writes what the embedding tells of the tail, as text and as a picture.
+
+    Labels are only used to say how right it is.
+    """
+    features = model.encoder.predict(split.x_train, verbose=0)
+    projections = keras.ops.convert_to_numpy(model.projector(features))
+    samples = len(projections)
+    diagnosis = lt.evaluation.tail_diagnosis(
+        projections,
+        split.y_train,
+        num_neighbors=min(50, samples - 1),
+        num_clusters=min(50, samples // 2),
+    )
+    (output / "tail_diagnosis.txt").write_text(diagnosis.to_text())
+    picture = lt.evaluation.plot_tail_diagnosis(
+        diagnosis, split.x_train, output / "tail_diagnosis.png"
+    )
+    return [picture]
+
+
 def save_run(model, split, reports, history, output, sampler=None):
     """Writes the encoder, the last report and the pictures of a run."""
     output = Path(output)
@@ -271,6 +302,14 @@ def save_run(model, split, reports, history, output, sampler=None):
             output / "embedding.png",
             class_names=split.class_names,
         ),
+        lt.evaluation.plot_class_similarity(
+            features,
+            split.y_test,
+            output / "class_similarity.png",
+            class_counts=split.class_counts,
+            class_names=split.class_names,
+        ),
+        *diagnose_tail(model, split, output),
     ]
     if model.loss.has_temperature:
         pictures.append(

@@ -110,7 +110,14 @@ def test_killed_in_mid_epoch_and_resumed_ends_with_the_same_weights(
     assert (output / "report.json").read_text() == one
 
     # What a run leaves behind.
-    for name in ("class_accuracy", "temperature", "embedding", "ood_choice"):
+    for name in (
+        "class_accuracy",
+        "class_similarity",
+        "embedding",
+        "ood_choice",
+        "tail_diagnosis",
+        "temperature",
+    ):
         assert (output / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     assert "many  medium" in resumed.stdout
 

@@ -1,0 +1,305 @@
+"""What is compared: each arm is a loss, and what goes with it."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import controls
+import keras
+import numpy as np
+
+import keras_ltssl as lt
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What an arm is made for.
+
+    Attributes:
+        epochs, budget, batches: of the protocol; `batches` are the arguments
+            of the data that all arms share.
+        images, labels: the training set. Only the oracles read labels.
+        pool: returns what COLT chooses from.
+        temperature: the fixed τ at which SimCLR does best.
+    """
+
+    epochs: int
+    budget: int
+    batches: dict[str, Any]
+    images: np.ndarray
+    labels: np.ndarray
+    pool: Callable[[], np.ndarray]
+    temperature: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What is trained: `training.build_model` and `training.train` take it."""
+
+    loss: Any
+    data: Any
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    framework: str = "simclr"
+    boosts_views: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """A name to print, a group, and how to make the recipe for a task."""
+
+    title: str
+    group: str
+    make: Callable[[Task], Recipe]
+
+
+def with_loss(loss):
+    """Returns the maker of a recipe that differs from SimCLR in its loss."""
+
+    def make(task):
+        return Recipe(
+            loss(task), lt.datasets.ImageBatches(task.images, **task.batches)
+        )
+
+    return make
+
+
+def simclr(temperature=None):
+    return with_loss(
+        lambda task: lt.losses.NTXentLoss(temperature or task.temperature)
+    )
+
+
+def around(task, factor):
+    """Returns the range whose mean is the fixed τ, and its half the width."""
+    width = factor * task.temperature
+    return task.temperature - width, task.temperature + width
+
+
+def schedule(low=0.1, high=1.0, cycles=5, factor=None):
+    """Returns the maker of Temperature Schedules, a whole number of cycles."""
+
+    def loss(task):
+        ends = (low, high) if factor is None else around(task, factor)
+        return lt.losses.NTXentLoss(cosine(task, *ends, cycles))
+
+    return with_loss(loss)
+
+
+def cosine(task, low, high, cycles):
+    return lt.schedules.CosineTemperature(low, high, task.epochs / cycles)
+
+
+def tase(**arguments):
+    return with_loss(
+        lambda task: lt.losses.TASELoss(task.temperature, **arguments)
+    )
+
+
+def tase_refit(task):
+    recipe = tase()(task)
+    refit = lt.callbacks.PrototypeRefit(
+        task.images, every=part_of(task.epochs, 20), start=1, hold=True
+    )
+    return dataclasses.replace(recipe, callbacks=[refit])
+
+
+def tase_scheduled(task):
+    low, high = around(task, 0.5)
+    return with_loss(
+        lambda task: lt.losses.TASELoss(cosine(task, low, high, 5))
+    )(task)
+
+
+def part_of(epochs, part, least=1):
+    """Returns the epochs that a published share of a training comes to."""
+    return max(least, round(epochs / part))
+
+
+def harmonized(base=None, warmup=0.5, **arguments):
+    """Returns the maker of GH, its times those published for 1000 epochs."""
+
+    def make(task):
+        inner = lt.losses.NTXentLoss(
+            task.temperature if base is None else base(task)
+        )
+        loss = lt.losses.GeometricHarmonizationLoss(
+            inner,
+            num_samples=len(task.images),
+            warmup_epochs=round(warmup * task.epochs),
+            ramp_epochs=part_of(task.epochs, 100),
+            **arguments,
+        )
+        prior = lt.callbacks.PriorEstimation(interval=part_of(task.epochs, 50))
+        return dataclasses.replace(
+            with_loss(lambda task: loss)(task), callbacks=[prior]
+        )
+
+    return make
+
+
+def colt(ood_weight=0.2, is_random=False, score="tailness"):
+    """Returns the maker of COLT, its times those published for 2000 epochs."""
+
+    def make(task):
+        data = lt.datasets.MixedBatches(
+            task.images, task.pool(), task.budget, **task.batches
+        )
+        loss = lt.losses.COLTLoss(
+            task.temperature,
+            ood_weight=ood_weight,
+            num_samples=len(task.images),
+        )
+        start = part_of(task.epochs, 20)
+        if is_random:
+            chooser = controls.RandomChoice(data, start)
+        else:
+            interval = part_of(task.epochs, 80, least=5)
+            chooser = lt.callbacks.OODSampler(
+                data, start, interval, score=score
+            )
+        return Recipe(loss, data, [chooser])
+
+    return make
+
+
+def sdclr(task):
+    return dataclasses.replace(simclr()(task), framework="sdclr")
+
+
+def bcl(task):
+    recipe = with_loss(
+        lambda task: lt.losses.BoostedLoss(
+            lt.losses.NTXentLoss(task.temperature), len(task.images)
+        )
+    )(task)
+    return dataclasses.replace(recipe, boosts_views=True)
+
+
+def oracle(spread=0.0, weight_power=0.0):
+    """Returns the maker of TASE that knows the true number of each class."""
+
+    def loss(task):
+        counts = controls.class_sizes(task.labels)
+        temperatures = lt.losses.TASELoss(
+            task.temperature,
+            headness=controls.KnownHeadness(controls.midranks(counts)),
+            spread=spread,
+            weight_power=0.0,
+        )
+        if not weight_power:
+            return temperatures
+        weights = counts.astype("float32") ** -weight_power
+        return controls.KnownWeights(temperatures, weights.tolist())
+
+    return with_loss(loss)
+
+
+ARMS = {
+    "untrained": Arm("Untrained encoder", "methods", None),
+    "ts": Arm("Temperature Schedules, 0.1 to 1", "methods", schedule()),
+    "tase": Arm("TASE", "methods", tase()),
+    "gh": Arm("Geometric Harmonization", "methods", harmonized()),
+    "colt": Arm("COLT", "methods", colt()),
+    "ts+gh": Arm(
+        "Temperature Schedules and GH",
+        "methods",
+        harmonized(lambda task: cosine(task, 0.1, 1.0, 5)),
+    ),
+    "sdclr": Arm("SDCLR", "methods", sdclr),
+    "bcl": Arm("BCL", "methods", bcl),
+    # SimCLR again, watched: what is seen of the tail while it trains.
+    "simclr_watched": Arm("SimCLR, watched", "tail", simclr()),
+    # Why the methods do what they do.
+    "ts_around": Arm(
+        "TS around the fixed τ (0.5 to 1.5 of it)", "why", schedule(factor=0.5)
+    ),
+    "ts_wide": Arm(
+        "TS around the fixed τ (0.1 to 1.9 of it)", "why", schedule(factor=0.9)
+    ),
+    "ts_one_cycle": Arm(
+        "TS, 0.5 to 1.5 of the fixed τ, one cycle",
+        "why",
+        schedule(cycles=1, factor=0.5),
+    ),
+    "gh_light": Arm("GH, weight 0.2", "why", harmonized(weight=0.2)),
+    "gh_early": Arm(
+        "GH from a tenth of the run", "why", harmonized(warmup=0.1)
+    ),
+    "gh_10_targets": Arm("GH, 10 targets", "why", harmonized(num_targets=10)),
+    "colt_random": Arm("COLT, chosen at random", "why", colt(is_random=True)),
+    "colt_no_term": Arm(
+        "COLT, no distribution term", "why", colt(ood_weight=0.0)
+    ),
+    "colt_density": Arm(
+        "COLT, by neighbours instead of tailness",
+        "why",
+        colt(score=controls.density),
+    ),
+    # TASE's ablation; the mean temperature is the fixed one in all of them.
+    "tase_head_hot": Arm(
+        "Temperature alone, larger in the head",
+        "ablation",
+        tase(weight_power=0.0),
+    ),
+    "tase_head_cold": Arm(
+        "Temperature alone, smaller in the head",
+        "ablation",
+        tase(weight_power=0.0, spread=-0.5),
+    ),
+    "tase_permuted": Arm(
+        "Temperature alone, dealt to other samples",
+        "ablation",
+        tase(weight_power=0.0, headness=controls.PermutedHeadness()),
+    ),
+    "tase_share": Arm(
+        "Temperature alone, by share",
+        "ablation",
+        tase(weight_power=0.0, headness="share"),
+    ),
+    "tase_typicality": Arm(
+        "Temperature alone, by typicality",
+        "ablation",
+        tase(weight_power=0.0, headness="typicality"),
+    ),
+    "tase_weights_05": Arm(
+        "Weights alone, power 0.5", "ablation", tase(spread=0.0)
+    ),
+    "tase_weights_1": Arm(
+        "Weights alone, power 1",
+        "ablation",
+        tase(spread=0.0, weight_power=1.0, weight_limit=10.0),
+    ),
+    "tase_10": Arm("Both, 10 prototypes", "ablation", tase(num_prototypes=10)),
+    "tase_200": Arm(
+        "Both, 200 prototypes", "ablation", tase(num_prototypes=200)
+    ),
+    "tase_refit": Arm("Both, prototypes refitted", "ablation", tase_refit),
+    "tase_scheduled": Arm("Both, scheduled τ_0", "ablation", tase_scheduled),
+    "oracle_head_hot": Arm(
+        "True counts: larger τ in the head", "ablation", oracle(0.5)
+    ),
+    "oracle_head_cold": Arm(
+        "True counts: smaller τ in the head", "ablation", oracle(-0.5)
+    ),
+    "oracle_weights_05": Arm(
+        "True counts: weights, power 0.5", "ablation", oracle(0.0, 0.5)
+    ),
+    "oracle_weights_1": Arm(
+        "True counts: weights, power 1", "ablation", oracle(0.0, 1.0)
+    ),
+    "oracle_both": Arm(
+        "True counts: larger τ in the head, weights",
+        "ablation",
+        oracle(0.5, 0.5),
+    ),
+}
+
+
+def tuning_arms(protocol):
+    """Returns SimCLR at each temperature to choose from."""
+    return {
+        f"simclr@{temperature:g}": Arm(
+            f"SimCLR, τ = {temperature:g}", "tuning", simclr(temperature)
+        )
+        for temperature in protocol.temperatures
+    }

@@ -1,0 +1,324 @@
+r"""Trains every arm of a long-tail benchmark and stores each run as JSON.
+
+    python benchmarks/long_tail/run.py --protocol mnist
+    python benchmarks/long_tail/run.py --protocol cifar10 \
+        --data cifar10_lt.npz --pool cifar100.npz
+    python benchmarks/long_tail/run.py --protocol mnist --arms ablation
+
+First SimCLR at every temperature of the protocol, then the arms at the one that
+did best on the validation set. All arms share class orders, splits, initial
+weights and the order of batches, so that they are compared in pairs. A run that
+is stored is not run again; one that was killed goes on from its last
+checkpoint. `--workers 4` trains four runs at a time. `table.py` prints what is
+stored.
+"""
+
+import dataclasses
+import datetime
+import gc
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import arms
+import keras
+import numpy as np
+import tail_estimates
+from absl import app, flags
+from protocol import HERE, load_pool, load_protocol, load_split, training
+from stored import best_temperature, read_runs
+
+import keras_ltssl as lt
+
+GROUPS = ("tuning", "methods", "why", "ablation", "tail")
+CHECKPOINT_EVERY = 20  # Epochs.
+
+flags.DEFINE_string(
+    "protocol", "mnist", "Name of a file in protocols/, or a path of one."
+)
+flags.DEFINE_list(
+    "arms",
+    ["tuning", "methods"],
+    f"Arms, or groups of them: {', '.join(GROUPS)}.",
+)
+flags.DEFINE_integer("orders", None, "The first so many class orders alone.")
+flags.DEFINE_string(
+    "data", None, "The .npz file of the protocol, if it is one."
+)
+flags.DEFINE_string("pool", None, "The .npz file that COLT chooses from.")
+flags.DEFINE_string("results", str(HERE / "results"), "Folder of the results.")
+flags.DEFINE_string("work", "runs/long_tail", "Folder for what is unfinished.")
+flags.DEFINE_integer("workers", 1, "Runs at a time.", lower_bound=1)
+flags.DEFINE_integer("worker", None, "Which of the workers this one is.")
+FLAGS = flags.FLAGS
+
+
+def chosen_arms(protocol):
+    """Returns the arms that `--arms` names, those of `tuning` first."""
+    everything = {**arms.tuning_arms(protocol), **arms.ARMS}
+    chosen = {
+        name: arm
+        for name, arm in everything.items()
+        if name in FLAGS.arms or arm.group in FLAGS.arms
+    }
+    unknown = set(FLAGS.arms) - set(GROUPS) - set(everything)
+    if unknown:
+        raise ValueError(
+            f"`--arms` must be of {', '.join([*GROUPS, *everything])}. "
+            f"Received: {', '.join(sorted(unknown))}"
+        )
+    return chosen
+
+
+def run_one(protocol, name, arm, order, path):
+    """Trains and judges one arm on one class order; writes its JSON."""
+    test, validation = load_split(protocol, order, FLAGS.data)
+    results = Path(FLAGS.results) / protocol.name
+    temperature = None
+    if arm.group != "tuning" and arm.make is not None:
+        temperature = best_temperature(read_runs(results), protocol)
+    task = arms.Task(
+        epochs=protocol.epochs,
+        budget=protocol.budget,
+        batches={"batch_size": protocol.batch_size, "seed": order},
+        images=test.x_train,
+        labels=test.y_train,
+        pool=lambda: load_pool(protocol, test.x_train, FLAGS.pool),
+        temperature=temperature,
+    )
+    start = time.perf_counter()
+    estimates, history = {}, {}
+    if arm.make is None:
+        keras.utils.set_random_seed(order)
+        encoder = getattr(lt.models, protocol.backbone)(test.x_train.shape[1:])
+    else:
+        work = Path(FLAGS.work) / protocol.name / name / str(order)
+        encoder, history, estimates = train(
+            protocol, arm, task, test, order, work
+        )
+    seconds = time.perf_counter() - start
+    reports = judge(encoder, test, validation, protocol.shots, order, name)
+    content = {
+        "protocol": dataclasses.asdict(protocol),
+        "arm": name,
+        "title": arm.title,
+        "group": arm.group,
+        "order": order,
+        "temperature": temperature,
+        "report": json.loads(reports[0].to_json()),
+        "validation": json.loads(reports[1].to_json()),
+        "history": {
+            # Ten values say how it went.
+            key: [round(value, 5) for value in at_ten(values)]
+            for key, values in history.items()
+        },
+        "tail": estimates,
+        "seconds": round(seconds, 1),
+        "made": {
+            "on": datetime.date.today().isoformat(),
+            "keras": keras.__version__,
+            "keras_ltssl": lt.__version__,
+            "backend": keras.backend.backend(),
+            "device": device(),
+        },
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(unfinished, path)
+    if arm.make is not None:
+        shutil.rmtree(work)
+    return reports[0].summary()
+
+
+def train(protocol, arm, task, split, order, work):
+    """Returns the encoder, the history and what was seen of the tail."""
+    recipe = arm.make(task)
+    model = training.build_model(
+        split,
+        recipe.loss,
+        training.build_optimizer(
+            protocol.optimizer,
+            protocol.learning_rate,
+            protocol.epochs * len(recipe.data),
+            protocol.weight_decay,
+        ),
+        protocol.backbone,
+        order,
+        recipe.framework,
+        recipe.boosts_views,
+    )
+    callbacks = list(recipe.callbacks)
+    watch = None
+    if arm.group == "tail":
+        gray = split.x_train.shape[-1] == 1
+        watch = tail_estimates.TailEstimates(
+            split.x_train,
+            split.y_train,
+            protocol.epochs,
+            recipe.loss.temperature,
+            # Its own random numbers: those of training stay what they are.
+            lt.layers.simclr_views(
+                split.x_train.shape[1:3],
+                horizontal_flip=0.0 if gray else 0.5,
+                seed=1,
+            ),
+        )
+        callbacks.append(watch)
+    history = training.train(
+        model,
+        recipe.data,
+        protocol.epochs,
+        work,
+        callbacks,
+        every=CHECKPOINT_EVERY,
+        verbose=0,
+    )
+    return model.encoder, history, watch.agreements if watch else {}
+
+
+def judge(encoder, test, validation, shots, seed, name):
+    """Returns the reports on the test set and on the validation set."""
+    parts = {
+        part: encoder.predict(images, batch_size=512, verbose=0)
+        for part, images in (
+            ("train", test.x_train),
+            ("probe", test.x_probe),
+            ("test", test.x_test),
+            ("validation", validation.x_test),
+        )
+    }
+    return [
+        lt.evaluation.long_tail_report(
+            None,
+            FeatureSplit(
+                parts["train"],
+                split.y_train,
+                parts["probe"],
+                split.y_probe,
+                parts[part],
+                split.y_test,
+                split.class_names,
+            ),
+            name=name,
+            shots=shots,
+            seed=seed,
+        )
+        for part, split in (("test", test), ("validation", validation))
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSplit:
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_probe: np.ndarray
+    y_probe: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: tuple[str, ...]
+
+
+def at_ten(values):
+    rows = np.unique(np.linspace(0, len(values) - 1, 10).astype(int))
+    return [values[row] for row in rows]
+
+
+def device():
+    """Returns what the backend computes on."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.devices()[0].device_kind
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name(0)
+        return "cpu"
+    import tensorflow as tf
+
+    return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+
+
+def missing_runs(protocol):
+    """Returns the runs that are not stored, tuning first, orders in turn."""
+    orders = range(min(FLAGS.orders or protocol.orders, protocol.orders))
+    results = Path(FLAGS.results) / protocol.name
+    runs = []
+    for order in orders:  # Whole orders first: they can be compared in pairs.
+        for name, arm in chosen_arms(protocol).items():
+            path = results / name / f"{order}.json"
+            if not path.exists():
+                runs.append((name, arm, order, path))
+                continue
+            before = json.loads(path.read_text())["protocol"]
+            now = json.loads(json.dumps(dataclasses.asdict(protocol)))
+            if before != now:
+                raise ValueError(
+                    f"{path} was made by another protocol. Remove it, or give "
+                    "the new protocol another name."
+                )
+    return runs
+
+
+def main(_):
+    protocol = load_protocol(FLAGS.protocol)
+    if FLAGS.workers > 1 and FLAGS.worker is None:
+        for tuning in (True, False):  # The others need what tuning finds.
+            run_workers(protocol, tuning)
+        return
+    for tuning in (True, False):
+        runs = [
+            run
+            for run in missing_runs(protocol)
+            if (run[1].group == "tuning") == tuning
+        ]
+        if FLAGS.worker is not None:
+            runs = runs[FLAGS.worker :: FLAGS.workers]
+        for number, (name, arm, order, path) in enumerate(runs, start=1):
+            start = time.perf_counter()
+            summary = run_one(protocol, name, arm, order, path)
+            few_shot = summary["few_shot"]
+            print(
+                f"{protocol.name} {number}/{len(runs)} {name} order {order}: "
+                f"few-shot {few_shot['accuracy']:.1%}, few-image classes "
+                f"{few_shot['few']:.1%}, linear "
+                f"{summary['linear']['accuracy']:.1%}, "
+                f"{time.perf_counter() - start:.0f} s",
+                flush=True,
+            )
+            keras.utils.clear_session(free_memory=False)
+            gc.collect()
+
+
+def run_workers(protocol, tuning):
+    """Runs this command several times side by side, each with its share."""
+    names = [
+        name
+        for name, arm in chosen_arms(protocol).items()
+        if (arm.group == "tuning") == tuning
+    ]
+    if not names:
+        return
+    workers = [
+        subprocess.Popen(
+            [
+                *(sys.executable, *sys.argv),
+                f"--arms={','.join(names)}",
+                f"--worker={worker}",
+            ]
+        )
+        for worker in range(FLAGS.workers)
+    ]
+    failed = sum(worker.wait() != 0 for worker in workers)
+    if failed:
+        sys.exit(f"{failed} of {len(workers)} workers failed")
+
+
+if __name__ == "__main__":
+    app.run(main)

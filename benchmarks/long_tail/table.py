@@ -1,0 +1,312 @@
+r"""Prints what the stored runs of the long-tail benchmark say.
+
+    python benchmarks/long_tail/table.py                # writes both
+    python benchmarks/long_tail/table.py --readme README.md
+    python benchmarks/long_tail/table.py --check        # are both up to date?
+
+Differences to SimCLR are taken within a class order, where both runs share the
+split, the initial weights and the batches. Beside the mean stands half of its
+95 % confidence interval over class orders (Student's t).
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+from protocol import HERE, as_protocol
+from scipy import stats
+from stored import best_temperature, read_runs, validation_accuracies
+
+from keras_ltssl.evaluation.tables import table
+
+ROOT = HERE.parents[1]
+BEGIN, END = "<!-- results: table.py -->", "<!-- end of results -->"
+GROUP_TITLES = {
+    "methods": "Methods",
+    "why": "Variations",
+    "ablation": "What TASE's parts bring",
+}
+COLUMNS = (
+    ("linear, all", "linear", "accuracy"),
+    ("linear, few", "linear", "few"),
+    ("few-shot, all", "few_shot", "accuracy"),
+    ("few-shot, many", "few_shot", "many"),
+    ("few-shot, medium", "few_shot", "medium"),
+    ("few-shot, few", "few_shot", "few"),
+    ("balancedness", "few_shot", "balancedness"),
+    ("10-NN, all", "knn", "accuracy"),
+    ("10-NN, few", "knn", "few"),
+)
+
+flags.DEFINE_string("results", str(HERE / "results"), "Folder of the results.")
+flags.DEFINE_string(
+    "output", str(ROOT / "docs" / "benchmark.md"), "File of all tables."
+)
+flags.DEFINE_string("readme", str(ROOT / "README.md"), "File of the summary.")
+flags.DEFINE_bool("check", False, "Fail where a file differs, write nothing.")
+FLAGS = flags.FLAGS
+
+
+class Results:
+    """The stored runs of one protocol."""
+
+    def __init__(self, folder):
+        self.runs = read_runs(folder)
+        self.protocol = as_protocol(self.runs[0]["protocol"])
+        self.temperature = best_temperature(self.runs, self.protocol)
+        self.reference = f"simclr@{self.temperature:g}"
+        self.summaries = {}
+        for run in self.runs:
+            arm = self.summaries.setdefault(run["arm"], {})
+            arm[run["order"]] = run["report"].summary()
+
+    def values(self, arm, probe, key):
+        """Returns the number of each class order, in percent."""
+        return {
+            order: 100 * summary[probe][key]
+            for order, summary in self.summaries[arm].items()
+        }
+
+    def differences(self, arm, probe, key):
+        """Returns an arm's numbers less SimCLR's of the same class order."""
+        ours = self.values(arm, probe, key)
+        theirs = self.values(self.reference, probe, key)
+        return [
+            ours[order] - theirs[order] for order in ours if order in theirs
+        ]
+
+    def arms(self, *groups):
+        """Returns names and titles of the arms of groups, SimCLR first."""
+        found = {
+            run["arm"]: run["title"]
+            for run in self.runs
+            if run["group"] in groups
+        }
+        order = {name: place for place, name in enumerate(all_arms())}
+        names = sorted(found, key=order.get)
+        title = f"SimCLR, τ = {self.temperature:g}, the best fixed one"
+        return {self.reference: title} | {name: found[name] for name in names}
+
+
+def all_arms():
+    import arms
+
+    return arms.ARMS
+
+
+def interval(values):
+    """Returns the mean and half of its 95 % confidence interval."""
+    values = np.asarray(values)
+    if len(values) < 2:
+        return float(values.mean()), float("nan")
+    error = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
+    return float(values.mean()), float(error)
+
+
+def signed(values):
+    mean, half = interval(values)
+    return f"{mean:+.1f} ± {half:.1f}"
+
+
+def spread(values):
+    values = list(values)
+    if len(values) < 2:
+        return f"{values[0]:.1f}"
+    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+
+
+def tuning_table(results):
+    rows = [
+        [
+            f"{temperature:g}",
+            f"{100 * accuracy:.1f}",
+            spread(
+                results.values(
+                    f"simclr@{temperature:g}", "few_shot", "accuracy"
+                ).values()
+            ),
+            str(count),
+        ]
+        for temperature, (accuracy, count) in validation_accuracies(
+            results.runs
+        ).items()
+    ]
+    header = ["fixed τ", "few-shot, validation", "few-shot, test", "runs"]
+    return table(header, rows, "markdown")
+
+
+def arm_table(results, *groups):
+    rows = []
+    for arm, title in results.arms(*groups).items():
+        numbers = [
+            spread(results.values(arm, probe, key).values())
+            for _, probe, key in COLUMNS
+        ]
+        rows.append([title, *numbers, str(len(results.summaries[arm]))])
+    header = ["accuracy in %", *(title for title, _, _ in COLUMNS), "runs"]
+    return table(header, rows, "markdown")
+
+
+def difference_table(results, *groups):
+    rows = [
+        [
+            title,
+            *(
+                signed(results.differences(arm, probe, key))
+                for _, probe, key in COLUMNS
+            ),
+        ]
+        for arm, title in results.arms(*groups).items()
+        if arm != results.reference
+    ]
+    header = ["points, to SimCLR", *(title for title, _, _ in COLUMNS)]
+    return table(header, rows, "markdown")
+
+
+def tail_table(results):
+    """How well estimates without labels find the tail, during SimCLR."""
+    seen = {}
+    for run in results.runs:
+        if run["group"] == "tail":
+            for epoch, found in run["tail"].items():
+                for name, values in found.items():
+                    seen.setdefault(name, {}).setdefault(int(epoch), []).append(
+                        values
+                    )
+    if not seen:
+        return ""
+    epochs = sorted({epoch for found in seen.values() for epoch in found})
+
+    def cell(values):
+        correlation, auc = np.mean(values, axis=0)
+        return f"{correlation:+.2f}, {auc:.2f}"
+
+    last = epochs[-1]
+    rows = [
+        [
+            name,
+            *(cell(found[epoch]) if epoch in found else "" for epoch in epochs),
+            f"{np.std(found[last], axis=0)[1]:.2f}",
+        ]
+        for name, found in sorted(
+            seen.items(), key=lambda item: -np.mean(item[1][last], axis=0)[1]
+        )
+    ]
+    header = [
+        "rank correlation, AUC",
+        *(f"epoch {epoch}" for epoch in epochs),
+        "std of the last AUC",
+    ]
+    return table(header, rows, "markdown")
+
+
+def page(everything):
+    """Returns the page of all tables."""
+    parts = [
+        "# Results of the long-tail benchmark",
+        "Made by `table.py` from the runs in `results/`; do not edit. "
+        "Accuracies in %, mean ± standard deviation over class orders. "
+        "Differences to SimCLR in points, mean ± half of the 95 % confidence "
+        "interval, paired by class order (the same split, initial weights and "
+        "batches). *few*: classes of the rarest third. Balancedness: standard "
+        "deviation of the three groups of the few-shot probe; lower is more "
+        "balanced. Estimates of headness: Spearman's rank correlation with the "
+        "true size of a sample's class, and the AUC with which they find the "
+        "samples of the rarest third.",
+    ]
+    for results in everything:
+        protocol = results.protocol
+        made = {
+            (run["made"]["backend"], run["made"]["device"])
+            for run in results.runs
+        }
+        where = "; ".join(f"{b} on {d}" for b, d in sorted(made))
+        parts += [
+            f"## {protocol.title}",
+            f"{protocol.note} {protocol.backbone}, {protocol.epochs} epochs, "
+            f"batches of {protocol.batch_size}, {protocol.optimizer}, learning "
+            f"rate {protocol.learning_rate:g}. {len(results.runs)} runs, "
+            f"{where}.",
+            f"### Choosing the fixed τ: {results.temperature:g}",
+            tuning_table(results),
+        ]
+        for group, title in GROUP_TITLES.items():
+            if len(results.arms(group)) > 1:
+                parts += [
+                    f"### {title}",
+                    arm_table(results, group),
+                    difference_table(results, group),
+                ]
+        tail = tail_table(results)
+        if tail:
+            parts += ["### Is the tail seen without labels?", tail]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def summary(everything):
+    """Returns the README's table: few-shot accuracy of all and of few."""
+    arms = {}
+    for results in everything:
+        arms |= {
+            arm: title
+            for arm, title in results.arms("methods").items()
+            if arm != results.reference
+        }
+    order = list(all_arms())
+    names = sorted(arms, key=order.index)
+    header, rows = ["few-shot accuracy in %"], {}
+    rows["simclr"] = ["SimCLR at its best fixed τ"]
+    rows |= {arm: [arms[arm]] for arm in names}
+    for results in everything:
+        for word, key in (("all", "accuracy"), ("few", "few")):
+            header.append(f"{results.protocol.title}, {word}")
+            values = results.values(results.reference, "few_shot", key)
+            rows["simclr"].append(f"{np.mean(list(values.values())):.1f}")
+            for arm in names:
+                if arm not in results.summaries:
+                    rows[arm].append("–")
+                    continue
+                mean = np.mean(
+                    list(results.values(arm, "few_shot", key).values())
+                )
+                change = signed(results.differences(arm, "few_shot", key))
+                rows[arm].append(f"{mean:.1f} ({change})")
+    return table(header, list(rows.values()), "markdown").strip()
+
+
+def replaced(text, content):
+    """Returns a text with what stands between the markers replaced."""
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"The file must hold {BEGIN} and {END}.")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    return f"{before}{BEGIN}\n\n{content}\n\n{END}{after}"
+
+
+def main(_):
+    everything = [
+        Results(folder)
+        for folder in sorted(Path(FLAGS.results).iterdir())
+        if folder.is_dir()
+    ]
+    readme = Path(FLAGS.readme)
+    wanted = {
+        Path(FLAGS.output): page(everything),
+        readme: replaced(readme.read_text(), summary(everything)),
+    }
+    if FLAGS.check:
+        stale = [
+            str(path)
+            for path, text in wanted.items()
+            if not path.exists() or path.read_text() != text
+        ]
+        if stale:
+            sys.exit(f"Not what the stored runs say: {', '.join(stale)}")
+        return
+    for path, text in wanted.items():
+        path.write_text(text)
+        print(path)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,164 @@
+"""The long-tail benchmark: runs in pairs, stored once, tables as stored."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BENCHMARK = ROOT / "benchmarks" / "long_tail"
+TINY = {
+    "title": "Digits",
+    "measured": True,
+    "note": "A test.",
+    "dataset": "digits",
+    "imbalance": 5,
+    "max_count": 60,
+    "probe": 12,
+    "test": 20,
+    "orders": 2,
+    "backbone": "small_convnet",
+    "optimizer": "adamw",
+    "learning_rate": 0.002,
+    "weight_decay": 0.0001,
+    "epochs": 2,
+    "batch_size": 64,
+    "shots": 5,
+    "temperatures": [0.2],
+    "pool": "digits",
+    "budget": 20,
+}
+
+
+def command(script, *flags):
+    return subprocess.run(
+        [sys.executable, str(BENCHMARK / script), *map(str, flags)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The stored runs of SimCLR, TASE and an oracle on two class orders."""
+    folder = tmp_path_factory.mktemp("long_tail")
+    (folder / "tiny.json").write_text(json.dumps(TINY))
+    done = run(folder, "--arms=tuning,tase,oracle_weights_1")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+def run(folder, *flags):
+    return command(
+        "run.py",
+        f"--protocol={folder / 'tiny.json'}",
+        f"--results={folder / 'results'}",
+        f"--work={folder / 'work'}",
+        *flags,
+    )
+
+
+def stored(folder, arm, order):
+    path = folder / "results" / "tiny" / arm / f"{order}.json"
+    return json.loads(path.read_text())
+
+
+def test_arms_share_split_weights_and_batches(folder):
+    # TASE is SimCLR until its warm-up of 100 steps ends: here, always.
+    for order in range(2):
+        simclr = stored(folder, "simclr@0.2", order)
+        tase = stored(folder, "tase", order)
+        assert tase["report"]["probes"] == simclr["report"]["probes"]
+        assert tase["history"]["loss"] == pytest.approx(
+            simclr["history"]["loss"], rel=1e-4
+        )
+        assert tase["temperature"] == 0.2
+
+
+def test_class_orders_differ(folder):
+    first, second = (
+        stored(folder, "tase", order)["report"]["class_counts"]
+        for order in range(2)
+    )
+    assert first != second
+    assert sorted(first) == sorted(second)
+
+
+def test_an_oracle_knows_the_labels(folder):
+    oracle = stored(folder, "oracle_weights_1", 0)["history"]["loss"]
+    assert oracle[0] != stored(folder, "tase", 0)["history"]["loss"][0]
+
+
+def test_a_stored_run_is_not_run_again(folder):
+    paths = sorted((folder / "results").glob("*/*/*.json"))
+    before = [path.stat().st_mtime_ns for path in paths]
+    again = run(folder, "--arms=tuning,tase,oracle_weights_1")
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert "few-shot" not in again.stdout
+    assert [path.stat().st_mtime_ns for path in paths] == before
+
+
+def test_another_protocol_of_the_same_name_is_refused(folder, tmp_path):
+    changed = tmp_path / "tiny.json"
+    changed.write_text(json.dumps({**TINY, "epochs": 3}))
+    done = command(
+        "run.py",
+        f"--protocol={changed}",
+        f"--results={folder / 'results'}",
+        "--arms=tuning",
+    )
+    assert done.returncode != 0
+    assert "was made by another protocol" in done.stderr
+
+
+def test_unknown_arms_are_refused(folder):
+    done = run(folder, "--arms=methods,simsiam")
+    assert done.returncode != 0
+    assert "Received: simsiam" in done.stderr
+
+
+def test_tables_hold_what_is_stored_and_are_checked(folder):
+    readme, page = folder / "README.md", folder / "RESULTS.md"
+    readme.write_text(
+        "Before\n<!-- results: table.py -->\nold\n<!-- end of results -->\nEnd"
+    )
+    flags = (
+        f"--results={folder / 'results'}",
+        f"--readme={readme}",
+        f"--output={page}",
+    )
+    assert command("table.py", *flags, "--check").returncode != 0
+    done = command("table.py", *flags)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert command("table.py", *flags, "--check").returncode == 0
+    text = readme.read_text()
+    assert text.startswith("Before")
+    assert text.endswith("End")
+    assert "old" not in text
+    accuracies = [few_shot_accuracy(folder, order) for order in range(2)]
+    line = next(line for line in text.splitlines() if "SimCLR" in line)
+    assert f"{np.mean(accuracies):.1f}" in line
+    # The same runs, so no difference; the interval of two equal numbers.
+    row = next(line for line in text.splitlines() if "TASE" in line)
+    assert "(+0.0 ± 0.0)" in row
+
+    readme.write_text(text.replace(f"{np.mean(accuracies):.1f}", "99.9"))
+    stale = command("table.py", *flags, "--check")
+    assert stale.returncode != 0
+    assert "README.md" in stale.stderr
+
+
+def few_shot_accuracy(folder, order):
+    """Returns the accuracy of the few-shot probe in percent, from the JSON."""
+    report = stored(folder, "simclr@0.2", order)["report"]
+    draws = np.array(report["probes"]["few_shot"]["draw_accuracy"])
+    return 100 * draws.mean()
+
+
+def test_readme_and_results_hold_what_the_stored_runs_say():
+    done = command("table.py", "--check")
+    assert done.returncode == 0, done.stderr[-2000:]
