@@ -21,6 +21,7 @@ from stored import best_temperature, read_runs, validation_accuracies
 from keras_ltssl.evaluation.tables import table
 
 ROOT = HERE.parents[1]
+LEAST_ORDERS = 3  # For an interval in the README.
 BEGIN, END = "<!-- results: table.py -->", "<!-- end of results -->"
 GROUP_TITLES = {
     "methods": "Methods",
@@ -106,7 +107,7 @@ def interval(values):
 
 def signed(values):
     mean, half = interval(values)
-    return f"{mean:+.1f} ± {half:.1f}"
+    return f"{mean:+.1f}" if np.isnan(half) else f"{mean:+.1f} ± {half:.1f}"
 
 
 def spread(values):
@@ -246,32 +247,26 @@ def page(everything):
 
 def summary(everything):
     """Returns the README's table: few-shot accuracy of all and of few."""
-    arms = {}
+    titles = {}
     for results in everything:
-        arms |= {
-            arm: title
-            for arm, title in results.arms("methods").items()
-            if arm != results.reference
-        }
-    order = list(all_arms())
-    names = sorted(arms, key=order.index)
-    header, rows = ["few-shot accuracy in %"], {}
-    rows["simclr"] = ["SimCLR at its best fixed τ"]
-    rows |= {arm: [arms[arm]] for arm in names}
+        titles |= results.arms("methods")
+        del titles[results.reference]
+    names = sorted(titles, key=list(all_arms()).index)
+    header = ["few-shot accuracy"]
+    rows = {"simclr": ["SimCLR at its best fixed τ, in %"]}
+    rows |= {arm: [titles[arm]] for arm in names}
     for results in everything:
         for word, key in (("all", "accuracy"), ("few", "few")):
             header.append(f"{results.protocol.title}, {word}")
             values = results.values(results.reference, "few_shot", key)
             rows["simclr"].append(f"{np.mean(list(values.values())):.1f}")
             for arm in names:
-                if arm not in results.summaries:
-                    rows[arm].append("–")
-                    continue
-                mean = np.mean(
-                    list(results.values(arm, "few_shot", key).values())
+                enough = len(results.summaries.get(arm, ())) >= LEAST_ORDERS
+                rows[arm].append(
+                    signed(results.differences(arm, "few_shot", key))
+                    if enough
+                    else "–"
                 )
-                change = signed(results.differences(arm, "few_shot", key))
-                rows[arm].append(f"{mean:.1f} ({change})")
     return table(header, list(rows.values()), "markdown").strip()
 
 
