@@ -1,13 +1,17 @@
 """How likely a sample is one of many of its kind."""
 
-from typing import Any, NamedTuple
+import dataclasses
+import functools
+from typing import Any
 
 import keras
+from keras import ops
 
 from keras_ltssl.typing import Tensor
 
 
-class Assignment(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Assignment:
     """What is known of a batch when its headness is estimated."""
 
     ids: Tensor | None
@@ -18,6 +22,16 @@ class Assignment(NamedTuple):
     """Cosine with every prototype, `(batch, K)`."""
     shares: Tensor
     """Population share of every prototype, `(K,)`."""
+
+    @functools.cached_property
+    def labels(self) -> Tensor:
+        """The nearest prototype of each sample, `(batch,)`."""
+        return ops.argmax(self.similarities, axis=-1)
+
+    @functools.cached_property
+    def closeness(self) -> Tensor:
+        """The cosine with it, `(batch,)`."""
+        return ops.max(self.similarities, axis=-1)
 
 
 class Headness(keras.layers.Layer):

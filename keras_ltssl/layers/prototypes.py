@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.layers.headness import Assignment
 from keras_ltssl.typing import Tensor
 
 
@@ -45,7 +46,7 @@ class Prototypes(keras.layers.Layer):
     >>> prototypes = lt.layers.Prototypes(num_prototypes=2)
     >>> prototypes.build((None, 2))
     >>> units = np.eye(2, dtype="float32")
-    >>> prototypes.update(units, prototypes.similarities(units))
+    >>> prototypes.update(prototypes.assign(units))
     >>> np.asarray(prototypes.shares).tolist()
     [0.5, 0.5]
     """
@@ -99,16 +100,20 @@ class Prototypes(keras.layers.Layer):
             name="streaming",
         )
 
-    def similarities(self, units: Tensor) -> Tensor:
-        """Returns the cosine of each unit vector and prototype, `(batch, K)`.
+    def assign(self, units: Tensor, ids: Tensor | None = None) -> Assignment:
+        """Returns which prototypes samples belong to, and how closely.
 
-        It is -1 for a prototype that has not been seeded yet.
+        The cosine with a prototype that has not been seeded yet counts as -1.
+
+        Args:
+            units: Unit vectors of the batch, `(batch, dim)`.
+            ids: Sample ids, `(batch,)`. Defaults to `None`.
         """
-        cosines = ops.matmul(
-            ops.stop_gradient(ops.convert_to_tensor(units)),
-            ops.transpose(ops.convert_to_tensor(self.vectors)),
-        )
-        return ops.where(ops.convert_to_tensor(self.shares) > 0, cosines, -1.0)
+        units = ops.stop_gradient(ops.convert_to_tensor(units))
+        shares = ops.convert_to_tensor(self.shares)
+        cosines = units @ ops.transpose(ops.convert_to_tensor(self.vectors))
+        similarities = ops.where(shares > 0, cosines, -1.0)
+        return Assignment(ids, units, similarities, shares)
 
     def is_empty(self) -> Tensor:
         """Returns for each prototype whether it stands for nothing, `(K,)`."""
@@ -121,55 +126,50 @@ class Prototypes(keras.layers.Layer):
     def share_entropy(self) -> Tensor:
         """Returns -Σ π log π / log K: 1 for equal shares, 0 for one."""
         shares = ops.convert_to_tensor(self.shares)
-        logs = ops.log(ops.maximum(shares, 1e-30))
+        logs = ops.log(shares + 1e-30)
         return -ops.sum(shares * logs) / np.log(self.num_prototypes)
 
-    def update(self, units: Tensor, similarities: Tensor) -> None:
+    def update(self, assignment: Assignment) -> None:
         """Moves prototypes and shares by one batch.
 
         Args:
-            units: Unit vectors of the batch, `(batch, dim)`.
-            similarities: What `similarities(units)` returned.
+            assignment: What `assign` returned.
         """
-        units = ops.stop_gradient(ops.convert_to_tensor(units))
-        keep, learn = self.momentum, 1.0 - self.momentum
+        units, shares = assignment.units, assignment.shares
         batch = ops.shape(units)[0]
         vectors = ops.convert_to_tensor(self.vectors)
-        shares = ops.convert_to_tensor(self.shares)
 
-        members = ops.one_hot(
-            ops.argmax(similarities, axis=-1), self.num_prototypes
-        )
-        members = members / ops.cast(batch, members.dtype)
-        members = members * ops.cast(shares > 0, members.dtype)
-        new_vectors = keep * shares[:, None] * vectors
-        new_vectors = new_vectors + learn * ops.matmul(
-            ops.transpose(members), units
-        )
-        length = ops.sqrt(
-            ops.sum(ops.square(new_vectors), axis=-1, keepdims=True)
-        )
-        new_vectors = ops.where(
-            length > 0,
-            new_vectors / ops.where(length > 0, length, 1.0),
-            vectors,
-        )
-        new_shares = keep * shares + learn * ops.sum(members, axis=0)
+        prototypes = ops.arange(self.num_prototypes, dtype="int32")
+        members = assignment.labels[:, None] == prototypes
+        members = ops.cast(members, shares.dtype)
+        # What is not seeded yet learns nothing.
+        learn = ops.cast(shares > 0, shares.dtype) * (1.0 - self.momentum)
+        learn = learn / ops.cast(batch, shares.dtype)
+        keep = self.momentum * shares
+        new_shares = keep + learn * ops.sum(members, axis=0)
+        new_vectors = keep[:, None] * vectors
+        new_vectors += learn[:, None] * (ops.transpose(members) @ units)
+        squared = ops.sum(new_vectors * new_vectors, axis=-1, keepdims=True)
+        is_zero = squared == 0
+        length = ops.sqrt(squared + ops.cast(is_zero, squared.dtype))
+        streaming = ops.convert_to_tensor(self.streaming) > 0
+        stays = is_zero | ~streaming
+        new_vectors = ops.where(stays, vectors, new_vectors / length)
 
         # The r-th emptiest prototype takes the r-th worst represented sample,
         # as long as there are samples.
         rank = ops.argsort(ops.argsort(new_shares))
-        worst = ops.argsort(ops.max(similarities, axis=-1))
-        candidate = ops.take(
-            units, ops.take(worst, ops.minimum(rank, batch - 1)), axis=0
-        )
-        reseed = ops.logical_and(self._is_empty(new_shares), rank < batch)
+        worst = ops.argsort(assignment.closeness)
+        reseed = self._is_empty(new_shares) & (rank < batch)
+        rank = ops.cast(reseed, rank.dtype) * rank  # Below `batch` for certain.
+        sample = ops.take(worst, rank)
+        candidate = ops.take(units, sample, axis=0)
+        reseed = reseed & streaming
         new_vectors = ops.where(reseed[:, None], candidate, new_vectors)
         new_shares = ops.where(reseed, 1.0 / self.num_prototypes, new_shares)
         new_shares = new_shares / ops.sum(new_shares)
 
-        streaming = ops.convert_to_tensor(self.streaming) > 0
-        self.vectors.assign(ops.where(streaming, new_vectors, vectors))
+        self.vectors.assign(new_vectors)
         self.shares.assign(ops.where(streaming, new_shares, shares))
 
     def set_population(

@@ -30,7 +30,7 @@ class ShareHeadness(Headness):
 
     def estimate(self, assignment: Assignment) -> Tensor:
         shares = ops.convert_to_tensor(assignment.shares)
-        smaller = ops.cast(shares[None, :] < shares[:, None], shares.dtype)
-        equal = ops.cast(shares[None, :] == shares[:, None], shares.dtype)
-        rank = ops.sum((smaller + 0.5 * equal) * shares[None, :], axis=-1)
-        return ops.take(rank, ops.argmax(assignment.similarities, axis=-1))
+        smaller = ops.cast(shares < shares[:, None], shares.dtype)
+        not_larger = ops.cast(shares <= shares[:, None], shares.dtype)
+        rank = 0.5 * ops.sum((smaller + not_larger) * shares, axis=-1)
+        return ops.take(rank, assignment.labels)

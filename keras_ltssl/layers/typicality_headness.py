@@ -63,29 +63,31 @@ class TypicalityHeadness(Headness):
         )
 
     def estimate(self, assignment: Assignment) -> Tensor:
-        score = ops.max(assignment.similarities, axis=-1)[:, None]
-        quantiles = ops.convert_to_tensor(self.quantiles)[None, :]
+        score = assignment.closeness[:, None]
+        quantiles = ops.convert_to_tensor(self.quantiles)
         below = ops.cast(quantiles < score, "float32")
-        equal = ops.cast(quantiles == score, "float32")
-        return ops.mean(below + 0.5 * equal, axis=-1)
+        not_above = ops.cast(quantiles <= score, "float32")
+        below = ops.sum(below + not_above, axis=-1)
+        return below / (2.0 * self.num_quantiles)
 
     def update(self, assignment: Assignment) -> None:
-        scores = ops.sort(ops.max(assignment.similarities, axis=-1))
-        last = ops.shape(scores)[0] - 1
+        scores = ops.sort(assignment.closeness)
+        last = ops.cast(ops.shape(scores)[0] - 1, "float32")
         # The middles of 64 equal parts, so that ranks average to 0.5.
-        levels = (
-            ops.arange(self.num_quantiles, dtype="float32") + 0.5
-        ) / self.num_quantiles
-        place = levels * ops.cast(last, "float32")
-        low = ops.cast(ops.floor(place), "int32")
-        part = place - ops.floor(place)
-        batch_quantiles = (1.0 - part) * ops.take(scores, low) + (
-            part * ops.take(scores, ops.minimum(low + 1, last))
-        )
-        quantiles = ops.convert_to_tensor(self.quantiles)
+        middles = ops.arange(0.5, self.num_quantiles, dtype="float32")
+        place = middles * (last / self.num_quantiles)
+        low, high = ops.floor(place), ops.ceil(place)
+        part = place - low
+
+        def scores_at(places: Tensor) -> Tensor:
+            return ops.take(scores, ops.cast(places, "int32"))
+
+        batch_quantiles = (1.0 - part) * scores_at(low) + part * scores_at(high)
         updates = ops.convert_to_tensor(self.updates)
-        keep = ops.where(updates == 0, 0.0, self.momentum)
-        self.quantiles.assign(keep * quantiles + (1 - keep) * batch_quantiles)
+        keep = self.momentum * ops.cast(updates > 0, "float32")
+        self.quantiles.assign(
+            keep * self.quantiles + (1.0 - keep) * batch_quantiles
+        )
         self.updates.assign(updates + 1)
 
     def get_config(self) -> dict[str, Any]:

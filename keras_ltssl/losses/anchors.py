@@ -1,12 +1,21 @@
 """One NT-Xent value per anchor, with its analytic gradient."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
-from keras_ltssl.losses.negatives import PairScale, all_at_once, in_chunks
-from keras_ltssl.losses.unit_views import as_floats, units_and_inverse_norms
+from keras_ltssl.losses.negatives import (
+    PairScale,
+    Softmax,
+    all_at_once,
+    in_chunks,
+)
+from keras_ltssl.losses.unit_views import (
+    as_floats,
+    through_units,
+    units_and_inverse_norms,
+)
 from keras_ltssl.schedules.temperature_schedule import check_temperature
 from keras_ltssl.typing import Tensor
 
@@ -33,6 +42,33 @@ def check_temperatures(temperature: float | Tensor) -> None:
             )
 
 
+class Anchors(NamedTuple):
+    """The NT-Xent losses of anchors, and what they were computed from.
+
+    Anchors are in the order of `all_at_once`. Only the losses have a gradient.
+    """
+
+    losses: Tensor
+    """`(batch, 2)`."""
+    miss: Tensor
+    """What softmax leaves to the negatives of each anchor, `(2 * batch,)`."""
+    shares: Softmax | None
+    """The softmax over its negatives, if it was held as a whole."""
+
+
+def unit_anchors(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the unit vectors of all anchors, and their inverse norms.
+
+    Args:
+        z: Projections `(batch, 2, dim)`, floats.
+
+    Returns:
+        `(2 * batch, dim)` and `(2 * batch, 1)`, first views first.
+    """
+    z = ops.stop_gradient(z)
+    return units_and_inverse_norms(ops.concatenate([z[:, 0], z[:, 1]]))
+
+
 def anchor_losses(
     z: Tensor,
     temperature: float | Tensor,
@@ -40,6 +76,20 @@ def anchor_losses(
     pair_scale: PairScale | None = None,
 ) -> Tensor:
     """Returns the NT-Xent loss of every anchor, shape `(batch, 2)`.
+
+    See `compare_anchors`.
+    """
+    return compare_anchors(z, temperature, chunk_size, pair_scale).losses
+
+
+def compare_anchors(
+    z: Tensor,
+    temperature: float | Tensor,
+    chunk_size: int | None = None,
+    pair_scale: PairScale | None = None,
+    normalised: tuple[Tensor, Tensor] | None = None,
+) -> Anchors:
+    """Returns the NT-Xent loss of every anchor, and what led to it.
 
         l_a = -log( exp(s_ap/τ_a) / Σ_{b≠a} exp(s_ab/τ_a) )
             = softplus( log Σ_{negatives} exp(s_ab/τ_a) - s_ap/τ_a )
@@ -56,6 +106,8 @@ def anchor_losses(
         pair_scale: What the τ of a pair is multiplied by, an elementwise
             function of its cosine: τ_ab = τ_a · pair_scale(s_ab). A constant
             to the gradient, too. Defaults to `None`, 1 for every pair.
+        normalised: `unit_anchors(z)`, from who has needed it before. Defaults
+            to `None`.
     """
     z = ops.convert_to_tensor(z)
     check_views(z)
@@ -70,7 +122,7 @@ def anchor_losses(
             f"Received: chunk_size={chunk_size!r}"
         )
     z = as_floats(z)
-    batch, dim = ops.shape(z)[0], z.shape[2]
+    batch = ops.shape(z)[0]
     tau = ops.stop_gradient(ops.cast(temperature, z.dtype))
     if len(tau.shape) > 1 or (
         len(tau.shape) == 1
@@ -83,38 +135,49 @@ def anchor_losses(
         )
     tau = ops.broadcast_to(tau, (batch,))
 
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def losses_of(z: Tensor, tau: Tensor) -> tuple[Tensor, Any]:
-        views, inverse_norms = units_and_inverse_norms(z)
-        # View-major: the positive of anchor a is `batch` rows away from it.
-        units = ops.reshape(ops.transpose(views, (1, 0, 2)), (2 * batch, dim))
-        taus = ops.concatenate([tau, tau])
-        cosine = ops.sum(views[:, 0] * views[:, 1], axis=-1)
-        tau_positive = tau
-        if pair_scale is not None:
-            tau_positive = tau * pair_scale(cosine)
-        if chunk_size is None:
-            log_negatives, push = all_at_once(units, taus, pair_scale)
-        else:
-            log_negatives, push = in_chunks(units, taus, pair_scale, chunk_size)
-        # (2, batch), as all that follows.
-        excess = ops.reshape(log_negatives, (2, batch)) - cosine / tau_positive
-        losses = ops.transpose(ops.softplus(excess))
+    units, inverse_norms = normalised or unit_anchors(z)
+    cosine = ops.sum(units[:batch] * units[batch:], axis=-1)
+    tau_positive = tau
+    if pair_scale is not None:
+        tau_positive = tau * pair_scale(cosine)
+    taus = ops.concatenate([tau, tau])
+    if chunk_size is None:
+        negatives = all_at_once(units, taus, pair_scale)
+    else:
+        negatives = in_chunks(units, taus, pair_scale, chunk_size)
+    positive = cosine / tau_positive
+    excess = negatives.log_sums - ops.concatenate([positive, positive])
+    losses = ops.transpose(ops.reshape(ops.softplus(excess), (2, batch)))
+    miss = ops.sigmoid(excess)
 
+    # All is computed by now, where others can have it; this adds the gradient.
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def with_gradient(
+        z: Tensor,
+        losses: Tensor,
+        miss: Tensor,
+        tau_positive: Tensor,
+        units: Tensor,
+        inverse_norms: Tensor,
+        *held: Tensor,
+    ) -> tuple[Tensor, Any]:
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
             if upstream is None:
                 (upstream,) = args
-            miss = ops.transpose(upstream) * ops.sigmoid(excess)
-            pushed = push(ops.reshape(miss, (2 * batch,)))
-            pushed = ops.reshape(pushed, (2, batch, dim))
+            weights = miss * ops.concatenate([upstream[:, 0], upstream[:, 1]])
+            to_units = negatives.push(weights, *held)
             # Both anchors of a sample pull both of its views together.
-            pull = (miss[0] + miss[1]) / tau_positive
-            pulled = pull[:, None, None] * ops.flip(views, axis=1)
-            to_units = ops.transpose(pushed, (1, 0, 2)) - pulled
-            along = ops.sum(views * to_units, axis=-1, keepdims=True)
-            to_z = inverse_norms * (to_units - along * views)
-            return to_z, ops.zeros_like(tau)
+            pull = ((weights[:batch] + weights[batch:]) / tau_positive)[:, None]
+            to_units -= ops.concatenate(
+                [pull * units[batch:], pull * units[:batch]]
+            )
+            to_z = through_units(to_units, units, inverse_norms)
+            to_z = ops.stack([to_z[:batch], to_z[batch:]], axis=1)
+            return to_z, *[None] * (5 + len(held))
 
         return losses, gradient
 
-    return losses_of(z, tau)
+    losses = with_gradient(
+        z, losses, miss, tau_positive, units, inverse_norms, *negatives.held
+    )
+    return Anchors(losses, miss, negatives.shares)

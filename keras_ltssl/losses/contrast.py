@@ -3,9 +3,12 @@
 import functools
 from typing import Protocol
 
-from keras_ltssl.losses.anchors import anchor_losses
+from keras_ltssl.losses.anchors import compare_anchors
 from keras_ltssl.losses.distribution_supcon import supcon_of_anchors
-from keras_ltssl.losses.tail_score import tail_score_of_anchors
+from keras_ltssl.losses.tail_score import (
+    tail_score_in_chunks,
+    tail_score_of_shares,
+)
 from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.typing import Tensor
 
@@ -34,19 +37,27 @@ class BatchContrast:
         z: Projections, `(batch, 2, dim)`.
         temperature: τ, a scalar or `(batch,)`.
         chunk_size: Anchors held at a time, or `None` for all.
+        views: `unit_anchors(z)`, from who has needed it. Defaults to `None`.
     """
 
     def __init__(
-        self, z: Tensor, temperature: float | Tensor, chunk_size: int | None
+        self,
+        z: Tensor,
+        temperature: float | Tensor,
+        chunk_size: int | None,
+        views: tuple[Tensor, Tensor] | None = None,
     ) -> None:
-        self.losses = anchor_losses(z, temperature, chunk_size)
+        self._anchors = compare_anchors(
+            z, temperature, chunk_size, normalised=views
+        )
+        self.losses = self._anchors.losses
         self._z = z
         self._temperature = temperature
         self._chunk_size = chunk_size
 
     @functools.cached_property
     def _units(self) -> Tensor:
-        # Only COLT asks for them, and for both of its terms.
+        # Only COLT asks for them.
         return unit_views(self._z)
 
     def supcon(self, is_ood: Tensor) -> Tensor:
@@ -57,7 +68,9 @@ class BatchContrast:
 
     def tail_scores(self, top_k: int) -> Tensor:
         """Returns `tail_score` of the batch."""
-        return tail_score_of_anchors(
+        if self._chunk_size is None:
+            return tail_score_of_shares(self._anchors, top_k)
+        return tail_score_in_chunks(
             self.losses,
             self._units,
             self._temperature,

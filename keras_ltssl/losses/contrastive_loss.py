@@ -146,6 +146,13 @@ class ContrastiveLoss(keras.losses.Loss):
     ) -> Tensor:
         z = ops.convert_to_tensor(y_pred, dtype=self.dtype)
         losses = self.call(y_true, z)
+        if (
+            sample_weight is None
+            and self.reduction == "sum_over_batch_size"
+            and keras.backend.backend() == "torch"
+        ):
+            # What follows takes 0.4 ms there, a tenth of the loss.
+            return ops.cast(ops.mean(losses), self.dtype)
         return self._reduction(losses, losses, sample_weight)
 
     def call(self, y_true: Tensor | None, y_pred: Tensor) -> Tensor:
@@ -169,20 +176,26 @@ class ContrastiveLoss(keras.losses.Loss):
                 is_ood = ops.zeros_like(keys[:, 0]) > 0
                 queue.enqueue(keys, is_ood if ids is None else ids < 0)
             state.advance()
+        if state is not None:
+            state.write_log()
         return replicas.own(y_pred, losses)
 
     def contrast(
-        self, z: Tensor, temperature: float | Tensor, chunk_size: int | None
+        self,
+        z: Tensor,
+        temperature: float | Tensor,
+        chunk_size: int | None,
+        views: tuple[Tensor, Tensor] | None = None,
     ) -> Contrast:
         """Returns the anchors' losses, as the model's framework means them.
 
         Against the rest of the batch, or where the model keeps a queue of keys,
-        against that.
+        against that. `views` is `unit_anchors(z)`, from who has needed it.
         """
         state = self.get_state()
         queue = None if state is None else state.get_queue()
         if queue is None:
-            return BatchContrast(z, temperature, chunk_size)
+            return BatchContrast(z, temperature, chunk_size, views)
         return QueueContrast(z, queue, temperature, chunk_size)
 
     def current_temperature(self) -> float | Tensor:

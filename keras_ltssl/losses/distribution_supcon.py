@@ -84,13 +84,14 @@ def supcon_of_anchors(
     if len(tau.shape) == 1:
         tau = tau[:, None]
 
-    def mean_cosine(member: Tensor) -> Tensor:
-        """Returns each anchor's mean cosine with the other members."""
-        total = ops.sum(units * member[:, None, None], axis=(0, 1))
-        others = ops.sum(units * (total - units), axis=-1)
-        return others / ops.maximum(2.0 * ops.sum(member) - 1.0, 1.0)
-
-    same = ops.where(ood[:, None] > 0, mean_cosine(ood), mean_cosine(1.0 - ood))
+    # A mean of cosines is a cosine with a mean: two domains, two vectors.
+    member = ops.stack([ood, 1.0 - ood])
+    totals = member @ (units[:, 0] + units[:, 1])
+    others = ops.maximum(2.0 * ops.sum(member, axis=-1) - 1.0, 1.0)
+    # The members include the anchor itself, whose cosine is constant.
+    itself = ops.stop_gradient(ops.sum(units * units, axis=-1, keepdims=True))
+    means = (units @ ops.transpose(totals) - itself) / others
+    same = ops.sum(means * ops.transpose(member)[:, None], axis=-1)
     positive = ops.sum(units[:, 0] * units[:, 1], axis=-1)[:, None]
     losses = ops.mean(anchors + (positive - same) / tau, axis=-1)
     return ops.where(ops.max(ood) > 0, losses, ops.zeros_like(losses))

@@ -2,7 +2,7 @@
 
 Anchors are the rows of `(2 * batch, dim)` unit vectors, first views first, so
 that the positive of anchor a is `batch` rows away. With τ_ab the temperature of
-a pair, both functions here return
+a pair, both functions here compute
 
     log Σ_{negatives b} exp(s_ab/τ_ab),  (2 * batch,)
 
@@ -16,6 +16,7 @@ two products with the matrix that the sums needed anyway.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -25,7 +26,46 @@ from keras_ltssl.losses.blocks import in_blocks
 from keras_ltssl.typing import Tensor
 
 PairScale = Callable[[Tensor], Tensor]
-Push = Callable[[Tensor], Tensor]
+
+
+class Softmax(NamedTuple):
+    """The softmax of each row as exponentials and what to divide them by.
+
+    Rows are divided where that is one operation a row, not one an entry.
+    """
+
+    exponentials: Tensor
+    """At most 1, `(rows, columns)`."""
+    sums: Tensor
+    """Their sums, `(rows,)`."""
+    log_sums: Tensor
+    """The log of the sum of exp(logit), `(rows,)`."""
+
+
+class Negatives(NamedTuple):
+    """What both functions here return."""
+
+    log_sums: Tensor
+    """`(2 * batch,)`."""
+    push: Callable[..., Tensor]
+    """From `(w, *held)` to the gradient, `(2 * batch, dim)`."""
+    held: tuple[Tensor, ...]
+    """What `push` needs. It closes over no tensor: JAX takes none there."""
+    shares: Softmax | None
+    """The softmax P, where it is held as a whole."""
+
+
+def _softmax(logits: Tensor) -> Softmax:
+    """Returns the softmax of each row. Overwrites `logits` on PyTorch.
+
+    A matrix more costs as much as a product there, where `-=` is in place;
+    elsewhere it is a subtraction like any other.
+    """
+    largest = ops.max(logits, axis=-1, keepdims=True)
+    logits -= largest
+    exponentials = ops.exp(logits)
+    sums = ops.sum(exponentials, axis=-1)
+    return Softmax(exponentials, sums, largest[:, 0] + ops.log(sums))
 
 
 def _lowest(tensor: Tensor) -> float:
@@ -34,15 +74,20 @@ def _lowest(tensor: Tensor) -> float:
     return 0.5 * float(np.finfo(dtype).min)
 
 
-def _softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the softmax of each row, and the log of its sum.
+def _drop_own(logits: Tensor, batch: int | Tensor) -> Tensor:
+    """Lowers what is no negative: an anchor itself and its positive.
 
-    The softmax is what the gradient needs, and one operation where every
-    backend is fast. The log of the sum follows from it.
+    These are the diagonals of the four blocks of views. XLA makes up the matrix
+    that is added while it reads the logits. Eager PyTorch would hold it, but
+    has diagonals that one can write to.
     """
-    shares = ops.softmax(logits, axis=-1)
-    largest = ops.max(logits, axis=-1)
-    return shares, largest - ops.log(ops.max(shares, axis=-1))
+    if keras.backend.backend() == "torch":
+        blocks = ops.reshape(logits, (2, batch, 2, batch))
+        own = ops.diagonal(blocks, axis1=1, axis2=3)
+        own += _lowest(logits)
+        return logits
+    diagonal = _lowest(logits) * ops.eye(batch, dtype=logits.dtype)
+    return logits + ops.tile(diagonal, (2, 2))
 
 
 def _pairs(
@@ -51,15 +96,15 @@ def _pairs(
     """Returns s/τ of rows and all anchors, and τ of each pair or row."""
     tau = tau[:, None]
     if pair_scale is None:  # There are fewer numbers in the rows.
-        return ops.matmul(rows / tau, ops.transpose(units)), tau
-    cosine = ops.matmul(rows, ops.transpose(units))
+        return (rows / tau) @ ops.transpose(units), tau
+    cosine = rows @ ops.transpose(units)
     tau_pairs = tau * pair_scale(cosine)
     return cosine / tau_pairs, tau_pairs
 
 
 def all_at_once(
     units: Tensor, tau: Tensor, pair_scale: PairScale | None
-) -> tuple[Tensor, Push]:
+) -> Negatives:
     """Holds the similarities of all anchors; the fastest where they fit.
 
     Args:
@@ -68,30 +113,30 @@ def all_at_once(
         pair_scale: What τ of a pair is multiplied by, a function of its cosine,
             or `None`.
     """
-    batch = ops.shape(units)[0] // 2
     logits, tau_pairs = _pairs(units, tau, units, pair_scale)
-    # The diagonals of the four blocks of views: an anchor itself and its
-    # positive. `+=` writes in place on PyTorch, where a matrix more costs as
-    # much as a product; elsewhere it is an addition like any other. XLA takes
-    # half as long again with reshaped logits and a single diagonal.
-    diagonal = _lowest(units) * ops.eye(batch, dtype=units.dtype)
-    logits += ops.tile(diagonal, (2, 2))
-    shares, log_sums = _softmax(logits)
+    shares = _softmax(_drop_own(logits, ops.shape(units)[0] // 2))
 
-    def push(weights: Tensor) -> Tensor:
-        if pair_scale is None:
-            pairs, weights = shares, (weights / tau)[:, None]
-        else:
-            pairs, weights = shares / tau_pairs, weights[:, None]
-        by_others = ops.matmul(ops.transpose(pairs), weights * units)
-        return weights * ops.matmul(pairs, units) + by_others
+    pairs, scale = shares.exponentials, 1.0 / shares.sums
+    if pair_scale is None:
+        scale = scale / tau
+    else:
+        pairs = pairs / tau_pairs
+    held = (units, pairs, scale)
+    return Negatives(shares.log_sums, _push_of_all, held, shares)
 
-    return log_sums, push
+
+def _push_of_all(
+    weights: Tensor, units: Tensor, pairs: Tensor, scale: Tensor
+) -> Tensor:
+    weights = (weights * scale)[:, None]
+    pushed = weights * (pairs @ units)
+    pushed += ops.transpose(pairs) @ (weights * units)
+    return pushed
 
 
 def in_chunks(
     units: Tensor, tau: Tensor, pair_scale: PairScale | None, size: int
-) -> tuple[Tensor, Push]:
+) -> Negatives:
     """Holds `size` rows of similarities at a time, and computes them twice.
 
     Args:
@@ -101,25 +146,37 @@ def in_chunks(
             or `None`.
         size: Integer >= 1.
     """
-    # Of the same sample are an anchor itself and its positive.
-    sample = ops.arange(ops.shape(units)[0], dtype="int32")
-    sample = sample % (ops.shape(units)[0] // 2)
 
-    def drop_own(logits: Tensor, samples: Tensor) -> Tensor:
-        is_negative = samples[:, None] != sample[None, :]
-        return ops.where(is_negative, logits, _lowest(units))
+    def samples_of(units: Tensor) -> Tensor:
+        # Of the same sample are an anchor itself and its positive.
+        anchors = ops.shape(units)[0]
+        return ops.arange(anchors, dtype="int32") % (anchors // 2)
+
+    def without_own(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        is_negative = rows[:, None] != columns[None, :]
+        return ops.where(is_negative, logits, _lowest(logits))
+
+    sample = samples_of(units)
 
     def pull_of(block: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         rows, tau_rows, samples = block
         logits, tau_pairs = _pairs(rows, tau_rows, units, pair_scale)
-        shares, log_sums = _softmax(drop_own(logits, samples))
+        pairs, sums, log_sums = _softmax(without_own(logits, samples, sample))
         if pair_scale is None:
-            return log_sums, ops.matmul(shares, units) / tau_pairs
-        return log_sums, ops.matmul(shares / tau_pairs, units)
+            return log_sums, pairs @ units / (tau_pairs * sums[:, None])
+        return log_sums, (pairs / tau_pairs) @ units / sums[:, None]
 
     log_sums, by_own = in_blocks(pull_of, (units, tau, sample), size)
 
-    def push(weights: Tensor) -> Tensor:
+    def push(
+        weights: Tensor,
+        units: Tensor,
+        tau: Tensor,
+        log_sums: Tensor,
+        by_own: Tensor,
+    ) -> Tensor:
+        sample = samples_of(units)
+
         def push_of(block: tuple[Tensor, ...]) -> Tensor:
             rows, samples = block
             if pair_scale is None:
@@ -131,7 +188,7 @@ def in_chunks(
                 logits = cosine / tau_pairs
                 weighted = weights[:, None] * units
             logits -= log_sums  # In place on PyTorch.
-            shares = ops.exp(drop_own(logits, samples))
+            shares = ops.exp(without_own(logits, samples, sample))
             if pair_scale is not None:
                 shares = shares / tau_pairs
             return ops.matmul(shares, weighted)
@@ -139,4 +196,4 @@ def in_chunks(
         by_others = in_blocks(push_of, (units, sample), size)
         return weights[:, None] * by_own + by_others
 
-    return log_sums, push
+    return Negatives(log_sums, push, (units, tau, log_sums, by_own), None)

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from keras_ltssl.losses.anchors import anchor_losses
+from keras_ltssl.losses.anchors import Anchors, compare_anchors
 from keras_ltssl.losses.blocks import in_blocks
 from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.typing import Tensor
@@ -54,9 +54,11 @@ def tail_score(
     """
     check_top_k(top_k)
     z = ops.stop_gradient(ops.convert_to_tensor(z))
-    anchors = anchor_losses(z, temperature, chunk_size)
-    return tail_score_of_anchors(
-        anchors, unit_views(z), temperature, top_k, chunk_size
+    anchors = compare_anchors(z, temperature, chunk_size)
+    if chunk_size is None:
+        return tail_score_of_shares(anchors, top_k)
+    return tail_score_in_chunks(
+        anchors.losses, unit_views(z), temperature, top_k, chunk_size
     )
 
 
@@ -72,36 +74,45 @@ def check_top_k(top_k: int) -> None:
         )
 
 
-def tail_score_of_anchors(
-    anchors: Tensor,
+def tail_score_of_shares(anchors: Anchors, top_k: int) -> Tensor:
+    """Returns `tail_score` from anchors whose softmax was held as a whole."""
+    assert anchors.shares is not None  # Without chunks, it was.
+    # The softmax is over the negatives; of all others, they have this part.
+    scale = (anchors.miss / anchors.shares.sums)[:, None]
+    exponentials = anchors.shares.exponentials
+    batch = ops.shape(scale)[0] // 2
+    both = scale[:batch] * exponentials[:batch]
+    both += scale[batch:] * exponentials[batch:]  # In place on PyTorch.
+    return 0.5 * _sum_of_largest(both, top_k)
+
+
+def tail_score_in_chunks(
+    losses: Tensor,
     units: Tensor,
     temperature: float | Tensor,
     top_k: int,
-    chunk_size: int | None = None,
+    chunk_size: int,
 ) -> Tensor:
     """Returns `tail_score` from the NT-Xent loss of each anchor.
 
     Args:
-        anchors: What `anchor_losses` returned, `(batch, 2)`.
+        losses: Those of `compare_anchors`, `(batch, 2)`.
         units: What `unit_views` returned, `(batch, 2, dim)`.
-        temperature: The τ of `anchors`.
+        temperature: The τ of `losses`.
         top_k: k.
-        chunk_size: Samples held at a time, or `None` for all.
+        chunk_size: Samples held at a time.
     """
-    units, anchors = ops.stop_gradient(units), ops.stop_gradient(anchors)
+    units, losses = ops.stop_gradient(units), ops.stop_gradient(losses)
     batch, dim = ops.shape(units)[0], units.shape[-1]
     tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
     tau = ops.broadcast_to(tau, (batch,))[:, None]
     positive = ops.sum(units[:, 0] * units[:, 1], axis=-1)[:, None]
-    log_partition = anchors + positive / tau
+    log_partition = losses + positive / tau
     # View-major: both views of sample i are the columns i and batch + i.
     others = ops.transpose(
         ops.reshape(ops.transpose(units, (1, 0, 2)), (2 * batch, dim))
     )
     sample = ops.arange(batch, dtype="int32")
-    # Columns of zeros, so that k of them exist in the smallest batch, too.
-    known = units.shape[0]
-    missing = top_k if known is None else max(0, top_k - 2 * known)
 
     def scores_of(block: tuple[Tensor, ...]) -> Tensor:
         views, index, tau_rows, log_rows = block
@@ -117,11 +128,20 @@ def tail_score_of_anchors(
         own = index[:, None, None] == sample
         both = ops.where(own, 0.0, ops.reshape(both, (-1, 2, batch)))
         both = ops.reshape(both, (-1, 2 * batch))
-        if missing:
-            both = ops.pad(both, [[0, 0], [0, missing]])
-        return 0.5 * ops.sum(ops.top_k(both, top_k)[0], axis=-1)
+        return 0.5 * _sum_of_largest(both, top_k)
 
-    everything = (units, sample, tau, log_partition)
-    if chunk_size is None:
-        return scores_of(everything)
-    return in_blocks(scores_of, everything, chunk_size)
+    return in_blocks(scores_of, (units, sample, tau, log_partition), chunk_size)
+
+
+def _sum_of_largest(values: Tensor, count: int) -> Tensor:
+    """Returns the sum of the `count` largest of each row, all if fewer.
+
+    Args:
+        values: Not below 0, `(rows, columns)`.
+        count: Integer >= 1.
+    """
+    columns = values.shape[1]
+    missing = count if columns is None else max(0, count - columns)
+    if missing:
+        values = ops.pad(values, [[0, 0], [0, missing]])
+    return ops.sum(ops.top_k(values, count, sorted=False)[0], axis=-1)

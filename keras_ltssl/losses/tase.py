@@ -10,8 +10,9 @@ from keras_ltssl.layers.mixed_headness import MixedHeadness
 from keras_ltssl.layers.prototypes import Prototypes
 from keras_ltssl.layers.share_headness import ShareHeadness
 from keras_ltssl.layers.typicality_headness import TypicalityHeadness
+from keras_ltssl.losses.anchors import unit_anchors
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
-from keras_ltssl.losses.unit_views import unit_views
+from keras_ltssl.losses.unit_views import as_floats, units_and_inverse_norms
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.typing import Tensor
 
@@ -80,8 +81,8 @@ def sample_weights(
     [0.667, 0.667, 0.667, 2.0]
     """
     shares = ops.convert_to_tensor(shares)
-    relative = ops.maximum(shares * shares.shape[0], 1e-30)
-    weights = ops.clip(ops.power(relative, -power), 1.0 / limit, limit)
+    relative = shares * shares.shape[0] + 1e-30
+    weights = ops.clip(relative**-power, 1.0 / limit, limit)
     weights = ops.take(weights, labels)
     return weights / ops.mean(weights)
 
@@ -218,6 +219,7 @@ class TASELoss(ContrastiveLoss):
         z: Tensor,
         temperature: float | Tensor,
         ids: Tensor | None = None,
+        views: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, Assignment]:
         """Returns what the state makes of a batch, without changing it.
 
@@ -225,6 +227,7 @@ class TASELoss(ContrastiveLoss):
             z: Projections, `(batch, 2, dim)`.
             temperature: τ_0.
             ids: Sample ids for a headness that reads them. Defaults to `None`.
+            views: `unit_anchors(z)`, from who has them. Defaults to `None`.
 
         Returns:
             The temperature and the weight of each sample, `(batch,)`, and the
@@ -238,33 +241,38 @@ class TASELoss(ContrastiveLoss):
             )
         prototypes: Prototypes = state.parts["prototypes"]
         headness: Headness = state.parts["headness"]
-        views = ops.cast(ops.stop_gradient(unit_views(z)), "float32")
-        units = unit_views(ops.sum(views, axis=1))
-        similarities = prototypes.similarities(units)
-        shares = ops.convert_to_tensor(prototypes.shares)
-        assignment = Assignment(ids, units, similarities, shares)
+        anchors, _ = unit_anchors(as_floats(z)) if views is None else views
+        batch = ops.shape(z)[0]
+        both = ops.cast(anchors[:batch] + anchors[batch:], "float32")
+        units, _ = units_and_inverse_norms(both)
+        assignment = prototypes.assign(units, ids)
 
         is_warm = ops.cast(state.step >= self.warmup_steps, "float32")
         temperatures = sample_temperatures(
             headness.estimate(assignment), temperature, is_warm * self.spread
         )
-        labels = ops.argmax(similarities, axis=-1)
         weights = sample_weights(
-            shares, labels, self.weight_power, self.weight_limit
+            assignment.shares,
+            assignment.labels,
+            self.weight_power,
+            self.weight_limit,
         )
         return temperatures, 1.0 + is_warm * (weights - 1.0), assignment
 
     def per_sample(
         self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
     ) -> Tensor:
-        temperatures, weights, assignment = self.assess(z, temperature, ids)
-        contrast = self.contrast(z, temperatures, self.chunk_size)
+        views = unit_anchors(as_floats(z))
+        temperatures, weights, assignment = self.assess(
+            z, temperature, ids, views
+        )
+        contrast = self.contrast(z, temperatures, self.chunk_size, views)
         losses = ops.mean(contrast.losses, axis=-1)
         state = self.get_state()
         assert state is not None  # `assess` has made sure.
         prototypes: Prototypes = state.parts["prototypes"]
         if state.is_training:
-            prototypes.update(assignment.units, assignment.similarities)
+            prototypes.update(assignment)
             state.parts["headness"].update(assignment)
         self.log(
             temperature=ops.mean(temperatures),

@@ -22,7 +22,7 @@ def built(num_prototypes, dim=6, **kwargs):
 
 
 def step(prototypes, batch):
-    prototypes.update(batch, prototypes.similarities(batch))
+    prototypes.update(prototypes.assign(batch))
 
 
 def values(prototypes):

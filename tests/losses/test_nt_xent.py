@@ -184,6 +184,24 @@ def test_half_precision_projections_are_computed_in_float32(dtype):
     )
 
 
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_gradient_inside_a_condition_is_the_same(chunk_size):
+    z = np.random.default_rng(0).normal(size=(4, 2, 5)).astype("float32")
+
+    def plain(z):
+        return ops.sum(lt.losses.nt_xent(z, 0.3, chunk_size))
+
+    def inside(z):
+        return ops.cond(
+            ops.sum(z * z) > 0, lambda: plain(z), lambda: 0.0 * ops.sum(z)
+        )
+
+    expected, expected_gradient = value_and_gradient(plain, z)
+    value, gradient = value_and_gradient(inside, z)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6)
+
+
 def test_twenty_gradient_steps_lower_the_loss():
     z = projections()
     encoder = keras.Sequential([keras.Input((2, 16)), keras.layers.Dense(16)])

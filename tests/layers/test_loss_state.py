@@ -1,0 +1,54 @@
+"""What a loss logs through its state."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_ltssl as lt
+
+
+class Noisy(lt.losses.ContrastiveLoss):
+    """Logs one number in each step, and one when training alone."""
+
+    metric_names = ("always", "training_only")
+
+    def per_sample(self, ids, z, temperature):
+        norms = ops.sum(ops.square(z), axis=(1, 2))
+        self.log(always=ops.mean(norms))
+        if self.get_state().is_training:
+            self.log(training_only=3.0)
+        return norms
+
+
+def step(loss, state, value, training):
+    z = np.full((2, 2, 4), value, "float32")
+    loss(None, state(z, training=training))
+
+
+def means_of(state):
+    (means,) = state.metrics
+    return {name: float(value) for name, value in means.result().items()}
+
+
+def test_means_are_over_the_steps_that_logged_a_name():
+    loss = Noisy()
+    state = lt.layers.LossState(loss)
+    step(loss, state, 1.0, training=True)
+    step(loss, state, 2.0, training=False)
+    assert means_of(state) == {"always": 20.0, "training_only": 3.0}
+    state.metrics[0].reset_state()
+    assert means_of(state) == {"always": 0.0, "training_only": 0.0}
+    step(loss, state, 1.0, training=False)
+    assert means_of(state) == {"always": 8.0, "training_only": 0.0}
+
+
+def test_another_loss_takes_the_place_of_what_was_logged():
+    state = lt.layers.LossState(Noisy())
+    state.attach(lt.losses.NTXentLoss())
+    assert list(means_of(state)) == ["temperature"]
+
+
+def test_a_name_that_is_not_listed_is_refused():
+    state = lt.layers.LossState(lt.losses.NTXentLoss())
+    with pytest.raises(ValueError, match="`metric_names`"):
+        state.log("x", 1.0)
