@@ -38,7 +38,7 @@ class PriorEstimation(keras.callbacks.Callback):
     Example: see `losses.GeometricHarmonizationLoss`.
 
     Reference:
-        Zhou, Yao, Hong, Zhang, Zhang, Wang, Han. Combating Representation
+        Zhou, Yao, Hong, Zhang, Han, Wang. Combating Representation
         Learning Disparity with Geometric Harmonization. NeurIPS 2023,
         arXiv:2310.17622.
     """

@@ -48,7 +48,7 @@ class GeometricTargets(keras.layers.Layer):
     0.946
 
     Reference:
-        Zhou, Yao, Hong, Zhang, Zhang, Wang, Han. Combating Representation
+        Zhou, Yao, Hong, Zhang, Han, Wang. Combating Representation
         Learning Disparity with Geometric Harmonization. NeurIPS 2023,
         arXiv:2310.17622.
     """

@@ -69,7 +69,7 @@ class COLTLoss(WrappingLoss):
     0.25
 
     Reference:
-        Bai, Chen, Zheng, Liang, Zhang. On the Effectiveness of
+        Bai, Liu, Wang, Hao, Feng, Chu, Hu. On the Effectiveness of
         Out-of-Distribution Data in Self-Supervised Long-Tail Learning (COLT).
         ICLR 2023, arXiv:2306.04934.
     """

@@ -103,7 +103,7 @@ class GeometricHarmonizationLoss(WrappingLoss):
     [0.0, 1.0]
 
     Reference:
-        Zhou, Yao, Hong, Zhang, Zhang, Wang, Han. Combating Representation
+        Zhou, Yao, Hong, Zhang, Han, Wang. Combating Representation
         Learning Disparity with Geometric Harmonization. NeurIPS 2023,
         arXiv:2310.17622.
     """

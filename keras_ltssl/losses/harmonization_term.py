@@ -155,7 +155,7 @@ def geometric_harmonization(
     [0.6265, 0.6265]
 
     Reference:
-        Zhou, Yao, Hong, Zhang, Zhang, Wang, Han. Combating Representation
+        Zhou, Yao, Hong, Zhang, Han, Wang. Combating Representation
         Learning Disparity with Geometric Harmonization. NeurIPS 2023,
         arXiv:2310.17622.
     """
