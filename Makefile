@@ -2,6 +2,10 @@
 #   make demo        five minutes of training on real digits, with a report
 #   make test        every test on TensorFlow, PyTorch and JAX
 #   make test-minimum  the tests of the package on the oldest Keras, on one backend
+#   make wheel   builds wheel and sdist, tests the wheel from outside the source
+#   make extras  that pip can install the wheel with each extra alone
+#   make docs    the documentation as a site, in site/; warnings are errors
+#   make notebook  makes the notebook from its script, examples/*_kaggle.py
 #   make bench   speed and memory, beside other libraries, as JSON in runs/bench
 # KERAS_BACKEND=jax make demo picks another backend for the demo.
 
@@ -19,7 +23,8 @@ PACKAGE_tensorflow := tensorflow-cpu
 PACKAGE_torch := $(TORCH)
 PACKAGE_jax := jax
 
-.PHONY: demo test test-tensorflow test-torch test-jax test-minimum lint types bench clean
+.PHONY: demo test test-tensorflow test-torch test-jax test-minimum lint types \
+	wheel extras docs notebook bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -30,7 +35,7 @@ $(VENV)/demo-%: $(BIN)/python pyproject.toml
 
 $(VENV)/all: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet "$(TORCH)" tensorflow-cpu jax \
-		-e ".[test,lint]"
+		-e ".[test,lint,keras-cv,notebook]"
 	touch $@
 
 demo: $(VENV)/demo-$(KERAS_BACKEND)
@@ -65,6 +70,46 @@ lint: $(VENV)/all
 types: $(VENV)/all
 	$(BIN)/mypy
 
+$(VENV)/docs: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	touch $@
+
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Cells that stay the same keep their ids, and outputs are left out.
+notebook: $(VENV)/all
+	$(BIN)/python -m jupytext --update --to ipynb examples/keras_ltssl_kaggle.py
+
+# Archives in dist/, made from nothing but the tree, the wheel from the sdist.
+WHEEL := $(VENV)-wheel
+WHEEL_BACKEND ?= torch
+WHEEL_TESTS := tests/packaging tests/schedules tests/initializers \
+	tests/losses/test_nt_xent.py tests/losses/test_tase.py \
+	tests/models/test_small_convnet.py
+# The tests are those in the sdist, without the package that lies beside them.
+wheel:
+	rm -rf dist $(WHEEL)
+	$(PYTHON) -m venv $(WHEEL)
+	$(WHEEL)/bin/python -m pip install --quiet build
+	$(WHEEL)/bin/python -m build --outdir dist
+	$(WHEEL)/bin/python -m pip install --quiet \
+		"$(PACKAGE_$(WHEEL_BACKEND))" dist/*.whl pytest
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	tar -xzf dist/*.tar.gz --strip-components=1 -C "$$folder" && \
+	rm -r "$$folder/keras_ltssl" && cd "$$folder" && \
+	OMP_NUM_THREADS=1 KERAS_BACKEND=$(WHEEL_BACKEND) EXPECT_INSTALLED=1 \
+		$(CURDIR)/$(WHEEL)/bin/python -m pytest $(WHEEL_TESTS)
+
+# Asks the package index for everything, so it is no part of `make test`.
+extras: wheel
+	for extra in $$($(WHEEL)/bin/python -c "from importlib import metadata; \
+			print(*metadata.metadata('keras-ltssl').get_all('Provides-Extra'))"); do \
+		echo "== $$extra =="; \
+		$(WHEEL)/bin/python -m pip install --quiet --dry-run \
+			"$$(ls dist/*.whl)[$$extra]" || exit 1; \
+	done
+
 # Beside other libraries where these are installed, as they are here.
 $(VENV)/bench: $(VENV)/all
 	$(BIN)/python -m pip install --quiet "$(TORCH)" -e ".[bench]"
@@ -81,4 +126,4 @@ bench: $(VENV)/bench
 	$(BIN)/python benchmarks/ood_choice.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-wheel dist site .pytest_cache .mypy_cache .ruff_cache

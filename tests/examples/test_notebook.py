@@ -1,0 +1,103 @@
+"""The Kaggle notebook: one with its script, without outputs, and it runs."""
+
+import json
+import re
+from pathlib import Path
+
+import jupytext
+import keras
+import nbclient
+import nbformat
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SCRIPT = EXAMPLES / "keras_ltssl_kaggle.py"
+METADATA = json.loads((EXAMPLES / "kernel-metadata.json").read_text())
+NOTEBOOK = EXAMPLES / METADATA["code_file"]
+
+
+def content(notebook):
+    return [(cell.cell_type, cell.source) for cell in notebook.cells]
+
+
+def test_notebook_and_script_agree():
+    made = jupytext.read(SCRIPT)
+    stored = nbformat.read(NOTEBOOK, as_version=4)
+    assert content(stored) == content(made), "Run `make notebook`."
+    assert stored.metadata["kernelspec"] == made.metadata["kernelspec"]
+
+
+def test_the_stored_notebook_is_valid_and_holds_no_outputs():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+
+
+def test_the_backend_is_set_before_keras_is_imported():
+    script = SCRIPT.read_text()
+    set_at = script.index('os.environ.setdefault("KERAS_BACKEND"')
+    assert set_at < script.index("import keras\n")
+
+
+def test_the_metadata_is_what_kaggle_takes():
+    # Kaggle makes the slug of the title, and it must be the one in the id.
+    user, slug = METADATA["id"].split("/")
+    assert user
+    assert slug == re.sub("[^a-z0-9]+", "-", METADATA["title"].lower())
+    assert 5 <= len(METADATA["title"]) <= 50
+    assert NOTEBOOK.suffix == ".ipynb"
+    assert METADATA["language"] == "python"
+    assert METADATA["kernel_type"] == "notebook"
+    for name in ("is_private", "enable_gpu", "enable_tpu", "enable_internet"):
+        assert isinstance(METADATA[name], bool)
+    for name in ("dataset", "competition", "kernel", "model"):
+        assert METADATA[f"{name}_sources"] == []
+    assert METADATA["keywords"] == []
+
+
+# pyzmq and asyncio close what a kernel leaves open when they are collected.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_it_runs_from_start_to_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("EPOCHS", "1")
+    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    run = nbclient.NotebookClient(
+        notebook,
+        timeout=600,
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()  # An exception in a cell is one here.
+
+    outputs = [
+        output
+        for cell in run.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    ]
+    text = "".join(output.get("text", "") for output in outputs)
+    for line in (
+        f"{keras.backend.backend()} backend",
+        "class_counts=[",
+        "untrained",
+        "simclr",
+        "tase",
+        "from scratch",
+        "pretrained by TASE",
+    ):
+        assert line in text
+    # Within its warm-up TASE is SimCLR, and the comparison one of equals.
+    (spread,) = re.findall(r"deviation of the temperatures ([0-9.]+)", text)
+    assert float(spread) > 0
+    rows = re.findall(r"(?m)^(simclr|tase) +(\|.*)$", text)
+    assert [name for name, _ in rows] == ["simclr", "tase"] * 2
+    assert [row for _, row in rows[::2]] != [row for _, row in rows[1::2]]
+    pictures = ["image/png" in output.get("data", {}) for output in outputs]
+    assert sum(pictures) == 4
+    encoder = keras.models.load_model(tmp_path / "encoder.keras")
+    assert encoder.output_shape == (None, 128)
