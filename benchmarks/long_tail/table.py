@@ -21,6 +21,7 @@ from stored import best_temperature, read_runs, validation_accuracies
 from keras_ltssl.evaluation.tables import table
 
 ROOT = HERE.parents[1]
+PLUS_MINUS = "\u00a0±\u00a0"  # Does not break at the end of a line.
 LEAST_ORDERS = 3  # For an interval in the README.
 BEGIN, END = "<!-- results: table.py -->", "<!-- end of results -->"
 GROUP_TITLES = {
@@ -107,14 +108,18 @@ def interval(values):
 
 def signed(values):
     mean, half = interval(values)
-    return f"{mean:+.1f}" if np.isnan(half) else f"{mean:+.1f} ± {half:.1f}"
+    return (
+        f"{mean:+.1f}"
+        if np.isnan(half)
+        else f"{mean:+.1f}{PLUS_MINUS}{half:.1f}"
+    )
 
 
 def spread(values):
     values = list(values)
     if len(values) < 2:
         return f"{values[0]:.1f}"
-    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+    return f"{np.mean(values):.1f}{PLUS_MINUS}{np.std(values, ddof=1):.1f}"
 
 
 def tuning_table(results):

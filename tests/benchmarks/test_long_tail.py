@@ -144,7 +144,7 @@ def test_tables_hold_what_is_stored_and_are_checked(folder):
     assert f"{np.mean(accuracies):.1f}" in line
     # The same runs, so no difference; the interval of equal numbers.
     row = next(line for line in text.splitlines() if "TASE" in line)
-    assert "+0.0 ± 0.0" in row
+    assert "+0.0\u00a0±\u00a00.0" in row
 
     readme.write_text(text.replace(f"{np.mean(accuracies):.1f}", "99.9"))
     stale = command("table.py", *flags, "--check")
