@@ -233,7 +233,7 @@ ARMS = {
     "colt_density": Arm(
         "COLT, by neighbours instead of tailness",
         "why",
-        colt(score=controls.density),
+        colt(score=lt.evaluation.headness_estimate),
     ),
     # TASE's ablation; the mean temperature is the fixed one in all of them.
     "tase_head_hot": Arm(

@@ -85,17 +85,3 @@ def midranks(values):
         values, return_inverse=True, return_counts=True
     )
     return ((np.cumsum(counts) - counts / 2) / counts.sum())[index].tolist()
-
-
-def density(features, neighbors=50):
-    """Returns the mean cosine of each row with its nearest others, `(n,)`."""
-    units = features / np.linalg.norm(features, axis=1, keepdims=True)
-    neighbors = min(neighbors, len(units) - 1)
-    means = []
-    for start in range(0, len(units), 1024):
-        cosines = units[start : start + 1024] @ units.T
-        rows = np.arange(len(cosines))
-        cosines[rows, start + rows] = -np.inf
-        nearest = np.partition(cosines, -neighbors, axis=1)[:, -neighbors:]
-        means.append(nearest.mean(axis=1))
-    return np.concatenate(means)

@@ -122,7 +122,11 @@ def estimates(units, space):
     found["share of 30 clusters, mean of 5"] = np.mean(
         [shares(units, 30, seed) for seed in range(5)], axis=0
     )
-    found.update(neighborhoods(units))
+    for count in NEIGHBORS:
+        found[f"density of {count} neighbours"] = (
+            lt.evaluation.headness_estimate(units, num_neighbors=count)
+        )
+    found["share within a radius"] = shares_within_radius(units)
     return {f"{name}, {space}": scores for name, scores in found.items()}
 
 
@@ -131,31 +135,19 @@ def shares(units, clusters, seed):
     return np.bincount(labels, minlength=clusters)[labels] / len(units)
 
 
-def neighborhoods(units):
-    """Returns how close the nearest others are, and how many are close.
-
-    Close is what a twentieth of all pairs are.
-    """
+def shares_within_radius(units):
+    """Returns the share of others that are as close as 5 % of all pairs."""
     random = np.random.default_rng(0)
     pairs = random.integers(len(units), size=(2, 200_000))
     cosines = np.sum(units[pairs[0]] * units[pairs[1]], axis=1)
     radius = np.quantile(cosines[pairs[0] != pairs[1]], 0.95)
-    nearest, close = [], []
+    close = []
     for start in range(0, len(units), 1024):
         cosines = units[start : start + 1024] @ units.T
         rows = np.arange(len(cosines))
         cosines[rows, start + rows] = -np.inf
         close.append(np.mean(cosines > radius, axis=1))
-        most = -np.partition(-cosines, NEIGHBORS[-1], axis=1)
-        nearest.append(-np.sort(-most[:, : NEIGHBORS[-1]], axis=1))
-    nearest = np.concatenate(nearest)
-    return {
-        **{
-            f"density of {count} neighbours": nearest[:, :count].mean(axis=1)
-            for count in NEIGHBORS
-        },
-        "share within a radius": np.concatenate(close),
-    }
+    return np.concatenate(close)
 
 
 def prior_shares(units, targets=100):
