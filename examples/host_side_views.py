@@ -58,7 +58,12 @@ def keras_layers(height, width):
 
 
 def tf_data(images, layers, batch_size, seed=0):
-    """Returns a `tf.data.Dataset` of views and ids, whatever the backend."""
+    """Returns a `tf.data.Dataset` of views and ids, whatever the backend.
+
+    Layers of Keras keep their seed in a variable for which the threads of
+    `map` race: now and then two images get the same draw (the two views of one
+    image never do), and a seed does not repeat an epoch.
+    """
     import tensorflow as tf
 
     def view(image):

@@ -78,6 +78,10 @@ def test_every_module_can_be_imported():
             importlib.import_module(name)
 
 
+def test_type_checkers_are_told_of_the_annotations():
+    assert (Path(keras_ltssl.__file__).parent / "py.typed").exists()
+
+
 @pytest.mark.skipif(
     "EXPECT_INSTALLED" not in os.environ, reason="not the job of the wheel"
 )
