@@ -41,9 +41,9 @@ def save(figure, name):
     save_image(Image.open(data), name)
 
 
-def save_image(image, name):
+def save_image(image, name, colors=64):
     """Writes an image with few colours, in few bytes."""
-    image = image.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    image = image.convert("RGB").quantize(colors, dither=Image.Dither.NONE)
     FOLDER.mkdir(exist_ok=True)
     image.save(FOLDER / f"{name}.png", optimize=True)
     (FOLDER / f"{name}.png").chmod(0o644)
@@ -381,6 +381,23 @@ def boosted_memory():
     save(figure, "boosted_memory")
 
 
+def seeing_the_tail():
+    """What the features of SimCLR show of the tail."""
+    split = digits()
+    features = simclr().encoder.predict(split.x_train, verbose=0)
+    path = lt.evaluation.plot_tail_diagnosis(
+        lt.evaluation.tail_diagnosis(features, split.y_train),
+        split.x_train,
+        FOLDER / "seeing_the_tail.png",
+    )
+    image = Image.open(path).convert("RGB")
+    save_image(
+        image.resize((1440, 1440 * image.height // image.width)),
+        "seeing_the_tail",
+        colors=256,
+    )
+
+
 PICTURES = (
     schedules,
     tase,
@@ -390,6 +407,7 @@ PICTURES = (
     colt_budgets,
     colt_choice,
     boosted_memory,
+    seeing_the_tail,
 )
 
 if __name__ == "__main__":

@@ -86,6 +86,11 @@ def schedule(low=0.1, high=1.0, cycles=5, factor=None):
 
 
 def cosine(task, low, high, cycles):
+    """Returns the cosine; in short runs of fewer cycles, of three epochs each.
+
+    A cycle of one epoch or two would be no cosine: τ changes by the epoch.
+    """
+    cycles = max(1, min(cycles, task.epochs // 3))
     return lt.schedules.CosineTemperature(low, high, task.epochs / cycles)
 
 

@@ -63,6 +63,10 @@ class Results:
             arm = self.summaries.setdefault(run["arm"], {})
             arm[run["order"]] = run["report"].summary()
 
+    def orders(self, arm):
+        """Returns of how many class orders an arm is stored."""
+        return len(self.summaries.get(arm, ()))
+
     def values(self, arm, probe, key):
         """Returns the number of each class order, in percent."""
         return {
@@ -149,7 +153,7 @@ def arm_table(results, *groups):
             spread(results.values(arm, probe, key).values())
             for _, probe, key in COLUMNS
         ]
-        rows.append([title, *numbers, str(len(results.summaries[arm]))])
+        rows.append([title, *numbers, str(results.orders(arm))])
     header = ["accuracy in %", *(title for title, _, _ in COLUMNS), "runs"]
     return table(header, rows, "markdown")
 
@@ -251,7 +255,10 @@ def page(everything):
 
 
 def summary(everything):
-    """Returns the README's table: few-shot accuracy of all and of few."""
+    """Returns the README's table: few-shot accuracy of all and of few.
+
+    It has the protocols for which every method was run.
+    """
     titles = {}
     for results in everything:
         titles |= results.arms("methods")
@@ -261,16 +268,15 @@ def summary(everything):
     rows = {"simclr": ["SimCLR at its best fixed τ, in %"]}
     rows |= {arm: [titles[arm]] for arm in names}
     for results in everything:
+        if any(results.orders(arm) < LEAST_ORDERS for arm in names):
+            continue
         for word, key in (("all", "accuracy"), ("few", "few")):
             header.append(f"{results.protocol.title}, {word}")
             values = results.values(results.reference, "few_shot", key)
             rows["simclr"].append(f"{np.mean(list(values.values())):.1f}")
             for arm in names:
-                enough = len(results.summaries.get(arm, ())) >= LEAST_ORDERS
                 rows[arm].append(
                     signed(results.differences(arm, "few_shot", key))
-                    if enough
-                    else "–"
                 )
     return table(header, list(rows.values()), "markdown").strip()
 
