@@ -24,11 +24,12 @@ ROOT = HERE.parents[1]
 PLUS_MINUS = "\u00a0±\u00a0"  # Does not break at the end of a line.
 LEAST_ORDERS = 3  # For an interval in the README.
 BEGIN, END = "<!-- results: table.py -->", "<!-- end of results -->"
-GROUP_TITLES = {
-    "methods": "Methods",
-    "why": "Variations",
-    "ablation": "What TASE's parts bring",
-}
+# A group of arms, its title, and the methods that it is about.
+SECTIONS = (
+    ("methods", "Methods", ()),
+    ("why", "Variations", ("ts", "gh", "colt")),
+    ("ablation", "What TASE's parts bring", ("tase",)),
+)
 COLUMNS = (
     ("linear, all", "linear", "accuracy"),
     ("linear, few", "linear", "few"),
@@ -82,13 +83,22 @@ class Results:
             ours[order] - theirs[order] for order in ours if order in theirs
         ]
 
-    def arms(self, *groups):
-        """Returns names and titles of the arms of groups, SimCLR first."""
+    def arms(self, group, beside=()):
+        """Returns names and titles of arms, SimCLR first.
+
+        Those of a group and, where there are any, those to see them beside.
+        """
         found = {
             run["arm"]: run["title"]
             for run in self.runs
-            if run["group"] in groups
+            if run["group"] == group
         }
+        if found:
+            found |= {
+                run["arm"]: run["title"]
+                for run in self.runs
+                if run["arm"] in beside
+            }
         order = {name: place for place, name in enumerate(all_arms())}
         names = sorted(found, key=order.get)
         title = f"SimCLR, τ = {self.temperature:g}, the best fixed one"
@@ -146,9 +156,9 @@ def tuning_table(results):
     return table(header, rows, "markdown")
 
 
-def arm_table(results, *groups):
+def arm_table(results, arms):
     rows = []
-    for arm, title in results.arms(*groups).items():
+    for arm, title in arms.items():
         numbers = [
             spread(results.values(arm, probe, key).values())
             for _, probe, key in COLUMNS
@@ -158,7 +168,7 @@ def arm_table(results, *groups):
     return table(header, rows, "markdown")
 
 
-def difference_table(results, *groups):
+def difference_table(results, arms):
     rows = [
         [
             title,
@@ -167,7 +177,7 @@ def difference_table(results, *groups):
                 for _, probe, key in COLUMNS
             ),
         ]
-        for arm, title in results.arms(*groups).items()
+        for arm, title in arms.items()
         if arm != results.reference
     ]
     header = ["points, to SimCLR", *(title for title, _, _ in COLUMNS)]
@@ -241,12 +251,13 @@ def page(everything):
             f"### Choosing the fixed τ: {results.temperature:g}",
             tuning_table(results),
         ]
-        for group, title in GROUP_TITLES.items():
-            if len(results.arms(group)) > 1:
+        for group, title, beside in SECTIONS:
+            arms = results.arms(group, beside)
+            if len(arms) > 1:
                 parts += [
                     f"### {title}",
-                    arm_table(results, group),
-                    difference_table(results, group),
+                    arm_table(results, arms),
+                    difference_table(results, arms),
                 ]
         tail = tail_table(results)
         if tail:
