@@ -1,5 +1,5 @@
 # The two commands of the README, and what continuous integration runs.
-#   make demo        five minutes of training on real digits, with a report
+#   make demo        some minutes of training on real digits, with a report
 #   make test        every test on TensorFlow, PyTorch and JAX
 #   make test-minimum  the tests of the package on the oldest Keras, on one backend
 #   make wheel   builds wheel and sdist, tests the wheel from outside the source
