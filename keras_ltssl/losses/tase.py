@@ -108,7 +108,9 @@ class TASELoss(ContrastiveLoss):
     for each sample, and a re-weighting that supplies the awareness of quantity
     which a temperature lacks. What is *this package's own design*, since the
     paper's formulas are not public to it: all of the formulas and defaults.
-    How well they find the tail is measured in BUILD_NOTES.
+    How well they find the tail and what acting on it brings is measured in
+    BUILD_NOTES: in short runs on small sets, nothing that could be told from
+    `NTXentLoss` at a tuned temperature, unless true class counts are given.
 
     Logged beside the loss: `temperature` (mean of τ_i), `temperature_std` (its
     spread), `share_entropy` (1 for equal shares, 0 for one prototype that has
