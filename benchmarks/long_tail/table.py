@@ -207,7 +207,9 @@ def tail_table(results):
         [
             name,
             *(cell(found[epoch]) if epoch in found else "" for epoch in epochs),
-            f"{np.std(found[last], axis=0)[1]:.2f}",
+            f"{np.std(found[last], axis=0)[1]:.2f}"
+            if len(found[last]) > 1
+            else "–",
         ]
         for name, found in sorted(
             seen.items(), key=lambda item: -np.mean(item[1][last], axis=0)[1]
