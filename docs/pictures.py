@@ -41,9 +41,12 @@ def save(figure, name):
     save_image(Image.open(data), name)
 
 
-def save_image(image, name, colors=64):
-    """Writes an image with few colours, in few bytes."""
-    image = image.convert("RGB").quantize(colors, dither=Image.Dither.NONE)
+def save_image(image, name, width=None, colors=64):
+    """Writes an image, of this width if given, in few colours and bytes."""
+    image = image.convert("RGB")
+    if width is not None:
+        image = image.resize((width, width * image.height // image.width))
+    image = image.quantize(colors, dither=Image.Dither.NONE)
     FOLDER.mkdir(exist_ok=True)
     image.save(FOLDER / f"{name}.png", optimize=True)
     (FOLDER / f"{name}.png").chmod(0o644)
@@ -287,11 +290,7 @@ def class_accuracy():
     path = lt.evaluation.plot_class_accuracy(
         reports, FOLDER / "class_accuracy.png"
     )
-    image = Image.open(path).convert("RGB")
-    save_image(
-        image.resize((1080, 1080 * image.height // image.width)),
-        "class_accuracy",
-    )
+    save_image(Image.open(path), "class_accuracy", width=1080)
 
 
 def colt_budgets():
@@ -342,10 +341,7 @@ def colt_choice():
         FOLDER / "colt_choice.png",
         images_per_cluster=5,
     )
-    image = Image.open(path)
-    save_image(
-        image.resize((900, 900 * image.height // image.width)), "colt_choice"
-    )
+    save_image(Image.open(path), "colt_choice", width=900)
 
 
 def boosted_memory():
@@ -390,12 +386,7 @@ def seeing_the_tail():
         split.x_train,
         FOLDER / "seeing_the_tail.png",
     )
-    image = Image.open(path).convert("RGB")
-    save_image(
-        image.resize((1440, 1440 * image.height // image.width)),
-        "seeing_the_tail",
-        colors=256,
-    )
+    save_image(Image.open(path), "seeing_the_tail", width=1440, colors=256)
 
 
 PICTURES = (
