@@ -3,12 +3,12 @@
     KERAS_BACKEND=jax python benchmarks/losses.py --batch_sizes 512,1024
 
 Training losses, forward and backward to the projections, with all that they
-remember and log; beside them the same of other libraries, where these are
-installed and the backend is PyTorch: lightly, and pytorch-metric-learning at
-the smallest batch, a single time. In turns in one process, medians, and ratios
-to the three products within a round. Then, at `--large_batch`, time and peak
-memory of NT-Xent in chunks beside all at once, the peaks in processes of their
-own. Prints JSON and stores it in `--output`.
+remember and log, on PyTorch eager and compiled; beside them the same of other
+libraries, where these are installed and the backend is PyTorch: lightly, and
+pytorch-metric-learning at the smallest batch, a single time. In turns in one
+process, medians, and ratios to the three products within a round. Then, at
+`--large_batch`, time and peak memory of NT-Xent in chunks beside all at once,
+the peaks in processes of their own. Prints JSON and stores it in `--output`.
 """
 
 import statistics
@@ -26,6 +26,9 @@ flags.DEFINE_list("batch_sizes", "256,512,1024,2048,4096", "Samples.")
 flags.DEFINE_integer("dim", 128, "Width of the projections.", lower_bound=1)
 flags.DEFINE_integer("repeats", 20, "Timed rounds.", lower_bound=1)
 flags.DEFINE_bool("xla", True, "Whether to compile by XLA on TensorFlow.")
+flags.DEFINE_bool(
+    "torch_compile", True, "Whether to time losses compiled on PyTorch, too."
+)
 flags.DEFINE_integer("large_batch", 8192, "Samples; 0 leaves this out.")
 flags.DEFINE_integer("chunk_size", 128, "Anchors at a time.", lower_bound=1)
 flags.DEFINE_enum(
@@ -111,6 +114,11 @@ def at(batch_size, with_slow_peer):
             make(10 * batch_size), ids, z, FLAGS.xla
         )
     on_torch = keras.backend.backend() == "torch"
+    if on_torch and FLAGS.torch_compile:
+        for name in ("nt_xent", "focal", "tase", "colt"):
+            calls[f"{name} compiled"] = measuring.training_step(
+                LOSSES[name](10 * batch_size), ids, z, torch_compile=True
+            )
     if on_torch and (peer := of_lightly(z)):
         calls["lightly"] = peer
     times = measuring.rounds(calls, FLAGS.repeats)

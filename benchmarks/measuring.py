@@ -71,11 +71,12 @@ def compiled_gradient(function, z, xla=True):
     return run
 
 
-def training_step(loss, ids, z, xla=True):
+def training_step(loss, ids, z, xla=True, torch_compile=False):
     """Returns a call that computes a loss as a training step does.
 
     Value, gradient to the projections, and what the loss remembers, which it
-    keeps from call to call (on JAX, it starts from the same).
+    keeps from call to call (on JAX, it starts from the same). `torch_compile`
+    is for PyTorch what `compile(jit_compile=True)` makes of the loss.
     """
     state = lt.layers.LossState(loss, steps_per_epoch=10)
     state(z, training=True)
@@ -85,6 +86,10 @@ def training_step(loss, ids, z, xla=True):
             state(z, training=True)
             return loss(keras.ops.convert_to_tensor(ids), z)
 
+        if torch_compile:
+            import torch
+
+            value = torch.compile(value)
         return compiled_gradient(value, z, xla)
     import jax
 

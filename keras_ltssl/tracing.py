@@ -42,3 +42,19 @@ def compiled_by_xla(
 
     compiled: Callable[..., Tensor] = tf.function(function, jit_compile=True)
     return compiled
+
+
+def uncompiled_on_torch(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function that PyTorch's compiler leaves as it is.
+
+    `compile(jit_compile=True)` would write out every turn of its loops, which
+    takes minutes, and again where a value decides about the next one. Keras
+    has no word for a part of a step.
+    """
+    if keras.backend.backend() != "torch":
+        return function
+    import torch
+
+    disable: Any = torch.compiler.disable
+    apart: Callable[..., Any] = disable(function)
+    return apart

@@ -1,7 +1,6 @@
 """How likely a sample is one of many of its kind."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import keras
@@ -10,7 +9,7 @@ from keras import ops
 from keras_ltssl.typing import Tensor
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(eq=False)
 class Assignment:
     """What is known of a batch when its headness is estimated."""
 
@@ -23,15 +22,14 @@ class Assignment:
     shares: Tensor
     """Population share of every prototype, `(K,)`."""
 
-    @functools.cached_property
-    def labels(self) -> Tensor:
-        """The nearest prototype of each sample, `(batch,)`."""
-        return ops.argmax(self.similarities, axis=-1)
+    labels: Tensor = dataclasses.field(init=False)
+    """The nearest prototype of each sample, `(batch,)`."""
+    closeness: Tensor = dataclasses.field(init=False)
+    """The cosine with it, `(batch,)`."""
 
-    @functools.cached_property
-    def closeness(self) -> Tensor:
-        """The cosine with it, `(batch,)`."""
-        return ops.max(self.similarities, axis=-1)
+    def __post_init__(self) -> None:
+        self.labels = ops.argmax(self.similarities, axis=-1)
+        self.closeness = ops.amax(self.similarities, axis=-1)
 
 
 class Headness(keras.layers.Layer):

@@ -147,7 +147,7 @@ def equalize(images: Tensor, value: Tensor) -> Tensor:
         (-1, 256),
     )
     below = ops.cumsum(histogram, axis=1) - histogram
-    largest = ops.max(values, axis=1, keepdims=True)
+    largest = ops.amax(values, axis=1, keepdims=True)
     step = ops.take_along_axis(below, largest, axis=1) // 255
     table = ops.where(
         step > 0,
@@ -318,8 +318,8 @@ def rand_augment(
     # Blends and stretches: scale x + offset + gray luminance(x)
     zero, one = ops.zeros_like(value), ops.ones_like(value)
     luminance = _luminance(planes)
-    darkest = ops.min(planes, axis=(2, 3), keepdims=True)
-    brightest = ops.max(planes, axis=(2, 3), keepdims=True)
+    darkest = ops.amin(planes, axis=(2, 3), keepdims=True)
+    brightest = ops.amax(planes, axis=(2, 3), keepdims=True)
     # Half a level is less than there is between whole numbers, and more than
     # rounding leaves of a flat channel, which would be stretched to noise.
     stretch = ops.logical_and(

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl.rows_in_place import take_rows, write_rows
+from keras_ltssl.in_place import take_rows, write_rows
 from keras_ltssl.typing import Tensor
 
 # Stands for no average. Not NaN, which debuggers of numerics stop at.

@@ -69,6 +69,32 @@ def unit_anchors(z: Tensor) -> tuple[Tensor, Tensor]:
     return units_and_inverse_norms(ops.concatenate([z[:, 0], z[:, 1]]))
 
 
+def with_gradient_to(z: Tensor, normalised: tuple[Tensor, Tensor]) -> Tensor:
+    """Returns the unit vectors of `unit_anchors(z)`, with their gradient."""
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def units_of(
+        z: Tensor, units: Tensor, inverse_norms: Tensor
+    ) -> tuple[Tensor, Any]:
+        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
+            if upstream is None:
+                (upstream,) = args
+            return _through_anchors(upstream, units, inverse_norms), None, None
+
+        return units, gradient
+
+    return units_of(z, *normalised)
+
+
+def _through_anchors(
+    to_units: Tensor, units: Tensor, inverse_norms: Tensor
+) -> Tensor:
+    """Returns the gradient to `z` from that to the anchors' unit vectors."""
+    to_z = through_units(to_units, units, inverse_norms)
+    batch = ops.shape(to_z)[0] // 2
+    return ops.stack([to_z[:batch], to_z[batch:]], axis=1)
+
+
 def anchor_losses(
     z: Tensor,
     temperature: float | Tensor,
@@ -147,7 +173,8 @@ def compare_anchors(
         negatives = in_chunks(units, taus, pair_scale, chunk_size)
     positive = cosine / tau_positive
     excess = negatives.log_sums - ops.concatenate([positive, positive])
-    losses = ops.transpose(ops.reshape(ops.softplus(excess), (2, batch)))
+    losses = ops.softplus(excess)
+    losses = ops.stack([losses[:batch], losses[batch:]], axis=1)
     miss = ops.sigmoid(excess)
 
     # All is computed by now, where others can have it; this adds the gradient.
@@ -165,14 +192,13 @@ def compare_anchors(
             if upstream is None:
                 (upstream,) = args
             weights = miss * ops.concatenate([upstream[:, 0], upstream[:, 1]])
-            to_units = negatives.push(weights, *held)
+            to_units = negatives.push(weights, units, *held)
             # Both anchors of a sample pull both of its views together.
             pull = ((weights[:batch] + weights[batch:]) / tau_positive)[:, None]
             to_units -= ops.concatenate(
                 [pull * units[batch:], pull * units[:batch]]
             )
-            to_z = through_units(to_units, units, inverse_norms)
-            to_z = ops.stack([to_z[:batch], to_z[batch:]], axis=1)
+            to_z = _through_anchors(to_units, units, inverse_norms)
             return to_z, *[None] * (5 + len(held))
 
         return losses, gradient

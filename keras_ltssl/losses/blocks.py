@@ -4,9 +4,11 @@ from typing import Any
 
 from keras import ops
 
+from keras_ltssl.tracing import uncompiled_on_torch
 from keras_ltssl.typing import Tensor
 
 
+@uncompiled_on_torch
 def in_blocks(function: Any, arrays: tuple[Tensor, ...], size: int) -> Any:
     """Maps `function` over blocks of `size` rows and joins what it returns.
 
@@ -22,10 +24,11 @@ def in_blocks(function: Any, arrays: tuple[Tensor, ...], size: int) -> Any:
 
     def split(array: Tensor) -> Tensor:
         tail = array.shape[1:]
-        widths = [[0, padding]] + [[0, 0]] * len(tail)
-        # Ones, not zeros: a padded temperature must not divide by zero.
-        padded = ops.pad(array, widths, constant_values=1)
-        return ops.reshape(padded, (blocks, size, *tail))
+        if not isinstance(padding, int) or padding:
+            widths = [[0, padding]] + [[0, 0]] * len(tail)
+            # Ones, not zeros: a padded temperature must not divide by zero.
+            array = ops.pad(array, widths, constant_values=1)
+        return ops.reshape(array, (blocks, size, *tail))
 
     def join(parts: Tensor) -> Tensor:
         return ops.reshape(parts, (blocks * size, *parts.shape[2:]))[:rows]

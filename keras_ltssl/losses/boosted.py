@@ -71,11 +71,11 @@ def boosted_weights(
     zero = ops.zeros_like(values)
     # Equal losses must come out as exactly equal, which a rounded mean would
     # spoil; so all are counted from the lowest.
-    lowest = ops.min(ops.where(known, values, float("inf")))
+    lowest = ops.amin(ops.where(known, values, float("inf")))
     values = ops.where(known, values - lowest, zero)
     count = ops.maximum(ops.sum(ops.cast(known, values.dtype)), 1.0)
     apart = ops.where(known, values - ops.sum(values) / count, zero)
-    largest = ops.max(ops.abs(apart))
+    largest = ops.amax(ops.abs(apart))
     half = 0.5 * apart / ops.where(largest > 0, largest, 1.0)
     return ops.where(known, 0.5 + half, zero)
 
@@ -188,7 +188,8 @@ class BoostedLoss(WrappingLoss):
     def _look_up(self, weights: Tensor, ids: Tensor) -> Tensor:
         outside = ops.logical_or(ids < 0, ids >= self.num_samples)
         rows = ops.cast(ops.where(outside, self.num_samples, ids), "int32")
-        return ops.take(ops.pad(weights, [[0, 1]]), rows, axis=0)
+        weights = ops.concatenate([weights, ops.zeros_like(weights[:1])])
+        return ops.take(weights, rows, axis=0)
 
     def weights_of(self, ids: Tensor) -> Tensor:
         """Returns the weight of each sample named, for its next views.

@@ -14,7 +14,7 @@ from keras_ltssl.losses.queue_contrast import QueueContrast
 from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.schedules.temperature_schedule import get_schedule
-from keras_ltssl.tracing import reads_as_constant
+from keras_ltssl.tracing import reads_as_constant, uncompiled_on_torch
 from keras_ltssl.typing import Tensor
 
 
@@ -23,6 +23,13 @@ class _Reduction(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return y_pred
+
+
+@uncompiled_on_torch
+def _call_uncompiled(
+    loss: "ContrastiveLoss", y_true: Tensor | None, z: Tensor
+) -> Tensor:
+    return loss.call(y_true, z)
 
 
 class ContrastiveLoss(keras.losses.Loss):
@@ -91,6 +98,11 @@ class ContrastiveLoss(keras.losses.Loss):
         """Whether the loss must know how many steps an epoch has."""
         return isinstance(self.temperature, TemperatureSchedule)
 
+    @property
+    def has_loops(self) -> bool:
+        """Whether a step loops, over chunks or towards a solution."""
+        return getattr(self, "chunk_size", None) is not None
+
     def get_state(self) -> LossState | None:
         """Returns the `LossState` that this loss belongs to, if any.
 
@@ -145,7 +157,10 @@ class ContrastiveLoss(keras.losses.Loss):
         sample_weight: Tensor | None = None,
     ) -> Tensor:
         z = ops.convert_to_tensor(y_pred, dtype=self.dtype)
-        losses = self.call(y_true, z)
+        if self.has_loops:
+            losses = _call_uncompiled(self, y_true, z)
+        else:
+            losses = self.call(y_true, z)
         if (
             sample_weight is None
             and self.reduction == "sum_over_batch_size"

@@ -2,8 +2,13 @@
 
 from keras import ops
 
-from keras_ltssl.losses.anchors import anchor_losses
-from keras_ltssl.losses.unit_views import unit_views
+from keras_ltssl.losses.anchors import (
+    check_views,
+    compare_anchors,
+    unit_anchors,
+    with_gradient_to,
+)
+from keras_ltssl.losses.unit_views import as_floats
 from keras_ltssl.typing import Tensor
 
 
@@ -55,8 +60,12 @@ def distribution_supcon(
         Out-of-Distribution Data in Self-Supervised Long-Tail Learning (COLT).
         ICLR 2023, arXiv:2306.04934.
     """
-    anchors = anchor_losses(z, temperature, chunk_size)
-    return supcon_of_anchors(anchors, unit_views(z), is_ood, temperature)
+    z = as_floats(z)
+    check_views(z)
+    normalised = unit_anchors(z)
+    anchors = compare_anchors(z, temperature, chunk_size, normalised=normalised)
+    units = with_gradient_to(z, normalised)
+    return supcon_of_anchors(anchors.losses, units, is_ood, temperature)
 
 
 def supcon_of_anchors(
@@ -65,33 +74,35 @@ def supcon_of_anchors(
     """Returns `distribution_supcon` from the NT-Xent loss of each anchor.
 
     Args:
-        anchors: What `anchor_losses` returned, `(batch, 2)`.
-        units: What `unit_views` returned, `(batch, 2, dim)`.
+        anchors: The losses of `compare_anchors`, `(batch, 2)`.
+        units: The unit vectors of all anchors, `(2 * batch, dim)`.
         is_ood: `(batch,)`.
         temperature: The τ of `anchors`.
     """
     is_ood = ops.convert_to_tensor(is_ood)
+    samples = anchors.shape[0]
     if len(is_ood.shape) != 1 or (
-        None not in (is_ood.shape[0], units.shape[0])
-        and is_ood.shape[0] != units.shape[0]
+        None not in (is_ood.shape[0], samples) and is_ood.shape[0] != samples
     ):
         raise ValueError(
             "`is_ood` must hold one value for each sample, shape (batch,) = "
-            f"({units.shape[0]},). Received: is_ood.shape={tuple(is_ood.shape)}"
+            f"({samples},). Received: is_ood.shape={tuple(is_ood.shape)}"
         )
+    batch = ops.shape(anchors)[0]
     ood = ops.cast(ops.cast(is_ood, "bool"), units.dtype)
     tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
-    if len(tau.shape) == 1:
-        tau = tau[:, None]
 
-    # A mean of cosines is a cosine with a mean: two domains, two vectors.
-    member = ops.stack([ood, 1.0 - ood])
-    totals = member @ (units[:, 0] + units[:, 1])
-    others = ops.maximum(2.0 * ops.sum(member, axis=-1) - 1.0, 1.0)
-    # The members include the anchor itself, whose cosine is constant.
-    itself = ops.stop_gradient(ops.sum(units * units, axis=-1, keepdims=True))
-    means = (units @ ops.transpose(totals) - itself) / others
-    same = ops.sum(means * ops.transpose(member)[:, None], axis=-1)
-    positive = ops.sum(units[:, 0] * units[:, 1], axis=-1)[:, None]
-    losses = ops.mean(anchors + (positive - same) / tau, axis=-1)
-    return ops.where(ops.max(ood) > 0, losses, ops.zeros_like(losses))
+    # A mean of cosines is a cosine with a mean: two domains, two vectors. Both
+    # anchors of a sample have the same positives, but for each other.
+    member = ops.stack([ood, 1.0 - ood], axis=1)
+    both = units[:batch] + units[batch:]
+    totals = ops.transpose(member) @ both
+    others = ops.maximum(2.0 * ops.sum(member, axis=0) - 1.0, 1.0)
+    # The members include the anchors themselves, whose cosine is constant.
+    squares = ops.stop_gradient(ops.sum(units * units, axis=1, keepdims=True))
+    itself = squares[:batch] + squares[batch:]
+    means = 0.5 * (both @ ops.transpose(totals) - itself) / others
+    same = ops.sum(means * member, axis=1)
+    positive = ops.sum(units[:batch] * units[batch:], axis=1)
+    losses = ops.mean(anchors, axis=1) + (positive - same) / tau
+    return losses * ops.amax(ood)  # Without the other domain, no term.

@@ -110,6 +110,7 @@ class GeometricHarmonizationLoss(WrappingLoss):
 
     needs_state = True
     needs_epochs = True
+    has_loops = True
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ def target_scores(z: Tensor, targets: Tensor) -> Tensor:
     targets = ops.stop_gradient(ops.cast(targets, z.dtype))
     # Entries of at most 1, for the product could not hold a large z. Scores do
     # not depend on this scale, so it may be a constant to the gradient.
-    largest = ops.stop_gradient(ops.max(ops.abs(z), axis=-1, keepdims=True))
+    largest = ops.stop_gradient(ops.amax(ops.abs(z), axis=-1, keepdims=True))
     z = z / ops.where(largest == 0, ops.ones_like(largest), largest)
     return unit_views(ops.matmul(z, ops.transpose(targets)))
 

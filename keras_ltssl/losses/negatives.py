@@ -22,6 +22,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.in_place import ProductRoom, exp_in_place, fill_columns
 from keras_ltssl.losses.blocks import in_blocks
 from keras_ltssl.typing import Tensor
 
@@ -48,27 +49,27 @@ class Negatives(NamedTuple):
     log_sums: Tensor
     """`(2 * batch,)`."""
     push: Callable[..., Tensor]
-    """From `(w, *held)` to the gradient, `(2 * batch, dim)`."""
+    """From `(w, units, *held)` to the gradient, `(2 * batch, dim)`."""
     held: tuple[Tensor, ...]
     """What `push` needs. It closes over no tensor: JAX takes none there."""
     shares: Softmax | None
     """The softmax P, where it is held as a whole."""
 
 
-def _softmax(logits: Tensor) -> Softmax:
+def softmax_over(logits: Tensor) -> Softmax:
     """Returns the softmax of each row. Overwrites `logits` on PyTorch.
 
     A matrix more costs as much as a product there, where `-=` is in place;
     elsewhere it is a subtraction like any other.
     """
-    largest = ops.max(logits, axis=-1, keepdims=True)
+    largest = ops.amax(logits, axis=-1, keepdims=True)
     logits -= largest
-    exponentials = ops.exp(logits)
+    exponentials = exp_in_place(logits)
     sums = ops.sum(exponentials, axis=-1)
     return Softmax(exponentials, sums, largest[:, 0] + ops.log(sums))
 
 
-def _lowest(tensor: Tensor) -> float:
+def lowest(tensor: Tensor) -> float:
     """A number that means -∞ to the softmax, yet one can calculate with."""
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     return 0.5 * float(np.finfo(dtype).min)
@@ -82,24 +83,12 @@ def _drop_own(logits: Tensor, batch: int | Tensor) -> Tensor:
     has diagonals that one can write to.
     """
     if keras.backend.backend() == "torch":
-        blocks = ops.reshape(logits, (2, batch, 2, batch))
-        own = ops.diagonal(blocks, axis1=1, axis2=3)
-        own += _lowest(logits)
+        for offset in (-batch, 0, batch):
+            own = ops.diagonal(logits, offset)
+            own += lowest(logits)
         return logits
-    diagonal = _lowest(logits) * ops.eye(batch, dtype=logits.dtype)
+    diagonal = lowest(logits) * ops.eye(batch, dtype=logits.dtype)
     return logits + ops.tile(diagonal, (2, 2))
-
-
-def _pairs(
-    rows: Tensor, tau: Tensor, units: Tensor, pair_scale: PairScale | None
-) -> tuple[Tensor, Tensor]:
-    """Returns s/τ of rows and all anchors, and τ of each pair or row."""
-    tau = tau[:, None]
-    if pair_scale is None:  # There are fewer numbers in the rows.
-        return (rows / tau) @ ops.transpose(units), tau
-    cosine = rows @ ops.transpose(units)
-    tau_pairs = tau * pair_scale(cosine)
-    return cosine / tau_pairs, tau_pairs
 
 
 def all_at_once(
@@ -113,16 +102,20 @@ def all_at_once(
         pair_scale: What τ of a pair is multiplied by, a function of its cosine,
             or `None`.
     """
-    logits, tau_pairs = _pairs(units, tau, units, pair_scale)
-    shares = _softmax(_drop_own(logits, ops.shape(units)[0] // 2))
+    if pair_scale is None:  # There are fewer numbers in the rows.
+        logits = (units / tau[:, None]) @ ops.transpose(units)
+    else:
+        cosine = units @ ops.transpose(units)
+        tau_pairs = tau[:, None] * pair_scale(cosine)
+        logits = cosine / tau_pairs
+    shares = softmax_over(_drop_own(logits, ops.shape(units)[0] // 2))
 
     pairs, scale = shares.exponentials, 1.0 / shares.sums
     if pair_scale is None:
         scale = scale / tau
     else:
         pairs = pairs / tau_pairs
-    held = (units, pairs, scale)
-    return Negatives(shares.log_sums, _push_of_all, held, shares)
+    return Negatives(shares.log_sums, _push_of_all, (pairs, scale), shares)
 
 
 def _push_of_all(
@@ -146,54 +139,57 @@ def in_chunks(
             or `None`.
         size: Integer >= 1.
     """
+    anchors = ops.shape(units)[0]
+    # An anchor itself and its positive.
+    sample = ops.arange(anchors, dtype="int32") % (anchors // 2)
+    own = ops.stack([sample, sample + anchors // 2], axis=1)
 
-    def samples_of(units: Tensor) -> Tensor:
-        # Of the same sample are an anchor itself and its positive.
-        anchors = ops.shape(units)[0]
-        return ops.arange(anchors, dtype="int32") % (anchors // 2)
-
-    def without_own(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        is_negative = rows[:, None] != columns[None, :]
-        return ops.where(is_negative, logits, _lowest(logits))
-
-    sample = samples_of(units)
+    room = ProductRoom()
 
     def pull_of(block: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        rows, tau_rows, samples = block
-        logits, tau_pairs = _pairs(rows, tau_rows, units, pair_scale)
-        pairs, sums, log_sums = _softmax(without_own(logits, samples, sample))
+        rows, tau_rows, own = block
+        logits = room.multiply(rows, ops.transpose(units))
+        tau_pairs = tau_rows[:, None]
+        if pair_scale is not None:
+            tau_pairs = tau_pairs * pair_scale(logits)
+        logits /= tau_pairs  # In place on PyTorch.
+        logits = fill_columns(logits, own, lowest(logits))
+        pairs, sums, log_sums = softmax_over(logits)
         if pair_scale is None:
             return log_sums, pairs @ units / (tau_pairs * sums[:, None])
         return log_sums, (pairs / tau_pairs) @ units / sums[:, None]
 
-    log_sums, by_own = in_blocks(pull_of, (units, tau, sample), size)
+    log_sums, by_own = in_blocks(pull_of, (units, tau, own), size)
 
     def push(
         weights: Tensor,
         units: Tensor,
         tau: Tensor,
+        own: Tensor,
         log_sums: Tensor,
         by_own: Tensor,
     ) -> Tensor:
-        sample = samples_of(units)
+        if pair_scale is None:
+            weighted = (weights / tau)[:, None] * units
+        else:
+            weighted = weights[:, None] * units
+        room = ProductRoom()
 
         def push_of(block: tuple[Tensor, ...]) -> Tensor:
-            rows, samples = block
-            if pair_scale is None:
-                logits = ops.matmul(rows, ops.transpose(units / tau[:, None]))
-                weighted = (weights / tau)[:, None] * units
-            else:
-                cosine = ops.matmul(rows, ops.transpose(units))
-                tau_pairs = tau * pair_scale(cosine)
-                logits = cosine / tau_pairs
-                weighted = weights[:, None] * units
-            logits -= log_sums  # In place on PyTorch.
-            shares = ops.exp(without_own(logits, samples, sample))
+            rows, own = block
+            logits = room.multiply(rows, ops.transpose(units))
+            tau_pairs = tau
+            if pair_scale is not None:
+                tau_pairs = tau_pairs * pair_scale(logits)
+            logits /= tau_pairs
+            logits -= log_sums
+            logits = fill_columns(logits, own, lowest(logits))
+            shares = exp_in_place(logits)
             if pair_scale is not None:
                 shares = shares / tau_pairs
-            return ops.matmul(shares, weighted)
+            return shares @ weighted
 
-        by_others = in_blocks(push_of, (units, sample), size)
+        by_others = in_blocks(push_of, (units, own), size)
         return weights[:, None] * by_own + by_others
 
-    return Negatives(log_sums, push, (units, tau, log_sums, by_own), None)
+    return Negatives(log_sums, push, (tau, own, log_sums, by_own), None)

@@ -1,23 +1,84 @@
 """Queries against their own key and a queue of earlier keys (MoCo)."""
 
-import math
-from typing import Any
+from typing import NamedTuple
 
 from keras import ops
 
 from keras_ltssl.layers.key_queue import KeyQueue
 from keras_ltssl.losses.blocks import in_blocks
+from keras_ltssl.losses.negatives import Softmax, lowest, softmax_over
 from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.typing import Tensor
 
 
-def _log_sum_exp(logits: Tensor, keep: Tensor) -> Tensor:
-    """Returns log Σ exp over the kept columns; -inf where none is kept."""
-    masked = ops.where(keep, logits, -math.inf)
-    largest = ops.max(masked, axis=-1, keepdims=True)
-    largest = ops.where(largest == -math.inf, 0.0, largest)
-    total = ops.sum(ops.exp(masked - largest), axis=-1)
-    return ops.log(total) + largest[:, 0]
+class _Queries(NamedTuple):
+    """The losses of queries, and what they were computed from."""
+
+    losses: Tensor
+    """`(batch,)`; only these have a gradient."""
+    miss: Tensor
+    """What softmax leaves to the queue, `(batch,)`."""
+    shares: Softmax | None
+    """The softmax over the queue, if it was held as a whole."""
+
+
+def _softmax_of(
+    queries: Tensor, tau: Tensor, keys: Tensor, is_filled: Tensor
+) -> Softmax:
+    """Returns the softmax of queries over the queue, `(queries, size)`."""
+    logits = (queries / tau[:, None]) @ ops.transpose(keys)
+    return softmax_over(ops.where(is_filled, logits, lowest(logits)))
+
+
+def _compare(
+    units: Tensor,
+    keys: Tensor,
+    is_filled: Tensor,
+    tau: Tensor,
+    chunk_size: int | None,
+) -> _Queries:
+    """Returns what `queue_nt_xent` is made of.
+
+    With P_in, the softmax over the queue, the gradient to a query is
+
+        (1 - p_i)/τ_i · (Σ_n P_in n - k_i)
+
+    where p_i is the probability of its own key. No key of the queue gets a
+    gradient, so all of this is known when the loss is: the loss is returned as
+    a linear function of the queries with these coefficients.
+
+    Args:
+        units: What `unit_views` returned, `(batch, 2, dim)`.
+        keys: `(size, dim)`.
+        is_filled: `(size,)`.
+        tau: `(batch,)`.
+        chunk_size: Queries at a time, or `None` for all.
+    """
+    fixed = ops.stop_gradient(units)
+    queries, own = fixed[:, 0], fixed[:, 1]
+
+    def means_of(shares: Softmax) -> Tensor:
+        return shares.exponentials @ keys / shares.sums[:, None]
+
+    def log_sums_and_means(block: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        rows, tau_rows = block
+        shares = _softmax_of(rows, tau_rows, keys, is_filled)
+        return shares.log_sums, means_of(shares)
+
+    shares = None
+    if chunk_size is None:
+        shares = _softmax_of(queries, tau, keys, is_filled)
+        log_sums, means = shares.log_sums, means_of(shares)
+    else:
+        log_sums, means = in_blocks(
+            log_sums_and_means, (queries, tau), chunk_size
+        )
+    positive = ops.sum(queries * own, axis=-1)
+    excess = log_sums - positive / tau
+    miss = ops.sigmoid(excess)
+    slope = (miss / tau)[:, None] * (means - own)
+    at_queries = ops.sum(slope * (units[:, 0] - queries), axis=-1)
+    return _Queries(ops.softplus(excess) + at_queries, miss, shares)
 
 
 def queue_nt_xent(
@@ -63,52 +124,11 @@ def queue_nt_xent(
         Representation Learning. CVPR 2020, arXiv:1911.05722.
     """
     units = unit_views(z)
-    queries, own = units[:, 0], ops.stop_gradient(units[:, 1])
     keys = ops.stop_gradient(ops.cast(keys, units.dtype))
-    is_filled = ops.convert_to_tensor(is_filled)[None, :]
+    is_filled = ops.convert_to_tensor(is_filled)
     tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
     tau = ops.broadcast_to(tau, (ops.shape(units)[0],))
-
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def losses_of(queries: Tensor) -> tuple[Tensor, Any]:
-        positive = ops.sum(queries * own, axis=-1) / tau
-
-        def negatives(block: tuple[Tensor, ...]) -> Tensor:
-            rows, tau_rows = block
-            cosine = ops.matmul(rows, ops.transpose(keys))
-            return _log_sum_exp(cosine / tau_rows[:, None], is_filled)
-
-        everything = (queries, tau)
-        if chunk_size is None:
-            log_negatives = negatives(everything)
-        else:
-            log_negatives = in_blocks(negatives, everything, chunk_size)
-        losses = ops.softplus(log_negatives - positive)
-
-        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
-            if upstream is None:
-                (upstream,) = args
-            log_all = losses + positive
-
-            def push(block: tuple[Tensor, ...]) -> Tensor:
-                rows, tau_rows, log_all_rows = block
-                cosine = ops.matmul(rows, ops.transpose(keys))
-                shares = ops.exp(
-                    cosine / tau_rows[:, None] - log_all_rows[:, None]
-                )
-                return ops.matmul(ops.where(is_filled, shares, 0.0), keys)
-
-            everything = (queries, tau, log_all)
-            if chunk_size is None:
-                pushed = push(everything)
-            else:
-                pushed = in_blocks(push, everything, chunk_size)
-            miss = ops.sigmoid(log_negatives - positive)
-            return (upstream / tau)[:, None] * (pushed - miss[:, None] * own)
-
-        return losses, gradient
-
-    return losses_of(queries)
+    return _compare(units, keys, is_filled, tau, chunk_size).losses
 
 
 class QueueContrast:
@@ -135,13 +155,15 @@ class QueueContrast:
         self._units = unit_views(z)
         tau = ops.stop_gradient(ops.cast(temperature, self._units.dtype))
         self._tau = ops.broadcast_to(tau, (ops.shape(self._units)[0],))
-        losses = queue_nt_xent(
-            z, self._keys, self._is_filled, self._tau, chunk_size
+        self._chunk_size = chunk_size
+        self._compared = _compare(
+            self._units, self._keys, self._is_filled, self._tau, chunk_size
         )
-        self.losses = losses[:, None]
+        self.losses = self._compared.losses[:, None]
+        # With a gradient, which `_compare` has put into the loss.
         queries, own = self._units[:, 0], ops.stop_gradient(self._units[:, 1])
         self._positive = ops.sum(queries * own, axis=-1)
-        self._log_partition = losses + self._positive / self._tau
+        self._log_partition = self._compared.losses + self._positive / self._tau
 
     def supcon(self, is_ood: Tensor) -> Tensor:
         """Returns COLT's distribution term of each query, `(batch,)`.
@@ -171,10 +193,24 @@ class QueueContrast:
 
     def tail_scores(self, top_k: int) -> Tensor:
         """Returns the sum of each query's k largest probabilities of keys."""
-        queries = ops.stop_gradient(self._units[:, 0])
-        logits = ops.matmul(queries, ops.transpose(self._keys))
-        log_partition = ops.stop_gradient(self._log_partition)
-        shares = ops.exp(logits / self._tau[:, None] - log_partition[:, None])
-        shares = ops.where(self._is_filled[None, :], shares, 0.0)
         top_k = min(top_k, int(self._keys.shape[0]))
-        return ops.sum(ops.top_k(shares, top_k)[0], axis=-1)
+
+        def sums_of_largest(shares: Softmax) -> Tensor:
+            # Before the division, which is one a row then.
+            largest = ops.top_k(shares.exponentials, top_k, sorted=False)[0]
+            return ops.sum(largest, axis=-1) / shares.sums
+
+        def scores_of(block: tuple[Tensor, ...]) -> Tensor:
+            rows, tau_rows = block
+            return sums_of_largest(
+                _softmax_of(rows, tau_rows, self._keys, self._is_filled)
+            )
+
+        if self._compared.shares is not None:
+            scores = sums_of_largest(self._compared.shares)
+        else:
+            queries = ops.stop_gradient(self._units[:, 0])
+            scores = in_blocks(
+                scores_of, (queries, self._tau), self._chunk_size
+            )
+        return self._compared.miss * scores

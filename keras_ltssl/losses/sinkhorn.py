@@ -212,25 +212,25 @@ def _scale(
     allowed = 2.0 * (tolerance or 0.0)
     live = prior > 0
     unused = ops.where(live, ops.zeros_like(prior), -math.inf)
-    largest = ops.max(scores + unused, axis=-1, keepdims=True)
+    largest = ops.amax(scores + unused, axis=-1, keepdims=True)
     # Differences first: the entries that matter are near 0 and lose no digits.
     # Only a target of prior 0 can be above 0.
     exponents = ops.minimum((scores - largest) / regularization, 0.0)
     start = largest[..., 0] / regularization
-    start = start - ops.max(start, axis=-1, keepdims=True)
+    start = start - ops.amax(start, axis=-1, keepdims=True)
     batch = ops.cast(ops.shape(scores)[1], prior.dtype)
     columns = batch * prior
-    most = ops.max(columns)
-    least = ops.min(ops.where(live, columns, most))
+    most = ops.amax(columns)
+    least = ops.amin(ops.where(live, columns, most))
     # 1.5·R + F + log(largest prior / smallest) + log(B·K)
     span = ops.log(most / least * batch * scores.shape[2])
-    span = span - 1.5 * ops.min(exponents) - ops.min(start)
+    span = span - 1.5 * ops.amin(exponents) - ops.min(start)
     fits = span <= _REACH
     ones = ops.ones_like(start)[:, None, :]
 
     def spread(log_ratio: Tensor) -> Tensor:
-        apart = ops.max(log_ratio, axis=-1) - ops.min(log_ratio, axis=-1)
-        return ops.max(apart)
+        apart = ops.amax(log_ratio, axis=-1) - ops.amin(log_ratio, axis=-1)
+        return ops.amax(apart)
 
     def turned(kernel: Tensor) -> Tensor:
         # By a detour that lays the entries out anew: PyTorch's products of row

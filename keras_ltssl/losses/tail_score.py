@@ -3,9 +3,15 @@
 import numpy as np
 from keras import ops
 
-from keras_ltssl.losses.anchors import Anchors, compare_anchors
+from keras_ltssl.in_place import ProductRoom, exp_in_place, fill_columns
+from keras_ltssl.losses.anchors import (
+    Anchors,
+    check_views,
+    compare_anchors,
+    unit_anchors,
+)
 from keras_ltssl.losses.blocks import in_blocks
-from keras_ltssl.losses.unit_views import unit_views
+from keras_ltssl.losses.unit_views import as_floats
 from keras_ltssl.typing import Tensor
 
 
@@ -54,11 +60,14 @@ def tail_score(
     """
     check_top_k(top_k)
     z = ops.stop_gradient(ops.convert_to_tensor(z))
-    anchors = compare_anchors(z, temperature, chunk_size)
+    check_views(z)
+    z = as_floats(z)
+    normalised = unit_anchors(z)
+    anchors = compare_anchors(z, temperature, chunk_size, normalised=normalised)
     if chunk_size is None:
         return tail_score_of_shares(anchors, top_k)
     return tail_score_in_chunks(
-        anchors.losses, unit_views(z), temperature, top_k, chunk_size
+        anchors.losses, normalised[0], temperature, top_k, chunk_size
     )
 
 
@@ -97,40 +106,41 @@ def tail_score_in_chunks(
 
     Args:
         losses: Those of `compare_anchors`, `(batch, 2)`.
-        units: What `unit_views` returned, `(batch, 2, dim)`.
+        units: The unit vectors of all anchors, `(2 * batch, dim)`.
         temperature: The τ of `losses`.
         top_k: k.
         chunk_size: Samples held at a time.
     """
     units, losses = ops.stop_gradient(units), ops.stop_gradient(losses)
-    batch, dim = ops.shape(units)[0], units.shape[-1]
+    batch = ops.shape(losses)[0]
     tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
     tau = ops.broadcast_to(tau, (batch,))[:, None]
-    positive = ops.sum(units[:, 0] * units[:, 1], axis=-1)[:, None]
+    first, second = units[:batch], units[batch:]
+    positive = ops.sum(first * second, axis=-1)[:, None]
     log_partition = losses + positive / tau
-    # View-major: both views of sample i are the columns i and batch + i.
-    others = ops.transpose(
-        ops.reshape(ops.transpose(units, (1, 0, 2)), (2 * batch, dim))
-    )
+    # Both views of sample i are the columns i and batch + i.
+    others = ops.transpose(units)
     sample = ops.arange(batch, dtype="int32")
+    own = ops.stack([sample, sample + batch], axis=1)
+    rooms = ProductRoom(), ProductRoom()
 
     def scores_of(block: tuple[Tensor, ...]) -> Tensor:
-        views, index, tau_rows, log_rows = block
-        views = views / tau_rows[:, None]
+        first, second, own, tau_rows, log_rows = block
 
-        def probability(view: int) -> Tensor:
-            logits = views[:, view] @ others
-            logits -= log_rows[:, view, None]  # In place on PyTorch.
-            return ops.exp(logits)
+        def probability(
+            views: Tensor, log_rows: Tensor, room: ProductRoom
+        ) -> Tensor:
+            logits = room.multiply(views / tau_rows, others)
+            logits -= log_rows[:, None]  # In place on PyTorch.
+            return exp_in_place(logits)
 
-        both = probability(0)
-        both += probability(1)
-        own = index[:, None, None] == sample
-        both = ops.where(own, 0.0, ops.reshape(both, (-1, 2, batch)))
-        both = ops.reshape(both, (-1, 2 * batch))
+        both = probability(first, log_rows[:, 0], rooms[0])
+        both += probability(second, log_rows[:, 1], rooms[1])
+        both = fill_columns(both, own, 0.0)
         return 0.5 * _sum_of_largest(both, top_k)
 
-    return in_blocks(scores_of, (units, sample, tau, log_partition), chunk_size)
+    blocks = (first, second, own, tau, log_partition)
+    return in_blocks(scores_of, blocks, chunk_size)
 
 
 def _sum_of_largest(values: Tensor, count: int) -> Tensor:

@@ -12,7 +12,7 @@ from keras_ltssl.layers.share_headness import ShareHeadness
 from keras_ltssl.layers.typicality_headness import TypicalityHeadness
 from keras_ltssl.losses.anchors import unit_anchors
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
-from keras_ltssl.losses.unit_views import as_floats, units_and_inverse_norms
+from keras_ltssl.losses.unit_views import as_floats
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.typing import Tensor
 
@@ -246,7 +246,9 @@ class TASELoss(ContrastiveLoss):
         anchors, _ = unit_anchors(as_floats(z)) if views is None else views
         batch = ops.shape(z)[0]
         both = ops.cast(anchors[:batch] + anchors[batch:], "float32")
-        units, _ = units_and_inverse_norms(both)
+        # Zero where views are opposite; no other sum is that short.
+        squared = ops.sum(both * both, axis=-1, keepdims=True)
+        units = both * ops.rsqrt(squared + 1e-30)
         assignment = prototypes.assign(units, ids)
 
         is_warm = ops.cast(state.step >= self.warmup_steps, "float32")

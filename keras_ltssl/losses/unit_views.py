@@ -24,7 +24,7 @@ def units_and_inverse_norms(z: Tensor) -> tuple[Tensor, Tensor]:
     """
     z = ops.stop_gradient(z)
     # Scaled to entries of at most 1, so that no square over- or underflows.
-    largest = ops.max(abs(z), axis=-1, keepdims=True)
+    largest = ops.amax(abs(z), axis=-1, keepdims=True)
     is_zero = ops.cast(largest == 0, z.dtype)
     largest = largest + is_zero
     z = z / largest

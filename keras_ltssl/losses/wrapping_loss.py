@@ -93,6 +93,11 @@ class WrappingLoss(ContrastiveLoss):
     def needs_epochs(self) -> bool:
         return self.base_loss.needs_epochs
 
+    @property
+    def has_loops(self) -> bool:
+        own = getattr(self, "chunk_size", None)
+        return self.base_loss.has_loops or own is not None
+
     def state_layers(self) -> dict[str, keras.layers.Layer]:
         return {**self.base_loss.state_layers(), **self.own_layers()}
 

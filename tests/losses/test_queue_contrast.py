@@ -56,11 +56,13 @@ def filled_queue(keys, is_ood):
     return queue
 
 
-def test_colts_terms_are_those_of_queries_and_queue():
+@pytest.mark.parametrize("chunk_size", [None, 4])
+def test_colts_terms_are_those_of_queries_and_queue(chunk_size):
     z, keys, _ = inputs()
     key_is_ood = np.array([True, False, False, True, False, True, True, True])
     is_ood = np.array([False, True, False, False, False, True])
-    contrast = QueueContrast(z, filled_queue(keys, key_is_ood), 0.3, None)
+    queue = filled_queue(keys, key_is_ood)
+    contrast = QueueContrast(z, queue, 0.3, chunk_size)
     u = reference.unit(z)
     supcon, tails = [], []
     for i in range(6):

@@ -1,0 +1,122 @@
+"""Losses as one graph for PyTorch's compiler: `compile(jit_compile=True)`."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+import keras_ltssl as lt
+
+if keras.backend.backend() != "torch":
+    pytest.skip("torch.compile is PyTorch's", allow_module_level=True)
+
+import torch
+
+# PyTorch's compiler instantiates what it warns of instantiating.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*should not be instantiated:DeprecationWarning"
+)
+
+SAMPLES = 16
+LOSSES = {
+    "nt_xent": lambda: lt.losses.NTXentLoss(),
+    "scheduled": lambda: lt.losses.NTXentLoss(
+        lt.schedules.CosineTemperature(0.1, 1.0, period=2)
+    ),
+    "focal": lambda: lt.losses.FocalNTXentLoss(),
+    "tase": lambda: lt.losses.TASELoss(num_prototypes=4, warmup_steps=1),
+    "colt": lambda: lt.losses.COLTLoss(num_samples=SAMPLES, top_k=3),
+    "macl": lambda: lt.losses.MACLLoss(),
+    "dystress": lambda: lt.losses.DySTreSSLoss(),
+    "boosted": lambda: lt.losses.BoostedLoss(
+        lt.losses.NTXentLoss(), num_samples=SAMPLES
+    ),
+}
+SPLIT = {
+    "chunks": lambda: lt.losses.NTXentLoss(chunk_size=8),
+    # From the second epoch, of two steps, on.
+    "geometric_harmonization": lambda: lt.losses.GeometricHarmonizationLoss(
+        lt.losses.NTXentLoss(),
+        num_targets=4,
+        warmup_epochs=1,
+        ramp_epochs=0,
+        iterations=5,
+    ),
+}
+
+
+def three_steps(name, compiler):
+    """Returns losses, gradients and the state after three steps."""
+    loss = {**LOSSES, **SPLIT}[name]()
+    state = lt.layers.LossState(loss, steps_per_epoch=2)
+    random = np.random.default_rng(0)
+    views = random.normal(size=(3, SAMPLES, 2, 8)).astype("float32")
+    state(torch.tensor(views[0]), training=True)
+    ids = torch.arange(SAMPLES)
+    ids[::4] = -1
+    step = compiler(lambda z: loss(ids, z))
+    results = []
+    for z in views:
+        z = torch.tensor(z, requires_grad=True)
+        value = step(z)
+        value.backward()
+        results += [value.detach().numpy(), z.grad.numpy()]
+    return results + [keras.ops.convert_to_numpy(v) for v in state.variables]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_is_one_graph_and_trains_the_same(name):
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    # The graph is not lowered to C++, which takes longer than all else here;
+    # `fullgraph` refuses whatever would split it.
+    compiled = three_steps(
+        name,
+        lambda step: torch.compile(step, backend="aot_eager", fullgraph=True),
+    )
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    eager = three_steps(name, lambda step: step)
+    for ours, expected in zip(compiled, eager, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+
+
+# PyTorch's own, where its compiler goes on behind what it did not compile.
+@pytest.mark.filterwarnings("ignore:.*The .grad attribute:UserWarning")
+@pytest.mark.parametrize("name", SPLIT)
+def test_what_has_loops_is_left_alone_and_trains_the_same(name):
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = three_steps(
+        name, lambda step: torch.compile(step, backend="aot_eager")
+    )
+    # All that is compiled is the mean, once.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
+    eager = three_steps(name, lambda step: step)
+    for ours, expected in zip(compiled, eager, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_fit_compiles_its_step(monkeypatch):
+    torch._dynamo.reset()
+    monkeypatch.setattr(
+        torch, "compile", functools.partial(torch.compile, backend="eager")
+    )
+    random = np.random.default_rng(0)
+    views = random.normal(size=(64, 2, 6)).astype("float32")
+    histories = []
+    for jit_compile in (True, False):
+        keras.utils.set_random_seed(0)
+        encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8)])
+        model = lt.models.ContrastiveModel(encoder)
+        model.compile(
+            keras.optimizers.SGD(0.1),
+            loss=LOSSES["nt_xent"](),
+            jit_compile=jit_compile,
+        )
+        fit = model.fit(
+            views, batch_size=16, epochs=2, shuffle=False, verbose=0
+        )
+        histories.append(fit.history)
+    for name, values in histories[1].items():
+        np.testing.assert_allclose(histories[0][name], values, rtol=1e-4)
