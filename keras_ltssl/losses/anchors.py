@@ -54,6 +54,8 @@ class Anchors(NamedTuple):
     """What softmax leaves to the negatives of each anchor, `(2 * batch,)`."""
     shares: Softmax | None
     """The softmax over its negatives, if it was held as a whole."""
+    normalised: tuple[Tensor, Tensor]
+    """What `unit_anchors` returns."""
 
 
 def unit_anchors(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,7 +85,7 @@ def with_gradient_to(z: Tensor, normalised: tuple[Tensor, Tensor]) -> Tensor:
 
         return units, gradient
 
-    return units_of(z, *normalised)
+    return units_of(as_floats(z), *normalised)
 
 
 def _through_anchors(
@@ -206,4 +208,4 @@ def compare_anchors(
     losses = with_gradient(
         z, losses, miss, tau_positive, units, inverse_norms, *negatives.held
     )
-    return Anchors(losses, miss, negatives.shares)
+    return Anchors(losses, miss, negatives.shares, (units, inverse_norms))

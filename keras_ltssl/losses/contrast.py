@@ -4,7 +4,6 @@ from typing import Protocol
 
 from keras_ltssl.losses.anchors import (
     compare_anchors,
-    unit_anchors,
     with_gradient_to,
 )
 from keras_ltssl.losses.distribution_supcon import supcon_of_anchors
@@ -12,7 +11,6 @@ from keras_ltssl.losses.tail_score import (
     tail_score_in_chunks,
     tail_score_of_shares,
 )
-from keras_ltssl.losses.unit_views import as_floats
 from keras_ltssl.typing import Tensor
 
 
@@ -50,20 +48,17 @@ class BatchContrast:
         chunk_size: int | None,
         views: tuple[Tensor, Tensor] | None = None,
     ) -> None:
-        z = as_floats(z)
-        views = views or unit_anchors(z)
         self._anchors = compare_anchors(
             z, temperature, chunk_size, normalised=views
         )
         self.losses = self._anchors.losses
         self._z = z
-        self._views = views
         self._temperature = temperature
         self._chunk_size = chunk_size
 
     def supcon(self, is_ood: Tensor) -> Tensor:
         """Returns `distribution_supcon` of the batch."""
-        units = with_gradient_to(self._z, self._views)
+        units = with_gradient_to(self._z, self._anchors.normalised)
         return supcon_of_anchors(self.losses, units, is_ood, self._temperature)
 
     def tail_scores(self, top_k: int) -> Tensor:
@@ -72,7 +67,7 @@ class BatchContrast:
             return tail_score_of_shares(self._anchors, top_k)
         return tail_score_in_chunks(
             self.losses,
-            self._views[0],
+            self._anchors.normalised[0],
             self._temperature,
             top_k,
             self._chunk_size,

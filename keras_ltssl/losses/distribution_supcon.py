@@ -2,13 +2,7 @@
 
 from keras import ops
 
-from keras_ltssl.losses.anchors import (
-    check_views,
-    compare_anchors,
-    unit_anchors,
-    with_gradient_to,
-)
-from keras_ltssl.losses.unit_views import as_floats
+from keras_ltssl.losses.anchors import compare_anchors, with_gradient_to
 from keras_ltssl.typing import Tensor
 
 
@@ -60,11 +54,8 @@ def distribution_supcon(
         Out-of-Distribution Data in Self-Supervised Long-Tail Learning (COLT).
         ICLR 2023, arXiv:2306.04934.
     """
-    z = as_floats(z)
-    check_views(z)
-    normalised = unit_anchors(z)
-    anchors = compare_anchors(z, temperature, chunk_size, normalised=normalised)
-    units = with_gradient_to(z, normalised)
+    anchors = compare_anchors(z, temperature, chunk_size)
+    units = with_gradient_to(z, anchors.normalised)
     return supcon_of_anchors(anchors.losses, units, is_ood, temperature)
 
 

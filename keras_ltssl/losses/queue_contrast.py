@@ -160,7 +160,7 @@ class QueueContrast:
             self._units, self._keys, self._is_filled, self._tau, chunk_size
         )
         self.losses = self._compared.losses[:, None]
-        # With a gradient, which `_compare` has put into the loss.
+        # With a gradient; those in `_compare` are constants.
         queries, own = self._units[:, 0], ops.stop_gradient(self._units[:, 1])
         self._positive = ops.sum(queries * own, axis=-1)
         self._log_partition = self._compared.losses + self._positive / self._tau

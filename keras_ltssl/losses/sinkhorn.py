@@ -224,7 +224,7 @@ def _scale(
     least = ops.amin(ops.where(live, columns, most))
     # 1.5·R + F + log(largest prior / smallest) + log(B·K)
     span = ops.log(most / least * batch * scores.shape[2])
-    span = span - 1.5 * ops.amin(exponents) - ops.min(start)
+    span = span - 1.5 * ops.amin(exponents) - ops.amin(start)
     fits = span <= _REACH
     ones = ops.ones_like(start)[:, None, :]
 

@@ -4,14 +4,8 @@ import numpy as np
 from keras import ops
 
 from keras_ltssl.in_place import ProductRoom, exp_in_place, fill_columns
-from keras_ltssl.losses.anchors import (
-    Anchors,
-    check_views,
-    compare_anchors,
-    unit_anchors,
-)
+from keras_ltssl.losses.anchors import Anchors, compare_anchors
 from keras_ltssl.losses.blocks import in_blocks
-from keras_ltssl.losses.unit_views import as_floats
 from keras_ltssl.typing import Tensor
 
 
@@ -60,14 +54,11 @@ def tail_score(
     """
     check_top_k(top_k)
     z = ops.stop_gradient(ops.convert_to_tensor(z))
-    check_views(z)
-    z = as_floats(z)
-    normalised = unit_anchors(z)
-    anchors = compare_anchors(z, temperature, chunk_size, normalised=normalised)
+    anchors = compare_anchors(z, temperature, chunk_size)
     if chunk_size is None:
         return tail_score_of_shares(anchors, top_k)
     return tail_score_in_chunks(
-        anchors.losses, normalised[0], temperature, top_k, chunk_size
+        anchors.losses, anchors.normalised[0], temperature, top_k, chunk_size
     )
 
 
