@@ -11,6 +11,7 @@ from keras_ltssl.datasets.epoch_batches import Epoch, EpochBatches, Ids
 from keras_ltssl.datasets.image_reader import ImageReader
 from keras_ltssl.datasets.long_tail import check_integer
 from keras_ltssl.datasets.rows import FileRows, Images, checked_rows
+from keras_ltssl.sample_ids import check_distinct
 
 
 class ImageBatches(EpochBatches):
@@ -67,8 +68,9 @@ class ImageBatches(EpochBatches):
             `numpy.memmap`), held without a copy; or a sequence of `n` paths of
             image files, see `read_images`.
         ids: Integer array of shape `(n,)`, at least -1: the row of each image
-            in the training set, -1 if it is out of distribution. Defaults to
-            `None`, which numbers the images from 0 to `n - 1`.
+            in the training set, -1 if it is out of distribution. No row may
+            come twice, as in class labels. Defaults to `None`, which numbers
+            the images from 0 to `n - 1`.
         batch_size: Integer, number of images in a batch. Defaults to `256`.
         seed: Integer, at least 0, for the order. Defaults to `0`.
         shuffle: Boolean, whether each epoch has an order of its own. If
@@ -175,5 +177,6 @@ def checked_ids(ids: npt.ArrayLike | None, num_images: int) -> Ids:
                 "`ids` must be rows of the training set, or -1 for images out "
                 f"of distribution. Received: {numbers.min()} to {numbers.max()}"
             )
+        check_distinct("ids", numbers)
     small = int(numbers.max()) <= np.iinfo(np.int32).max
     return numbers.astype(np.int32 if small else np.int64)

@@ -357,6 +357,25 @@ def test_ids_are_64_bit_only_where_they_must_be():
     assert ids.max() == largest + 1
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "uint64"])
+def test_class_labels_are_refused_as_ids(dtype):
+    labels = np.array([1, 0, 2, 1, 1, 0], dtype)
+    message = "`ids` must name each sample once.* class labels.*3 distinct "
+    with pytest.raises(ValueError, match=message + "ids for 6.*id 1 comes 3"):
+        ImageBatches(images_that_say_their_row(6), ids=labels)
+
+
+def test_labels_among_out_of_distribution_ids_are_refused():
+    images = images_that_say_their_row(6)
+    with pytest.raises(ValueError, match="2 distinct ids for 3 samples; id 4"):
+        ImageBatches(images, ids=[-1, 4, -1, -1, 2, 4])
+
+
+def test_an_id_of_one_class_only_is_refused():
+    with pytest.raises(ValueError, match="1 distinct ids for 6 samples; id 0"):
+        ImageBatches(images_that_say_their_row(6), ids=np.zeros(6, int))
+
+
 def test_given_ids_are_not_shared_with_the_caller():
     given = np.arange(3, dtype="int32")
     batches = ImageBatches(images_that_say_their_row(3), ids=given)
