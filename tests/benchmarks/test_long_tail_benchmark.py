@@ -165,6 +165,19 @@ def few_shot_accuracy(folder, order):
     return 100 * draws.mean()
 
 
+def test_the_long_protocol_is_mnist_but_for_length_and_temperatures():
+    protocols = BENCHMARK / "protocols"
+    short, long = (
+        json.loads((protocols / f"{name}.json").read_text())
+        for name in ("mnist", "mnist_450")
+    )
+    differing = {key for key in short | long if short[key] != long[key]}
+    assert differing == {"title", "note", "epochs", "temperatures"}
+    assert long["epochs"] == 10 * short["epochs"]
+    # Longer runs want a larger τ: the grid brackets what may be best.
+    assert {0.1, 0.2, 0.3} < set(long["temperatures"])
+
+
 def test_readme_and_results_hold_what_the_stored_runs_say():
     done = command("table.py", "--check")
     assert done.returncode == 0, done.stderr[-2000:]
