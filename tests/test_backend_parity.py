@@ -13,6 +13,8 @@ import pytest
 
 import keras_ltssl as lt
 
+pytestmark = pytest.mark.every_backend
+
 GOLDEN = Path(__file__).parent / "golden" / "backend_parity.json"
 LOSSES = {
     "nt_xent": lambda: lt.losses.NTXentLoss(0.1),

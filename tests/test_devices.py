@@ -14,6 +14,8 @@ import keras
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.every_backend
+
 BACKEND = keras.backend.backend()
 PROGRAM = Path(__file__).parent / "train_on_devices.py"
 NAMES = [

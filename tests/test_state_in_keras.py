@@ -12,6 +12,8 @@ from keras import ops
 import keras_ltssl as lt
 import reference
 
+pytestmark = pytest.mark.every_backend
+
 
 def views(batch=16, dim=6, seed=0):
     z = np.random.default_rng(seed).normal(size=(batch, 2, dim))

@@ -160,6 +160,7 @@ def test_first_every_nth_and_last_epoch_are_measured_others_repeat():
     assert len(more["knn_accuracy"]) == 3
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="PyTorch runs eagerly"
 )

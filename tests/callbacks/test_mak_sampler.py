@@ -71,6 +71,7 @@ def random_states(model):
     ]
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     "framework",
     [

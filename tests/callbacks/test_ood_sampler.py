@@ -79,6 +79,7 @@ def run():
     return model, data, sampler, noted.values, history
 
 
+@pytest.mark.every_backend
 def test_it_chooses_by_tailness_what_the_sampler_would(run):
     model, data, sampler, tailness, _ = run
     assert sampler.sampled_epochs == [1, 3]
@@ -97,6 +98,7 @@ def test_it_chooses_by_tailness_what_the_sampler_would(run):
     np.testing.assert_array_equal(sampler.scores, tailness[3])
 
 
+@pytest.mark.every_backend
 def test_training_sees_the_choice_in_the_epoch_it_is_made_and_logs_it(run):
     _, _, sampler, _, history = run
     assert history["ood_chosen"] == [0, 10, 10, 10]

@@ -41,6 +41,7 @@ def fit(model, refit, epochs=2):
     )
 
 
+@pytest.mark.every_backend
 def test_refit_finds_the_groups_and_their_true_shares():
     x, group = population()
     model = model_of(lt.losses.TASELoss(num_prototypes=3))

@@ -72,6 +72,7 @@ def fit(model, dataset):
     )
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("pipeline", [map_dataset, iter_dataset, data_loader])
 def test_every_kind_of_pipeline_trains_with_exact_ids(pipeline):
     views = np.random.default_rng(0).normal(size=(SAMPLES, 2, 3))

@@ -292,6 +292,7 @@ def test_validation_batches_are_all_seen(model):
         np.testing.assert_array_equal(ids, promised_order(130, 0, epoch))
 
 
+@pytest.mark.every_backend
 def test_compiled_training_runs_from_batches():
     inputs = keras.Input((2, 2, 1))
     outputs = keras.layers.Dense(1)(keras.layers.Flatten()(inputs))

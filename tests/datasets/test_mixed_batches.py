@@ -201,6 +201,7 @@ def test_training_step_sees_each_sample_once_from_threads(model, save_files):
     check_that_each_sample_comes_once(model, data)
 
 
+@pytest.mark.every_backend
 def test_training_step_sees_each_sample_once_from_processes(model, save_files):
     data = mixed(
         images=save_files(IMAGES, "images"),
@@ -444,6 +445,7 @@ def test_samples_of_datasets_come_once(batch_size, with_labels):
         data.on_epoch_end()
 
 
+@pytest.mark.every_backend
 def test_dataset_of_tensors_is_read():
     class Tensors(Batches):
         def __getitem__(self, index):

@@ -113,6 +113,7 @@ def test_split_may_hold_features_already():
     assert long_tail_report(None, split, draws=1) == expected
 
 
+@pytest.mark.every_backend
 def test_bfloat16_features_are_taken():
     inputs = keras.Input((6, 6, 1))
     outputs = keras.layers.Conv2D(4, 3, dtype="mixed_bfloat16")(inputs)

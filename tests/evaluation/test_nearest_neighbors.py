@@ -101,6 +101,7 @@ def test_class_without_test_rows_is_nan():
     assert result.accuracy == 1
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_tensors_of_any_float_type_are_taken(dtype):
     bank = keras.ops.cast(at_angles(0, 45, 90), dtype)

@@ -96,6 +96,7 @@ def test_seed_decides_the_rotation(num_targets, dim):
     assert np.abs(first - targets_of(num_targets, dim, seed=2)).max() > 0.1
 
 
+@pytest.mark.every_backend
 def test_every_backend_gets_the_same_numbers():
     expected = [
         [-0.3237975, 0.9461264],
@@ -110,6 +111,7 @@ def test_rotations_favour_no_direction():
     assert np.abs(mean).max() < 0.15
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", None])
 def test_dtype_is_that_asked_for(dtype):
     targets = lt.initializers.SimplexETF()((4, 8), dtype)

@@ -44,6 +44,7 @@ def boosted():
     return weights, model.predict_on_batch((images, weights))
 
 
+@pytest.mark.every_backend
 def test_probability_and_strength_of_both_views_follow_the_weight(boosted):
     """Seen in views that are brightened or solarized, or as they were."""
     weights, (views, _) = boosted
@@ -76,6 +77,7 @@ def test_weight_zero_leaves_views_alone_and_one_changes_most(boosted):
     assert apart[weights == 1].mean() > 0.8
 
 
+@pytest.mark.every_backend
 def test_layers_after_the_views_do_not_train_in_inference(boosted):
     _, (views, flagged) = boosted
     np.testing.assert_array_equal(flagged, views)
@@ -97,6 +99,7 @@ def test_without_weights_views_are_plain_and_nothing_else_is_drawn():
         boosted(x, np.ones(149))
 
 
+@pytest.mark.every_backend
 def test_saved_files_keep_how_far_the_random_numbers_have_come(tmp_path):
     inputs = [keras.Input((8, 8, 3)), keras.Input(())]
     noise = TwoViews(keras.layers.GaussianNoise(1.0, seed=0))

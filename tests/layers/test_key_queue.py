@@ -20,6 +20,7 @@ def kept(queue):
     return np.roll(keys, -cursor, axis=0)[queue.size - filled :]
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("size", [3, 7, 10])
 def test_the_latest_keys_stay_whatever_the_batch_size(size):
     queue, replay = lt.layers.KeyQueue(size), []
@@ -32,6 +33,7 @@ def test_the_latest_keys_stay_whatever_the_batch_size(size):
         np.testing.assert_array_equal(kept(queue), replay)
 
 
+@pytest.mark.every_backend
 def test_it_knows_which_keys_are_out_of_distribution():
     queue = lt.layers.KeyQueue(4)
     queue.build((None, 1))

@@ -6,6 +6,8 @@ from keras import ops
 
 import keras_ltssl as lt
 
+pytestmark = pytest.mark.every_backend
+
 
 class Noisy(lt.losses.ContrastiveLoss):
     """Logs one number in each step, and one when training alone."""

@@ -39,6 +39,7 @@ def test_operations_come_equally_often_with_the_probability_of_the_image():
     assert np.abs(apart).max() < 0.03
 
 
+@pytest.mark.every_backend
 def test_every_call_draws_anew_and_the_seed_decides():
     first, twin, other = (PerSampleRandAugment(seed=s) for s in (0, 0, 99))
     draws = [

@@ -33,6 +33,7 @@ def test_batch_norm_normalises_the_hidden_units():
     assert np.abs(ops.convert_to_numpy(head(features)) - out).max() > 1e-3
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_saved_head_gives_the_same(tmp_path, batch_norm):
     inputs = keras.Input((5,))

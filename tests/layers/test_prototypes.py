@@ -32,6 +32,7 @@ def values(prototypes):
     )
 
 
+@pytest.mark.every_backend
 def test_updates_equal_a_replay_sample_by_sample():
     prototypes = built(4, momentum=0.8, empty_share=0.3)
     vectors, shares = np.zeros((4, 6)), np.zeros(4)
@@ -46,6 +47,7 @@ def test_updates_equal_a_replay_sample_by_sample():
         np.testing.assert_allclose(ours[1], shares, atol=1e-6)
 
 
+@pytest.mark.every_backend
 def test_first_step_seeds_every_prototype_from_its_own_sample():
     prototypes = built(5)
     batch = units(8)
@@ -57,6 +59,7 @@ def test_first_step_seeds_every_prototype_from_its_own_sample():
     np.testing.assert_allclose(shares, 0.2, atol=1e-6)
 
 
+@pytest.mark.every_backend
 def test_fewer_samples_than_prototypes_leave_some_empty_for_later():
     prototypes = built(5)
     step(prototypes, units(2))
@@ -82,6 +85,7 @@ def test_prototypes_find_separate_groups_and_their_shares():
     np.testing.assert_allclose(shares[nearest], [0.6, 0.3, 0.1], atol=0.05)
 
 
+@pytest.mark.every_backend
 def test_an_empty_prototype_moves_onto_the_worst_represented_sample():
     prototypes = built(3, dim=3, momentum=0.5, empty_share=0.5)
     prototypes.set_population(
@@ -97,6 +101,7 @@ def test_an_empty_prototype_moves_onto_the_worst_represented_sample():
     assert shares.sum() == pytest.approx(1)
 
 
+@pytest.mark.every_backend
 def test_held_prototypes_do_not_move():
     prototypes = built(2)
     prototypes.set_population(units(2), np.array([0.7, 0.3]), streaming=False)
@@ -123,6 +128,7 @@ def assignment(similarities, shares):
     )
 
 
+@pytest.mark.every_backend
 def test_share_headness_is_half_on_average_over_the_population():
     shares = np.array([0.5, 0.2, 0.2, 0.1])
     headness = lt.layers.ShareHeadness().estimate(assignment(np.eye(4), shares))
@@ -131,6 +137,7 @@ def test_share_headness_is_half_on_average_over_the_population():
     assert headness[0] > headness[1] == headness[2] > headness[3]
 
 
+@pytest.mark.every_backend
 def test_typicality_headness_is_the_rank_in_the_population():
     random = np.random.default_rng(0)
     headness = lt.layers.TypicalityHeadness(momentum=0.9)

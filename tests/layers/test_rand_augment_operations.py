@@ -118,6 +118,7 @@ def batch(request):
     return given, run(given), run
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("name", NAMES)
 def test_operation_equals_pillow(batch, name):
     given, out, _ = batch

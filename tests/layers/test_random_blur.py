@@ -16,6 +16,7 @@ def numpy(tensor):
     return ops.convert_to_numpy(tensor)
 
 
+@pytest.mark.every_backend
 def test_blur_equals_slow_reference_for_the_sigma_drawn():
     layer, twin = (RandomBlur(sigma=(0.2, 3.0), seed=1) for _ in range(2))
     sigma = numpy(twin.draw_sigma(12))
@@ -41,6 +42,7 @@ def test_sigma_is_uniform_and_comes_with_the_probability_asked_for():
     assert np.abs(blurred - quantiles).max() < 0.025
 
 
+@pytest.mark.every_backend
 def test_blur_advances_and_stops_when_not_training():
     layer = RandomBlur(probability=1.0, seed=0)
     first, second = (numpy(layer(images, training=True)) for _ in range(2))

@@ -39,6 +39,7 @@ def draw_images(channels):
     return images, np.array(amounts, "float32")
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("channels", [1, 3])
 def test_one_matrix_does_what_the_steps_do_without_clipping(channels):
     images, amounts = draw_images(channels)
@@ -151,6 +152,7 @@ def test_statistics_on_real_images_are_those_of_the_usual_steps():
     assert np.corrcoef(out.ravel(), expected.ravel())[0, 1] > 0.98
 
 
+@pytest.mark.every_backend
 def test_every_image_draws_its_own_and_calls_differ():
     layer = RandomColorDistortion(jitter_probability=1.0, grayscale=0.0, seed=0)
     first, second = (numpy(layer(copies, training=True)) for _ in range(2))

@@ -36,6 +36,7 @@ def largest_gap_from_uniform(values, low, high):
     return np.max(np.abs(expected - steps))
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("size", [(6, 5), (20, 31)])
 def test_crop_equals_slow_bilinear_reference(size):
     images = random_images()
@@ -202,6 +203,7 @@ def test_half_precision_only_rounds_the_outcome():
     np.testing.assert_array_equal(numpy(half), numpy(full).astype("float16"))
 
 
+@pytest.mark.every_backend
 def test_random_numbers_advance_in_compiled_predict_and_fit():
     class Trained(keras.Model):
         def __init__(self):
@@ -234,6 +236,7 @@ def test_functional_model_takes_any_batch_size():
         assert out.shape == (count, 6, 5, 3)
 
 
+@pytest.mark.every_backend
 def test_gradient_flows_to_the_images():
     kernel = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
     inputs = keras.Input((9, 12, 1))
@@ -260,6 +263,7 @@ def test_config_round_trip():
     )
 
 
+@pytest.mark.every_backend
 def test_saved_model_restarts_from_the_seed(tmp_path):
     """As with every layer of Keras: only `TwoViews` keeps the state."""
     inputs = keras.Input((9, 12, 3))

@@ -15,6 +15,7 @@ def built(*arguments, **options):
     return memory
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("width", [None, 3])
 def test_three_epochs_equal_a_replay_sample_by_sample(width):
     random = np.random.default_rng(0)
@@ -33,6 +34,7 @@ def test_three_epochs_equal_a_replay_sample_by_sample(width):
     np.testing.assert_array_equal(values[9], 0.0)
 
 
+@pytest.mark.every_backend
 def test_momentum_of_a_step_can_differ():
     memory = built(2, momentum=0.9)
     ids = np.array([1], "int32")
@@ -41,6 +43,7 @@ def test_momentum_of_a_step_can_differ():
     assert memory.read()[0].tolist() == [0.0, 0.25]
 
 
+@pytest.mark.every_backend
 def test_unknown_ids_are_left_out_and_counted():
     memory = built(2)
     ids = np.array([2, 0, -1, 900], "int32")
@@ -55,6 +58,7 @@ def test_unknown_ids_are_left_out_and_counted():
 LARGE = 2**24
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 def test_large_ids_have_rows_of_their_own(dtype):
     memory = built(LARGE + 5, momentum=0.5)
@@ -67,6 +71,7 @@ def test_large_ids_have_rows_of_their_own(dtype):
     assert int(memory.unknown_ids) == 2
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 def test_large_ids_have_rows_of_their_own_in_a_compiled_fit(dtype):
     views = np.random.default_rng(0).normal(size=(8, 2, 3)).astype("float32")
@@ -81,6 +86,7 @@ def test_large_ids_have_rows_of_their_own_in_a_compiled_fit(dtype):
     assert np.flatnonzero(seen).tolist() == ids[:-1].tolist()
 
 
+@pytest.mark.every_backend
 def test_a_value_of_nan_counts_as_none():
     memory = built(2, width=2)
     ids = np.array([0, 1], "int32")
@@ -91,6 +97,7 @@ def test_a_value_of_nan_counts_as_none():
     assert ops.convert_to_numpy(memory.seen)[:2].all()
 
 
+@pytest.mark.every_backend
 def test_averages_survive_as_weights():
     memory = built(3, momentum=0.5)
     memory.update(np.array([2], "int32"), np.array([7.0], "float32"))

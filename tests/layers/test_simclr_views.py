@@ -15,6 +15,7 @@ def views_of(layer, x):
     return keras.Model(inputs, layer(inputs)).predict(x, verbose=0)
 
 
+@pytest.mark.every_backend
 def test_compiled_views_differ_between_views_samples_and_calls():
     copies = np.repeat(images[:1], 6, axis=0)
     layer = simclr_views(8, blur=0.5, seed=0)
@@ -53,6 +54,7 @@ def test_blur_is_in_proportion_to_the_size_and_absent_by_default():
     np.testing.assert_allclose(blur.sigma, (0.05, 1.0))
 
 
+@pytest.mark.every_backend
 def test_saved_views_load_in_the_same_state(tmp_path):
     inputs = keras.Input(images.shape[1:])
     model = keras.Model(inputs, simclr_views(8, blur=0.5, seed=0)(inputs))

@@ -87,6 +87,7 @@ RESAMPLING = {
 }
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("pipeline", RESAMPLING.values(), ids=RESAMPLING)
 def test_resampling_once_gives_what_the_layers_give_in_a_row(pipeline):
     x = np.random.default_rng(0).integers(0, 256, (4, 9, 12, 3), "uint8")
@@ -116,6 +117,7 @@ def test_crop_and_blur_in_one_equal_the_slow_references():
         )
 
 
+@pytest.mark.every_backend
 def test_halved_precision_is_that_of_the_last_layer():
     x = np.random.default_rng(0).integers(0, 256, (4, 9, 12, 3), "uint8")
     full, half = (
@@ -144,6 +146,7 @@ def test_views_are_random_also_when_not_training(training):
     assert np.abs(views[:, 0] - views[:, 1]).min() > 0
 
 
+@pytest.mark.every_backend
 def test_layers_after_the_views_do_not_train_in_inference():
     """Keras hands on the flag of the latest call; it has to be put back."""
     x = np.ones((4, 100), "float32")
@@ -157,6 +160,7 @@ def test_layers_after_the_views_do_not_train_in_inference():
     assert np.abs(numpy(model.norm.moving_mean.value)).max() > 0
 
 
+@pytest.mark.every_backend
 def test_layers_after_the_views_train_in_training():
     class Dropped(keras.Model):
         def __init__(self):
@@ -187,6 +191,7 @@ def test_views_in_a_functional_model_of_any_batch_size():
         assert (np.abs(out[:, 0] - out[:, 1]).max(axis=(1, 2, 3)) > 0).all()
 
 
+@pytest.mark.every_backend
 def test_random_numbers_of_the_pipeline_advance_in_fit_and_evaluate():
     class Spread(keras.Model):
         """Learns nothing; its loss is the distance of the views."""
@@ -233,6 +238,7 @@ def test_config_round_trip(kind):
     np.testing.assert_array_equal(numpy(again(x)), numpy(layer(x)))
 
 
+@pytest.mark.every_backend
 def test_loaded_model_goes_on_where_the_saved_one_stopped(tmp_path):
     inputs = keras.Input((9, 9, 3))
     pipeline = [
@@ -259,6 +265,7 @@ def test_state_of_another_pipeline_is_refused():
         TwoViews(noise()).load_own_variables(store)
 
 
+@pytest.mark.every_backend
 def test_weights_of_the_pipeline_are_saved_too(tmp_path):
     inputs = keras.Input((4,))
     dense = keras.layers.Dense(3)

@@ -54,6 +54,7 @@ def boosted_model(loss, size=6):
     return model
 
 
+@pytest.mark.every_backend
 def test_golden_weights():
     case = np.load(GOLDEN)
     ours = weights_of(case["momentum_loss"])
@@ -101,6 +102,7 @@ def test_weights_do_not_depend_on_scale_and_offset():
     )
 
 
+@pytest.mark.every_backend
 def test_no_gradient_flows_through_the_weights():
     _, gradient = value_and_gradient(
         lambda m: ops.sum(lt.losses.boosted_weights(m)) + 0.0 * ops.sum(m),
@@ -116,6 +118,7 @@ def test_other_shapes_are_refused():
         lt.losses.boosted_weights(np.zeros(3), np.zeros(2, bool))
 
 
+@pytest.mark.every_backend
 def test_memory_and_logs_equal_a_replay_while_the_loss_stays_the_base_one():
     """With a learning rate of 0, losses depend on the batch alone."""
     random = np.random.default_rng(0)
@@ -175,6 +178,7 @@ def test_it_remembers_what_any_loss_below_it_gives():
     assert model.loss.get_state().parts["tailness"].read()[1].sum() == 7
 
 
+@pytest.mark.every_backend
 def test_compiled_training_boosts_views_from_the_second_epoch_on():
     """Before that, the two views are one; nothing is learned meanwhile."""
     random = np.random.default_rng(0)
@@ -192,6 +196,7 @@ def test_compiled_training_boosts_views_from_the_second_epoch_on():
     assert history["loss"][1] != history["loss"][2]
 
 
+@pytest.mark.every_backend
 def test_saved_model_loads_with_its_memory(tmp_path):
     loss = lt.losses.BoostedLoss(lt.losses.NTXentLoss(), 8)
     model, ids = linear_model(loss), np.arange(8, dtype="int32")

@@ -14,6 +14,7 @@ def projections(count=6, dim=5, views=4, seed=0):
     return random.normal(size=(count, views, dim)).astype("float32")
 
 
+@pytest.mark.every_backend
 def test_it_equals_the_slow_reference_at_any_scale():
     z = projections()
     z[0] *= 1e-20
@@ -38,6 +39,7 @@ def test_swapping_the_views_does_not_matter():
     )
 
 
+@pytest.mark.every_backend
 def test_gradient_steps_move_predictions_to_targets_and_targets_nowhere():
     class Projections(keras.layers.Layer):
         def build(self, _):

@@ -32,6 +32,7 @@ def test_there_are_golden_cases():
     assert len(GOLDEN) == 2
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     ("path", "chunk_size"),
     [(path, None) for path in GOLDEN] + [(GOLDEN[-1], 7)],
@@ -75,6 +76,7 @@ def test_oracle_agrees_with_golden_files(path):
     )
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("temperature", [0.02, 2.0])
 @pytest.mark.parametrize("num_ood", [0, 1, 3, 8])
 def test_supcon_equals_the_oracle(temperature, num_ood):
@@ -87,6 +89,7 @@ def test_supcon_equals_the_oracle(temperature, num_ood):
     )
 
 
+@pytest.mark.every_backend
 def test_supcon_gradient_equals_finite_differences():
     z, is_ood = projections(5, 4), np.array([True, False, False, True, False])
     _, gradient = value_and_gradient(
@@ -98,6 +101,7 @@ def test_supcon_gradient_equals_finite_differences():
     assert np.abs(gradient - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
+@pytest.mark.every_backend
 def test_without_ood_samples_supcon_has_no_gradient():
     z, is_ood = projections(), np.zeros(8, bool)
     value, gradient = value_and_gradient(
@@ -107,6 +111,7 @@ def test_without_ood_samples_supcon_has_no_gradient():
     np.testing.assert_array_equal(gradient, 0.0)
 
 
+@pytest.mark.every_backend
 def test_zero_and_huge_projections_stay_finite():
     z = projections()
     z[0] = 0.0
@@ -122,6 +127,7 @@ def test_zero_and_huge_projections_stay_finite():
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     ("top_k", "temperature"), [(1, 0.02), (4, 0.5), (14, 0.02), (100, 0.5)]
 )
@@ -140,6 +146,7 @@ def test_crowded_samples_score_higher_than_lonely_ones():
     assert scores[:20].min() > scores[20:].max()
 
 
+@pytest.mark.every_backend
 def test_no_gradient_flows_through_the_tail_score():
     _, gradient = value_and_gradient(
         lambda z: ops.sum(lt.losses.tail_score(z)) + ops.sum(z) * 0.0,

@@ -48,6 +48,7 @@ def test_logits_rise_with_the_cosine_up_to_a_ratio_of_4_5(ratio, is_rising):
     assert (np.diff(logits) > 0).all() == is_rising
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("limits", [(0.1, 0.2), (0.02, 1.0)])
 def test_values_equal_the_oracle(limits):
     z = projections()
@@ -58,6 +59,7 @@ def test_values_equal_the_oracle(limits):
     )
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("chunk_size", [None, 4])
 def test_gradient_equals_differences_at_fixed_temperatures(chunk_size):
     z = projections()
@@ -110,6 +112,7 @@ def test_swapping_views_and_permuting_samples_changes_nothing():
     close(lt.losses.dystress(z[order]), loss[order])
 
 
+@pytest.mark.every_backend
 def test_extremes_stay_finite():
     # Zero, equal, opposite and tiny embeddings at the lowest temperatures.
     z = 1e-30 * projections()
@@ -123,6 +126,7 @@ def test_extremes_stay_finite():
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.every_backend
 def test_state_logs_the_mean_temperature_over_pairs():
     loss = lt.losses.DySTreSSLoss(0.1, 0.4)
     state = attached(loss)
@@ -154,6 +158,7 @@ def test_a_driven_temperature_moves_the_range_also_inside_colt():
     assert logged["temperature"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.every_backend
 def test_fit_lowers_it_until_a_scheduler_moves_the_range():
     views = np.random.default_rng(0).normal(size=(24, 2, 8)).astype("float32")
     encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6)])

@@ -96,6 +96,7 @@ def replay(x, ids, epochs, vectors, warmup=1):
     return memory, priors
 
 
+@pytest.mark.every_backend
 def test_prior_and_tailness_of_three_epochs_equal_a_replay():
     """The projections change by a known amount from epoch to epoch."""
     loss = harmonized(
@@ -143,6 +144,7 @@ def test_prior_and_tailness_of_three_epochs_equal_a_replay():
     )
 
 
+@pytest.mark.every_backend
 def test_loss_is_the_base_plus_the_weighted_term():
     x, ids = views(8), np.arange(8)
     model = still_model(harmonized(weight=0.7), steps_per_epoch=1)
@@ -171,6 +173,7 @@ def test_loss_is_the_base_plus_the_weighted_term():
     )
 
 
+@pytest.mark.every_backend
 def test_streaming_prior_equals_a_replay_without_ids():
     x = views(24)
     model = still_model(harmonized(share_momentum=0.8), steps_per_epoch=3)
@@ -209,7 +212,11 @@ BASES = {
 }
 
 
-@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("tase", marks=pytest.mark.every_backend)]
+    + [name for name in BASES if name != "tase"],
+)
 def test_it_trains_saves_and_loads_on_any_base(name, tmp_path):
     path = tmp_path / "model.keras"
     loss = harmonized(

@@ -68,6 +68,7 @@ def oracle(z, targets, prior, regularization=0.05, iterations=300, gamma=0.1):
     return reference.geometric_harmonization(z, targets, labels, gamma)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_golden_values_and_gradients(path):
     case = np.load(path)
@@ -105,6 +106,7 @@ def test_oracle_agrees_with_golden_files(path):
     np.testing.assert_allclose(values, case["per_sample"], rtol=1e-9)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     ("prior", "arguments"),
     [
@@ -123,6 +125,7 @@ def test_values_equal_the_oracle(prior, arguments):
     )
 
 
+@pytest.mark.every_backend
 def test_gradient_equals_finite_differences_with_labels_held():
     z, targets = projections(5, 4), simplex(5, 4)
     prior = np.array([0.4, 0.3, 0.2, 0.1, 0])
@@ -177,6 +180,7 @@ def test_projections_on_their_targets_are_nearly_free():
     )
 
 
+@pytest.mark.every_backend
 def test_scale_does_not_matter_and_nothing_stays_finite():
     z, targets, prior = projections(6), simplex(3), np.full(3, 1 / 3)
     scale = np.array([1, 1e-30, 1e30, 1e-8, 1e8, 0], "float32")
@@ -195,6 +199,7 @@ def test_scale_does_not_matter_and_nothing_stays_finite():
     assert (gradient[-1] == 0).all()
 
 
+@pytest.mark.every_backend
 def test_half_precision_projections_are_computed_in_float32():
     targets, prior = simplex(5), np.full(5, 0.2)
     z = ops.cast(ops.convert_to_tensor(projections()), "bfloat16")
@@ -204,6 +209,7 @@ def test_half_precision_projections_are_computed_in_float32():
     close(term, oracle(rounded, targets, prior))
 
 
+@pytest.mark.every_backend
 def test_training_lowers_the_term_compiled_inside_a_condition():
     z, targets = projections(32), simplex(5)
 

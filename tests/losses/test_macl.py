@@ -30,6 +30,7 @@ def attached(loss, dim=5):
     return state
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("reweight", [True, False])
 @pytest.mark.parametrize(
     ("temperature", "alpha", "threshold"),
@@ -51,6 +52,7 @@ def test_temperature_stops_at_a_tenth_where_it_would_turn_negative():
     close(lt.losses.aligned_temperature(-1.0, 0.2, 2.0, 0.8), 0.02)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(("reweight", "chunk_size"), [(True, None), (False, 4)])
 def test_gradient_equals_differences_at_fixed_temperature(reweight, chunk_size):
     z = projections()
@@ -139,6 +141,7 @@ def test_swapping_views_and_permuting_samples_changes_nothing():
     close(lt.losses.macl(z[order]), loss[order])
 
 
+@pytest.mark.every_backend
 def test_extremes_stay_finite():
     # Zero, equal, opposite and tiny embeddings at the lowest temperatures.
     z = 1e-30 * projections()
@@ -152,6 +155,7 @@ def test_extremes_stay_finite():
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.every_backend
 def test_a_single_sample_has_no_loss_and_no_gradient():
     value, gradient = value_and_gradient(
         lambda z: ops.mean(lt.losses.macl(z)), projections(1)
@@ -160,6 +164,7 @@ def test_a_single_sample_has_no_loss_and_no_gradient():
     assert (gradient == 0).all()
 
 
+@pytest.mark.every_backend
 def test_state_logs_the_alignment_and_the_temperature_it_sets():
     loss = lt.losses.MACLLoss(0.2, 0.5, 0.1)
     state = attached(loss)
@@ -189,6 +194,7 @@ def test_a_driven_temperature_is_the_base_also_inside_colt():
     close(value, expected.mean())
 
 
+@pytest.mark.every_backend
 def test_fit_lowers_it_until_its_schedule_moves_the_base():
     views = np.random.default_rng(0).normal(size=(24, 2, 8)).astype("float32")
     encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6)])

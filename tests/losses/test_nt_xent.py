@@ -28,6 +28,7 @@ def close(ours, expected, relative=1e-5):
     )
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 @pytest.mark.parametrize("chunk_size", [None, 7])
 def test_golden_values_and_gradients(path, chunk_size):
@@ -66,6 +67,7 @@ def test_oracle_agrees_with_golden_files(path):
     np.testing.assert_allclose(values, case["per_sample"], rtol=1e-9)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("temperature", [0.005, 0.07, 5.0])
 @pytest.mark.parametrize(("batch", "dim"), [(1, 3), (2, 1), (16, 33)])
 def test_values_equal_the_oracle(temperature, batch, dim):
@@ -80,6 +82,7 @@ def test_values_equal_the_oracle(temperature, batch, dim):
     )
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     ("chunk_size", "temperature"),
     [(None, 0.05), (None, 0.5), (1, 0.5), (3, 0.05), (10, 0.05), (64, 0.5)],
@@ -103,6 +106,7 @@ def test_per_sample_temperatures_act_in_their_own_rows():
     close(lt.losses.nt_xent(z, temperature, chunk_size=5), expected)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0, 5.0])
 def test_focal_equals_the_oracle(gamma):
     z = projections(6, 5)
@@ -125,6 +129,7 @@ def test_swapping_views_and_permuting_samples_changes_nothing():
     close(lt.losses.nt_xent(z[order]), loss[order])
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     ("loss", "chunk_size"),
     [("nt_xent", None), ("nt_xent", 3), ("focal_nt_xent", None)],
@@ -157,6 +162,7 @@ def test_scale_of_projections_does_not_matter(scale):
     close(lt.losses.nt_xent(z * np.float32(scale)), reference.nt_xent(z, 0.2))
 
 
+@pytest.mark.every_backend
 def test_zero_vector_gets_no_gradient():
     z = projections(4, 3)
     z[1, 0] = 0
@@ -167,12 +173,14 @@ def test_zero_vector_gets_no_gradient():
     assert (gradient[1, 1] != 0).any()
 
 
+@pytest.mark.every_backend
 def test_well_separated_pairs_keep_the_digits_of_a_tiny_loss():
     z = np.repeat(np.eye(4, dtype="float32")[:, None], 2, axis=1)
     expected = np.log1p(6 * np.exp(-1 / 0.05))
     close(lt.losses.nt_xent(z, 0.05), np.full(4, expected), relative=1e-4)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_projections_are_computed_in_float32(dtype):
     z = ops.cast(projections(16, 8), dtype)
@@ -184,6 +192,7 @@ def test_half_precision_projections_are_computed_in_float32(dtype):
     )
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("chunk_size", [None, 3])
 def test_gradient_inside_a_condition_is_the_same(chunk_size):
     z = np.random.default_rng(0).normal(size=(4, 2, 5)).astype("float32")
@@ -212,6 +221,7 @@ def test_twenty_gradient_steps_lower_the_loss():
     assert losses[-1] < losses[0] - 0.1
 
 
+@pytest.mark.every_backend
 def test_loss_class_reduces_and_weights_as_keras_does():
     z = projections()
     values = reference.nt_xent(z, 0.2)
@@ -244,6 +254,7 @@ def test_serialization_keeps_the_configuration(loss):
     assert again.get_config() == loss.get_config()
 
 
+@pytest.mark.every_backend
 def test_ids_above_2_to_24_stay_exact():
     seen = []
 

@@ -9,6 +9,8 @@ import reference
 from gradients import value_and_gradient
 from keras_ltssl.losses.queue_contrast import QueueContrast
 
+pytestmark = pytest.mark.every_backend
+
 FILLED = 5
 
 

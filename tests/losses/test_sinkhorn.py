@@ -71,6 +71,7 @@ def problem(kind, batch=24, targets=7, seed=0):
     return reference.unit(scores), prior / prior.sum()
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_golden_labels_of_both_views_in_one_call(path):
     case = np.load(path)
@@ -97,6 +98,7 @@ def test_oracle_agrees_with_golden_files(path):
     np.testing.assert_allclose(q2, case["q2"], rtol=1e-9)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("kind", PROBLEMS)
 @pytest.mark.parametrize("regularization", [0.05, 0.01])
 def test_labels_equal_the_oracle(kind, regularization):
@@ -129,6 +131,7 @@ def test_rows_that_do_not_differ_share_targets_by_the_prior(size):
     close(labels, np.tile(prior, (24, 1)))
 
 
+@pytest.mark.every_backend
 def test_scores_beyond_any_exponential_give_an_assignment():
     # exp(1e4 / 0.01) has 434,294 digits.
     scores = 1e4 * np.eye(7)[np.arange(28) % 7]
@@ -136,6 +139,7 @@ def test_scores_beyond_any_exponential_give_an_assignment():
     close(labels, scores / 1e4)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("tolerance", [None, 1e-6])
 def test_labels_equal_the_oracle_whichever_way_they_are_found(tolerance):
     # From scores that need no logs at all to such that need many rounds.
@@ -193,6 +197,7 @@ def test_early_stopping_holds_at_the_size_of_a_training_batch():
     np.testing.assert_allclose(early, whole, rtol=0, atol=1e-6)
 
 
+@pytest.mark.every_backend
 def test_early_stopping_leaves_iterations_out():
     scores, prior = problem("skewed", seed=1)
     whole = compiled(regularization=0.01)(scores, prior)
@@ -201,6 +206,7 @@ def test_early_stopping_leaves_iterations_out():
     assert 1e-5 < change < 0.3
 
 
+@pytest.mark.every_backend
 def test_no_gradient_flows():
     scores, prior = problem("random", batch=6)
     scores = scores.astype("float32")
@@ -212,6 +218,7 @@ def test_no_gradient_flows():
     close(gradient, reference.sinkhorn(scores, prior, 0.05, 300))
 
 
+@pytest.mark.every_backend
 def test_half_precision_scores_are_scaled_in_float32():
     scores, prior = problem("peaked")
     scores = ops.cast(ops.convert_to_tensor(scores, "float32"), "float16")

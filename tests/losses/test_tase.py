@@ -66,6 +66,7 @@ def test_zero_power_weighs_every_sample_the_same():
     np.testing.assert_allclose(ops.convert_to_numpy(weights), 1.0)
 
 
+@pytest.mark.every_backend
 def test_loss_equals_its_formula_sample_by_sample():
     loss = lt.losses.TASELoss(
         0.3,
@@ -95,6 +96,7 @@ def test_loss_equals_its_formula_sample_by_sample():
     np.testing.assert_allclose(run(loss, state, z), expected, rtol=1e-5)
 
 
+@pytest.mark.every_backend
 def test_before_warm_up_ends_it_is_nt_xent():
     loss = lt.losses.TASELoss(0.3, num_prototypes=4, warmup_steps=2)
     state = attached(loss)
@@ -107,6 +109,7 @@ def test_before_warm_up_ends_it_is_nt_xent():
     assert abs(after - plain) > 1e-3 * plain
 
 
+@pytest.mark.every_backend
 def test_evaluation_moves_nothing():
     loss = lt.losses.TASELoss(num_prototypes=4, warmup_steps=0)
     state = attached(loss)
@@ -117,6 +120,7 @@ def test_evaluation_moves_nothing():
         np.testing.assert_array_equal(old, ops.convert_to_numpy(weight))
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("headness", ["share", "typicality", "both"])
 def test_mean_temperature_stays_where_it_is_set(headness):
     """A population with a long tail, whose prototypes have settled."""

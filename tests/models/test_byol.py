@@ -51,6 +51,7 @@ class Weights(keras.callbacks.Callback):
         self.steps.append((numpy(online(model)), numpy(target(model))))
 
 
+@pytest.mark.every_backend
 def test_momentum_ramps_to_1_and_weights_equal_a_replay_over_ten_steps():
     model, noted = make(momentum=0.5), Weights()
     model.build((None, 2, DIM))
@@ -78,6 +79,7 @@ def test_momentum_ramps_to_1_and_weights_equal_a_replay_over_ten_steps():
     np.testing.assert_allclose(float(model.current_momentum()), 1.0)
 
 
+@pytest.mark.every_backend
 def test_the_loss_is_that_of_predictions_and_targets():
     model = make(learning_rate=0.0)
     x = views()
@@ -95,6 +97,7 @@ def test_the_loss_is_that_of_predictions_and_targets():
     np.testing.assert_allclose(logged, expected.mean(), rtol=1e-4)
 
 
+@pytest.mark.every_backend
 def test_a_second_fit_adds_its_epochs_and_one_that_resumes_does_not():
     model = make()
     model.fit(views(), batch_size=8, epochs=2, verbose=0)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+pytestmark = pytest.mark.every_backend
+
 LOAD = """
 import json, sys
 import keras

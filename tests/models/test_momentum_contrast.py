@@ -73,6 +73,7 @@ def mixed_precision():
     keras.mixed_precision.set_global_policy("float32")
 
 
+@pytest.mark.every_backend
 def test_momentum_weights_equal_a_replay_over_ten_steps(mixed_precision):
     """In mixed precision, where weights must not be rounded on the way."""
     model, noted = make(momentum=0.8, queue_size=16), Weights()
@@ -111,6 +112,7 @@ def test_momentum_weights_equal_a_replay_over_ten_steps(mixed_precision):
     assert np.abs(momentum[variance] - online[variance]).max() > 1e-6
 
 
+@pytest.mark.every_backend
 def test_each_step_is_compared_with_the_queue_of_earlier_ones():
     """A network that stands still, so that keys can be computed again."""
     model = make(learning_rate=0.0, queue_size=20)
@@ -140,6 +142,7 @@ def test_each_step_is_compared_with_the_queue_of_earlier_ones():
     np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.every_backend
 def test_the_momentum_network_is_not_trained_by_gradients():
     model = make()
     model.build((None, 2, DIM))

@@ -47,6 +47,7 @@ def numpy(weights):
     return [ops.convert_to_numpy(weight) for weight in weights]
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9, 0.999])
 def test_masks_equal_a_full_sort_over_all_kernels(share):
     random = np.random.default_rng(1)
@@ -69,6 +70,7 @@ def test_kernels_are_those_of_convolutions_and_dense_layers_at_any_depth():
     ]
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("training", [False, True])
 def test_it_gives_what_a_network_with_pruned_weights_gives(training):
     layer, twin = network(), PrunedTwin(0.7)
@@ -105,6 +107,7 @@ def test_it_takes_over_the_statistics_that_the_layer_has():
         np.testing.assert_array_equal(statistic, 0.25)
 
 
+@pytest.mark.every_backend
 def test_random_numbers_go_on_and_frozen_kernels_are_pruned_but_kept():
     layer = keras.Sequential(
         [

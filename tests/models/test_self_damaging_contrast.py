@@ -76,6 +76,7 @@ class Noted(keras.callbacks.Callback):
         self.epochs[-1][1].append(numpy(model.pruned_encoder.masks))
 
 
+@pytest.mark.every_backend
 def test_masks_follow_the_weights_once_an_epoch():
     model, noted = make(), Noted()
     model.fit(views(), batch_size=8, epochs=3, verbose=0, callbacks=[noted])
@@ -100,6 +101,7 @@ def still():
     return model, logged
 
 
+@pytest.mark.every_backend
 def test_the_loss_compares_the_network_with_the_pruned_one(still):
     model, logged = still
     z = [
@@ -116,6 +118,7 @@ def test_the_loss_compares_the_network_with_the_pruned_one(still):
     np.testing.assert_allclose(logged, expected, rtol=1e-4)
 
 
+@pytest.mark.every_backend
 def test_both_branches_learn_and_pruned_weights_from_the_whole_one_alone():
     """A step of gradient descent, along directions, by finite differences."""
     model, x = make(learning_rate=1.0, pruned_share=0.5), views()
@@ -161,6 +164,7 @@ def test_both_branches_learn_and_pruned_weights_from_the_whole_one_alone():
     assert max(by_pruned) > 2e-2
 
 
+@pytest.mark.every_backend
 def test_the_two_sets_of_statistics_are_really_two(still):
     model, x = still[0], views()
     norm = model.encoder.layers[1]

@@ -32,6 +32,7 @@ def test_raw_images_are_brought_to_one_scale_inside():
     )
 
 
+@pytest.mark.every_backend
 def test_saved_encoder_takes_raw_uint8_images(tmp_path):
     encoder = small_convnet((12, 12, 3), width=4)
     images = rng.integers(0, 256, (5, 12, 12, 3)).astype("uint8")

@@ -29,6 +29,7 @@ BACKENDS = {"tensorflow", "torch", "jax"}
 OF_ONE_BACKEND = {"torch_processes": "torch"}
 
 
+@pytest.mark.every_backend
 def test_no_extra_and_no_second_backend_is_imported():
     output = subprocess.run(
         [sys.executable, "-c", NEW_MODULES],
@@ -64,6 +65,7 @@ def test_no_module_imports_an_extra_or_a_backend_at_once():
         assert not packages & (OPTIONAL | BACKENDS) - allowed, path
 
 
+@pytest.mark.every_backend
 def test_every_module_can_be_imported():
     names = [
         module.name

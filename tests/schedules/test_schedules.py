@@ -66,6 +66,7 @@ def test_random_is_uniform_seeded_and_constant_inside_an_epoch():
     assert again(17.9) == schedule(17) != other(17)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("schedule", ALL, ids=lambda s: type(s).__name__)
 def test_tensor_and_number_give_the_same(schedule):
     for epoch in EPOCHS:
