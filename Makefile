@@ -1,7 +1,9 @@
 # The two commands of the README, and what continuous integration runs.
 #   make demo        some minutes of training on real digits, with a report
-#   make test        every test on TensorFlow, PyTorch and JAX
-#   make test-minimum  the tests of the package on the oldest Keras, on one backend
+#   make test        every test on PyTorch; on TensorFlow and JAX the tests of
+#                    what differs by backend (marked `every_backend`)
+#   make test-all    every test on each of the three
+#   make test-minimum  what differs by backend on the oldest Keras, on one backend
 #   make wheel   builds wheel and sdist, tests the wheel from outside the source
 #   make extras  that pip can install the wheel with each extra alone
 #   make docs    the documentation as a site, in site/; warnings are errors
@@ -23,45 +25,70 @@ PACKAGE_tensorflow := tensorflow-cpu
 PACKAGE_torch := $(TORCH)
 PACKAGE_jax := jax
 
-.PHONY: demo test test-tensorflow test-torch test-jax test-minimum lint types \
-	wheel extras docs notebook bench clean
+# Python compiles the modules that it imports. pip would compile them all, which
+# takes longer than the rest of an installation.
+INSTALL := -m pip install --quiet --no-compile
+
+.PHONY: environment demo test test-torch test-tensorflow test-jax test-all \
+	test-all-tensorflow test-all-jax test-minimum lint types wheel extras \
+	docs notebook bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/demo-%: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet "$(PACKAGE_$*)" -e ".[demo]"
+	$(BIN)/python $(INSTALL) "$(PACKAGE_$*)" -e ".[demo]"
 	touch $@
 
 $(VENV)/all: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet "$(TORCH)" tensorflow-cpu jax \
+	$(BIN)/python $(INSTALL) "$(TORCH)" tensorflow-cpu jax \
 		-e ".[test,lint,keras-cv,notebook]"
 	touch $@
 
 demo: $(VENV)/demo-$(KERAS_BACKEND)
 	KERAS_BACKEND=$(KERAS_BACKEND) $(BIN)/python examples/demo.py $(DEMO_FLAGS)
 
-test: test-tensorflow test-torch test-jax
+environment: $(VENV)/all
+
+test: test-torch test-tensorflow test-jax
+
+test-all: test-torch test-all-tensorflow test-all-jax
 
 # One thread for each of the two processes, which otherwise wait for each other.
-test-tensorflow test-torch test-jax: test-%: $(VENV)/all
-	@echo "== $* =="
-	OMP_NUM_THREADS=1 KERAS_BACKEND=$* \
-		$(BIN)/python -m pytest -n 2 --dist worksteal
+# .ci/run collects the seconds.
+define pytest
+	@echo "== $@ =="
+	@start=$$SECONDS status=0; \
+	OMP_NUM_THREADS=1 KERAS_BACKEND=$(2) $(1)/bin/python \
+		-m pytest -n 2 --dist worksteal $(3) || status=$$?; \
+	[ -z "$$STEP_TIMES" ] || \
+		echo "$$((SECONDS - start))   $@" >> "$$STEP_TIMES"; \
+	exit $$status
+endef
+
+test-torch: $(VENV)/all
+	$(call pytest,$(VENV),torch)
+
+test-tensorflow test-jax: test-%: $(VENV)/all
+	$(call pytest,$(VENV),$*,-m every_backend tests)
+
+test-all-tensorflow test-all-jax: test-all-%: $(VENV)/all
+	$(call pytest,$(VENV),$*)
 
 # The oldest Keras that works without special cases, with backends of its time.
-$(VENV)-minimum/all: pyproject.toml
-	$(PYTHON) -m venv $(VENV)-minimum
-	$(VENV)-minimum/bin/python -m pip install --quiet "$(TORCH)" \
-		keras==3.8.0 tensorflow-cpu==2.18.1 jax==0.5.0 jaxlib==0.5.0 \
+MINIMUM := $(VENV)-minimum
+MINIMUM_tensorflow := tensorflow-cpu==2.18.1
+MINIMUM_torch := $(TORCH)
+MINIMUM_jax := jax==0.5.0 jaxlib==0.5.0
+$(MINIMUM)/%: pyproject.toml
+	$(PYTHON) -m venv $(MINIMUM)
+	$(MINIMUM)/bin/python $(INSTALL) keras==3.8.0 $(MINIMUM_$*) \
 		-e ".[test]"
 	touch $@
 
 # Warnings are shown, not errors: old packages warn about newer ones.
-test-minimum: $(VENV)-minimum/all
-	OMP_NUM_THREADS=1 KERAS_BACKEND=$(KERAS_BACKEND) \
-		$(VENV)-minimum/bin/python -m pytest \
-		-n 2 --dist worksteal -W default tests --ignore tests/examples
+test-minimum: $(MINIMUM)/$(KERAS_BACKEND)
+	$(call pytest,$(MINIMUM),$(KERAS_BACKEND),-W default -m every_backend tests --ignore tests/examples)
 
 lint: $(VENV)/all
 	$(BIN)/ruff check .
@@ -71,7 +98,7 @@ types: $(VENV)/all
 	$(BIN)/mypy
 
 $(VENV)/docs: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	$(BIN)/python $(INSTALL) -e ".[docs]"
 	touch $@
 
 docs: $(VENV)/docs
@@ -91,9 +118,9 @@ WHEEL_TESTS := tests/packaging tests/schedules tests/initializers \
 wheel:
 	rm -rf dist $(WHEEL)
 	$(PYTHON) -m venv $(WHEEL)
-	$(WHEEL)/bin/python -m pip install --quiet build
+	$(WHEEL)/bin/python $(INSTALL) build
 	$(WHEEL)/bin/python -m build --outdir dist
-	$(WHEEL)/bin/python -m pip install --quiet \
+	$(WHEEL)/bin/python $(INSTALL) \
 		"$(PACKAGE_$(WHEEL_BACKEND))" dist/*.whl pytest
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	tar -xzf dist/*.tar.gz --strip-components=1 -C "$$folder" && \
@@ -106,13 +133,13 @@ extras: wheel
 	for extra in $$($(WHEEL)/bin/python -c "from importlib import metadata; \
 			print(*metadata.metadata('keras-ltssl').get_all('Provides-Extra'))"); do \
 		echo "== $$extra =="; \
-		$(WHEEL)/bin/python -m pip install --quiet --dry-run \
+		$(WHEEL)/bin/python $(INSTALL) --dry-run \
 			"$$(ls dist/*.whl)[$$extra]" || exit 1; \
 	done
 
 # Beside other libraries where these are installed, as they are here.
 $(VENV)/bench: $(VENV)/all
-	$(BIN)/python -m pip install --quiet "$(TORCH)" -e ".[bench]"
+	$(BIN)/python $(INSTALL) "$(TORCH)" -e ".[bench]"
 	touch $@
 
 bench: $(VENV)/bench
@@ -126,4 +153,4 @@ bench: $(VENV)/bench
 	$(BIN)/python benchmarks/ood_choice.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-wheel dist site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-wheel $(MINIMUM) dist site .pytest_cache .mypy_cache .ruff_cache
