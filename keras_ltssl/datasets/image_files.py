@@ -4,9 +4,35 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# What Pillow raises for a file that is damaged or no image.
+_FAULTS = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,  # a broken PNG
+    struct.error,
+    zlib.error,
+)
+
+# The tag of EXIF that says how the camera was held, and what it says when the
+# height of the image as stored is its width as seen.
+_ORIENTATION = 0x0112
+_ON_ITS_SIDE = (5, 6, 7, 8)
+
+# The tag of TIFF.
+_BITS_PER_SAMPLE = 0x0102
+
+# Formats without grey values of more than 16 bits. Some releases of Pillow
+# open those of 16 bits as if they had 32.
+_AT_MOST_16_BITS = ("PNG", "PPM")
 
 
 def read_images(
@@ -18,6 +44,14 @@ def read_images(
     resized (bilinear, antialiased): nothing is distorted. Needs the package
     `pillow`, the extra `images`.
 
+    - An image that EXIF says is on its side is turned upright, as viewers do.
+    - 16-bit grey values are scaled to 8 bits: 65,535 becomes 255. 32-bit
+      integers and floats are refused, for their range is not known.
+    - Grey images, palettes and CMYK become RGB.
+    - Transparency is dropped: a transparent pixel has the color that the file
+      stores for it, often black or white.
+    - Of an animation or a file of several pages, the first one is read.
+
     Args:
         paths: Paths of image files in any format that Pillow reads.
         image_size: Tuple of integers `(height, width)`, in pixels.
@@ -27,8 +61,8 @@ def read_images(
 
     Raises:
         ImportError: If `pillow` is not installed.
-        ValueError: If a file is missing, damaged or no image. The message
-            names the file.
+        ValueError: If a file is missing, damaged or no image, or has values
+            of an unknown range. The message names the file.
 
     Example:
 
@@ -41,7 +75,7 @@ def read_images(
     (1, 16, 16, 3)
     """
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image
     except ImportError as error:
         raise ImportError(
             "Reading image files needs the package `pillow`, which is not "
@@ -52,27 +86,81 @@ def read_images(
     images = np.empty((len(paths), height, width, 3), dtype=np.uint8)
     for row, path in enumerate(paths):
         try:
-            with Image.open(path) as file:
-                # Lets a JPEG decoder skip detail that the resizing would drop:
-                # it decodes to the smallest of a few sizes not below this one.
-                file.draft("RGB", (width, height))
-                images[row] = np.asarray(
-                    ImageOps.fit(
-                        file.convert("RGB"),
-                        (width, height),
-                        method=Image.Resampling.BILINEAR,
-                    )
-                )
-        except (
-            OSError,
-            ValueError,
-            EOFError,
-            SyntaxError,  # what Pillow raises for a broken PNG
-            struct.error,
-            zlib.error,
-            Image.DecompressionBombError,
-        ) as error:
+            # Opened here: of a path, Pillow maps some files into memory, and
+            # then mixes up the rows of a TIFF that lies on its side.
+            with open(path, "rb") as stream, Image.open(stream) as file:
+                images[row] = _decode(file, height, width)
+        except (*_FAULTS, Image.DecompressionBombError) as error:
             raise ValueError(
                 f"Cannot read the image {os.fspath(path)!r}: {error}"
             ) from error
     return images
+
+
+def _decode(
+    file: "Image.Image", height: int, width: int
+) -> npt.NDArray[np.uint8]:
+    from PIL import Image, ImageOps
+
+    # A JPEG decoder can skip detail that the resizing would drop: it decodes
+    # to the smallest of a few sizes not below this one, as the file lies.
+    is_on_its_side = _orientation(file) in _ON_ITS_SIDE
+    file.draft("RGB", (height, width) if is_on_its_side else (width, height))
+    rgb = _to_rgb(file)
+    # Asked again, because Pillow turns a TIFF upright when it decodes it.
+    orientation = _orientation(file)
+    is_on_its_side = orientation in _ON_ITS_SIDE
+    image = ImageOps.fit(
+        rgb,
+        (height, width) if is_on_its_side else (width, height),
+        method=Image.Resampling.BILINEAR,
+    )
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    if orientation in turns:
+        # Last, when the image is small.
+        image = image.transpose(turns[orientation])
+    return np.asarray(image)
+
+
+def _orientation(file: "Image.Image") -> int | None:
+    """Returns the orientation in EXIF, 1 to 8, if there is one."""
+    try:
+        return file.getexif().get(_ORIENTATION)
+    except _FAULTS:
+        # Damaged EXIF. Pixels that are damaged, too, get their error later.
+        return None
+
+
+def _to_rgb(file: "Image.Image") -> "Image.Image":
+    """Returns an image with three channels of 8 bits.
+
+    Pillow's own conversion cuts wider values at 255 instead of scaling them.
+    """
+    from PIL import Image
+
+    if file.mode.startswith("I;16") or (
+        file.mode == "I" and file.format in _AT_MOST_16_BITS
+    ):
+        # Declared by a TIFF of 12 bits, which Pillow widens without scaling.
+        bits = getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
+        step = (2**bits - 1) / 255
+        values = np.round(np.asarray(file) / step).astype(np.uint8)
+        return Image.fromarray(values).convert("RGB")
+    if file.mode in ("I", "F"):
+        kind = "32-bit integers" if file.mode == "I" else "floats"
+        raise ValueError(
+            f"mode {file.mode!r}, {kind}, has no range that could be scaled "
+            "to 0 ... 255; save it with 8 or 16 bits"
+        )
+    if file.mode == "P" and "transparency" in file.info:
+        # Directly to RGB, Pillow warns of the transparency it drops.
+        return file.convert("RGBA").convert("RGB")
+    return file.convert("RGB")
