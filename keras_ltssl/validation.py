@@ -2,10 +2,12 @@
 
 import math
 import numbers
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 
 def check_integer(
@@ -37,10 +39,48 @@ def check_integer(
     Traceback (most recent call last):
     ValueError: `k` must be an integer >= 1. Received: k=2.5
     """
-    is_integer = isinstance(value, numbers.Integral) and not _is_bool(value)
-    if not is_integer or not _is_within(value, minimum, maximum):
+    if not _is_integer(value) or not _is_within(value, minimum, maximum):
         raise ValueError(
             f"`{name}` must be an integer{_range(minimum, maximum)}. "
+            f"Received: {name}={value!r}"
+        )
+    return int(value)
+
+
+def check_integer_or_none(
+    name: str,
+    value: Any,
+    minimum: int | None = None,
+    maximum: int | None = None,
+) -> int | None:
+    """Returns `value` as an `int`, or `None`; raises if it is neither.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What came.
+        minimum: Smallest value allowed. Defaults to `None`.
+        maximum: Largest value allowed. Defaults to `None`.
+
+    Returns:
+        A Python `int` or `None`.
+
+    Raises:
+        ValueError: If `value` is neither `None` nor an integer in the range.
+
+    Example:
+
+    >>> from keras_ltssl.validation import check_integer_or_none
+    >>> check_integer_or_none("chunk_size", None, minimum=1)
+    >>> check_integer_or_none("chunk_size", 0, minimum=1)
+    Traceback (most recent call last):
+    ValueError: `chunk_size` must be an integer >= 1 or None. \
+Received: chunk_size=0
+    """
+    if value is None:
+        return None
+    if not _is_integer(value) or not _is_within(value, minimum, maximum):
+        raise ValueError(
+            f"`{name}` must be an integer{_range(minimum, maximum)} or None. "
             f"Received: {name}={value!r}"
         )
     return int(value)
@@ -80,10 +120,8 @@ def check_number(
     ValueError: `momentum` must be a finite number >= 0 and < 1. \
 Received: momentum='a'
     """
-    is_number = isinstance(value, numbers.Real) and not _is_bool(value)
     if (
-        not is_number
-        or not math.isfinite(value)
+        not _is_finite(value)
         or not _is_within(value, minimum, maximum)
         or (above is not None and not value > above)
         or (below is not None and not value < below)
@@ -172,9 +210,188 @@ def check_callable(name: str, value: Any) -> None:
         )
 
 
+def check_pair(
+    name: str,
+    value: Any,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    may_be_equal: bool = True,
+) -> tuple[Any, Any]:
+    """Returns `(low, high)`; raises if `value` is no such pair of numbers.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What came: two finite real numbers in order.
+        minimum: `low` must not be smaller than this. Defaults to `None`.
+        maximum: `high` must not be larger than this. Defaults to `None`.
+        above: `low` must be larger than this. Defaults to `None`.
+        may_be_equal: Whether `low == high` is allowed. Defaults to `True`.
+
+    Returns:
+        The two numbers as they came.
+
+    Raises:
+        ValueError: If `value` is not a pair of numbers in the range.
+
+    Example:
+
+    >>> from keras_ltssl.validation import check_pair
+    >>> check_pair("scale", [0.1, 1.0], above=0, maximum=1)
+    (0.1, 1.0)
+    >>> check_pair("scale", 0.5, above=0, maximum=1)
+    Traceback (most recent call last):
+    ValueError: `scale` must be a pair (low, high) with 0 < low <= high <= 1. \
+Received: scale=0.5
+    """
+    is_pair = isinstance(value, Sequence | np.ndarray) and len(value) == 2
+    if is_pair and all(_is_finite(bound) for bound in value):
+        low, high = value
+        if (
+            (low < high or (may_be_equal and low == high))
+            and _is_within(low, minimum, None)
+            and _is_within(high, None, maximum)
+            and (above is None or low > above)
+        ):
+            return low, high
+    expected = f"low {'<=' if may_be_equal else '<'} high"
+    if minimum is not None:
+        expected = f"{minimum} <= {expected}"
+    if above is not None:
+        expected = f"{above} < {expected}"
+    if maximum is not None:
+        expected = f"{expected} <= {maximum}"
+    raise ValueError(
+        f"`{name}` must be a pair (low, high) with {expected}. "
+        f"Received: {name}={value!r}"
+    )
+
+
+def check_instance(
+    name: str, value: Any, kind: type | tuple[type, ...], expected: str
+) -> None:
+    """Raises if `value` is not of this class.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What came.
+        kind: The class, or several of them.
+        expected: What the argument must be, in words.
+
+    Raises:
+        ValueError: If `value` is of another class.
+
+    Example:
+
+    >>> from keras_ltssl.validation import check_instance
+    >>> check_instance("name", 3, str, "a string")
+    Traceback (most recent call last):
+    ValueError: `name` must be a string. Received: name=3 of type int
+    """
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"`{name}` must be {expected}. Received: {name}={value!r} of type "
+            f"{type(value).__name__}"
+        )
+
+
+def check_path(name: str, value: Any) -> None:
+    """Raises if `value` cannot be the path of a file or a folder.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What came: a string that is not empty, or a path object.
+
+    Raises:
+        ValueError: If `value` is anything else.
+
+    Example:
+
+    >>> from keras_ltssl.validation import check_path
+    >>> check_path("path", "report.png")
+    >>> check_path("path", "")
+    Traceback (most recent call last):
+    ValueError: `path` must be a path. Received: path=''
+    """
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise ValueError(f"`{name}` must be a path. Received: {name}={value!r}")
+
+
+def as_tensor(name: str, value: Any) -> Any:
+    """Returns `value` as a tensor; raises if it holds no numbers.
+
+    Values are not looked at, for they may not be known yet.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What came: a tensor, an array or nested sequences of numbers.
+
+    Returns:
+        A tensor of the backend.
+
+    Raises:
+        ValueError: If `value` cannot be a tensor of numbers.
+
+    Example:
+
+    >>> from keras_ltssl.validation import as_tensor
+    >>> tuple(as_tensor("z", [[1.0, 2.0]]).shape)
+    (1, 2)
+    >>> as_tensor("z", "ab")
+    Traceback (most recent call last):
+    ValueError: `z` must be a tensor or an array of numbers. Received: z='ab'
+    """
+    # Tensors come here in every training step, and go through at once.
+    if not ops.is_tensor(value):
+        is_one = hasattr(value, "dtype") and hasattr(value, "shape")
+        # "V" is what NumPy says of bfloat16.
+        if not is_one or getattr(value.dtype, "kind", "f") not in "biufV":
+            check_array_of_numbers(name, value)
+    return ops.convert_to_tensor(value)
+
+
+def check_array_of_numbers(name: str, value: Any) -> None:
+    """Raises if `value` is no array, nor nested sequences of numbers.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What came.
+
+    Raises:
+        ValueError: If NumPy makes no array of numbers of it.
+
+    Example:
+
+    >>> from keras_ltssl.validation import check_array_of_numbers
+    >>> check_array_of_numbers("labels", [0, 1, 1])
+    >>> check_array_of_numbers("labels", [[0], [1, 1]])
+    Traceback (most recent call last):
+    ValueError: `labels` must be a tensor or an array of numbers. \
+Received: labels=[[0], [1, 1]]
+    """
+    try:
+        kind = np.asarray(value).dtype.kind
+    except (TypeError, ValueError):  # Rows of different lengths, for one.
+        kind = "O"
+    if kind not in "biufV":
+        raise ValueError(
+            f"`{name}` must be a tensor or an array of numbers. "
+            f"Received: {name}={value!r}"
+        )
+
+
 def _is_bool(value: Any) -> bool:
     # NumPy's boolean is not a subclass of Python's.
     return isinstance(value, bool | np.bool_)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not _is_bool(value)
+
+
+def _is_finite(value: Any) -> bool:
+    is_number = isinstance(value, numbers.Real) and not _is_bool(value)
+    return is_number and math.isfinite(value)
 
 
 def _is_within(value: Any, minimum: Any, maximum: Any) -> bool:

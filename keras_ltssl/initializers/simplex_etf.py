@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import as_tensor, check_integer
 
 _Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -62,15 +63,7 @@ class SimplexETF(keras.initializers.Initializer):
     """
 
     def __init__(self, seed: int = 0) -> None:
-        if (
-            isinstance(seed, bool)
-            or not isinstance(seed, (int, np.integer))
-            or seed < 0
-        ):
-            raise ValueError(
-                f"`seed` must be an integer >= 0. Received: seed={seed!r}"
-            )
-        self.seed = int(seed)
+        self.seed = check_integer("seed", seed, minimum=0)
 
     def __call__(self, shape: tuple[int, int], dtype: Any = None) -> Tensor:
         if len(shape) != 2 or shape[0] < 2 or shape[1] < 1:
@@ -129,6 +122,7 @@ def largest_cosine(vectors: Tensor) -> float:
     >>> lt.initializers.largest_cosine(np.array([[1, 0], [0, 2], [-1, 0]]))
     0.0
     """
+    vectors = as_tensor("vectors", vectors)
     rows = np.asarray(ops.convert_to_numpy(vectors), "float64")
     if rows.ndim != 2 or len(rows) < 2:
         raise ValueError(

@@ -16,12 +16,17 @@ from keras_ltssl.losses.unit_views import (
     through_units,
     units_and_inverse_norms,
 )
-from keras_ltssl.schedules.temperature_schedule import check_temperature
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import (
+    as_tensor,
+    check_array_of_numbers,
+    check_integer_or_none,
+    check_number,
+)
 
 
 def check_views(z: Tensor) -> None:
-    """Says what is wrong when `z` is not `(batch, 2, dim)`."""
+    """Raises if `z` is not `(batch, 2, dim)`."""
     if len(z.shape) != 3 or z.shape[1] != 2:
         raise ValueError(
             "`z` must hold two views of each sample, shape (batch, 2, dim). "
@@ -30,16 +35,35 @@ def check_views(z: Tensor) -> None:
 
 
 def check_temperatures(temperature: float | Tensor) -> None:
-    """Says what is wrong with a temperature whose value is known by now."""
-    if isinstance(temperature, (bool, int, float, np.generic)):
-        check_temperature("temperature", temperature)  # type: ignore[arg-type]
-    elif isinstance(temperature, (np.ndarray, list, tuple)):
+    """Raises if a temperature whose value is known by now is none."""
+    if isinstance(temperature, (np.ndarray, list, tuple)):
+        check_array_of_numbers("temperature", temperature)
         values = np.asarray(temperature)
-        if not (np.isfinite(values).all() and (values > 0).all()):
+        if (
+            not values.size
+            or not np.isfinite(values).all()
+            or not (values > 0).all()
+        ):
             raise ValueError(
                 "`temperature` must hold finite numbers > 0. "
                 f"Received: temperature={temperature!r}"
             )
+    elif isinstance(temperature, np.generic) or not hasattr(
+        temperature, "shape"
+    ):
+        check_number("temperature", temperature, above=0)
+
+
+def check_one_a_sample(name: str, values: Tensor, z: Tensor) -> None:
+    """Raises if `values` is neither a scalar nor `(batch,)`, as `z` has it."""
+    shape, batch = values.shape, z.shape[0]
+    if len(shape) > 1 or (
+        len(shape) == 1 and None not in (shape[0], batch) and shape[0] != batch
+    ):
+        raise ValueError(
+            f"`{name}` must be a scalar or have shape (batch,) = ({batch},). "
+            f"Received: {name}.shape={tuple(shape)}"
+        )
 
 
 class Anchors(NamedTuple):
@@ -137,30 +161,14 @@ def compare_anchors(
         normalised: `unit_anchors(z)`, from who has needed it before. Defaults
             to `None`.
     """
-    z = ops.convert_to_tensor(z)
+    z = as_tensor("z", z)
     check_views(z)
     check_temperatures(temperature)
-    if chunk_size is not None and (
-        isinstance(chunk_size, bool)
-        or not isinstance(chunk_size, (int, np.integer))
-        or chunk_size < 1
-    ):
-        raise ValueError(
-            "`chunk_size` must be an integer >= 1 or None. "
-            f"Received: chunk_size={chunk_size!r}"
-        )
+    check_integer_or_none("chunk_size", chunk_size, minimum=1)
     z = as_floats(z)
     batch = ops.shape(z)[0]
     tau = ops.stop_gradient(ops.cast(temperature, z.dtype))
-    if len(tau.shape) > 1 or (
-        len(tau.shape) == 1
-        and None not in (tau.shape[0], z.shape[0])
-        and tau.shape[0] != z.shape[0]
-    ):
-        raise ValueError(
-            "`temperature` must be a scalar or have shape (batch,) = "
-            f"({z.shape[0]},). Received: temperature.shape={tuple(tau.shape)}"
-        )
+    check_one_a_sample("temperature", tau, z)
     tau = ops.broadcast_to(tau, (batch,))
 
     units, inverse_norms = normalised or unit_anchors(z)

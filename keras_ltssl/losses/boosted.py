@@ -5,10 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.layers.sample_memory import SampleMemory, check_num_samples
+from keras_ltssl.layers.sample_memory import SampleMemory
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import as_tensor, check_integer, check_number
 
 
 def boosted_weights(
@@ -50,7 +51,7 @@ def boosted_weights(
         Zhou, Yao, Wang, Han, Zhang. Contrastive Learning with Boosted
         Memorization. ICML 2022, arXiv:2205.12693.
     """
-    values = ops.convert_to_tensor(momentum_losses)
+    values = as_tensor("momentum_losses", momentum_losses)
     if len(values.shape) != 1:
         raise ValueError(
             "`momentum_losses` must have shape (samples,). "
@@ -61,7 +62,7 @@ def boosted_weights(
     if seen is None:
         known = ops.ones_like(values, dtype="bool")
     else:
-        known = ops.cast(seen, "bool")
+        known = ops.cast(as_tensor("seen", seen), "bool")
         if tuple(known.shape) != tuple(values.shape):
             raise ValueError(
                 f"`seen` must have shape {tuple(values.shape)}. "
@@ -153,10 +154,8 @@ class BoostedLoss(WrappingLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(base_loss, reduction, name, dtype)
-        self.num_samples = num_samples
-        self.momentum = momentum
-        check_num_samples(num_samples)
-        self.own_layers()  # Says now what it would say at compile.
+        self.num_samples = check_integer("num_samples", num_samples, minimum=1)
+        self.momentum = check_number("momentum", momentum, minimum=0, below=1)
 
     def own_layers(self) -> dict[str, keras.layers.Layer]:
         assert self.num_samples is not None

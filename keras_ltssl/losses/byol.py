@@ -8,6 +8,7 @@ from keras import ops
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import as_tensor
 
 
 def normalized_mse(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -50,15 +51,21 @@ def normalized_mse(predictions: Tensor, targets: Tensor) -> Tensor:
         Grill et al. Bootstrap Your Own Latent: A New Approach to
         Self-Supervised Learning. NeurIPS 2020, arXiv:2006.07733.
     """
+    predictions = as_tensor("predictions", predictions)
+    targets = as_tensor("targets", targets)
     for name, value in (("predictions", predictions), ("targets", targets)):
         if len(value.shape) != 3 or value.shape[1] != 2:
             raise ValueError(
                 f"`{name}` must have shape (batch, 2, dim). "
                 f"Received: {name}.shape={tuple(value.shape)}"
             )
-    if predictions.shape[2] != targets.shape[2]:
+    if predictions.shape[2] != targets.shape[2] or (
+        # A batch of one would be compared with all of the other.
+        None not in (predictions.shape[0], targets.shape[0])
+        and predictions.shape[0] != targets.shape[0]
+    ):
         raise ValueError(
-            "`predictions` and `targets` must have the same width. Received: "
+            "`predictions` and `targets` must have the same shape. Received: "
             f"predictions.shape={tuple(predictions.shape)}, "
             f"targets.shape={tuple(targets.shape)}"
         )

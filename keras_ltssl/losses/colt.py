@@ -1,6 +1,5 @@
 """COLT: the loss over in- and out-of-distribution samples."""
 
-import math
 from typing import Any
 
 import keras
@@ -9,10 +8,14 @@ from keras import ops
 from keras_ltssl.layers.sample_memory import SampleMemory
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.nt_xent import NTXentLoss
-from keras_ltssl.losses.tail_score import check_top_k
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import (
+    check_integer,
+    check_integer_or_none,
+    check_number,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -106,18 +109,15 @@ class COLTLoss(WrappingLoss):
                 "BYOLLoss on MixedBatches with OODSampler(score=...). "
                 f"Received: base_loss={base_loss!r}"
             )
-        if not (math.isfinite(ood_weight) and ood_weight >= 0):
-            raise ValueError(
-                "`ood_weight` must be a finite number >= 0. "
-                f"Received: ood_weight={ood_weight!r}"
-            )
-        check_top_k(top_k)
-        self.ood_weight = float(ood_weight)
-        self.top_k = int(top_k)
-        self.num_samples = num_samples
-        self.momentum = momentum
-        self.chunk_size = chunk_size
-        self.own_layers()  # Says now what it would say at compile.
+        self.ood_weight = check_number("ood_weight", ood_weight, minimum=0)
+        self.top_k = check_integer("top_k", top_k, minimum=1)
+        self.num_samples = check_integer_or_none(
+            "num_samples", num_samples, minimum=1
+        )
+        self.momentum = check_number("momentum", momentum, minimum=0, below=1)
+        self.chunk_size = check_integer_or_none(
+            "chunk_size", chunk_size, minimum=1
+        )
 
     def own_layers(self) -> dict[str, keras.layers.Layer]:
         if self.num_samples is None:

@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_ltssl.losses.anchors import compare_anchors, with_gradient_to
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import as_tensor
 
 
 def distribution_supcon(
@@ -70,7 +71,7 @@ def supcon_of_anchors(
         is_ood: `(batch,)`.
         temperature: The τ of `anchors`.
     """
-    is_ood = ops.convert_to_tensor(is_ood)
+    is_ood = as_tensor("is_ood", is_ood)
     samples = anchors.shape[0]
     if len(is_ood.shape) != 1 or (
         None not in (is_ood.shape[0], samples) and is_ood.shape[0] != samples

@@ -15,6 +15,7 @@ from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.schedules.temperature_schedule import check_range
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import as_tensor, check_integer_or_none
 
 
 def pair_temperatures(
@@ -37,6 +38,10 @@ def pair_temperatures(
     Returns:
         Temperatures, the shape of `cosines`.
 
+    Raises:
+        ValueError: If `cosines` is no tensor of numbers, or the range is not
+            finite, > 0 and in order.
+
     Example:
 
     >>> import numpy as np
@@ -49,6 +54,8 @@ def pair_temperatures(
     Reference:
         As of `dystress`.
     """
+    cosines = as_tensor("cosines", cosines)
+    _check_range(minimum, maximum)
     # (1 + cos(π (1 + s))) / 2 without its cancellation around s = 0.
     share = ops.square(ops.sin(0.5 * math.pi * cosines))
     return minimum + (maximum - minimum) * share
@@ -160,7 +167,9 @@ class DySTreSSLoss(ContrastiveLoss):
             name=name,
             dtype=dtype,
         )
-        self.chunk_size = chunk_size
+        self.chunk_size = check_integer_or_none(
+            "chunk_size", chunk_size, minimum=1
+        )
 
     def per_sample(
         self, ids: Tensor | None, z: Tensor, temperature: float | Tensor

@@ -1,6 +1,5 @@
 """Focal NT-Xent: NT-Xent that looks at the hard anchors."""
 
-import math
 from typing import Any
 
 import keras
@@ -10,6 +9,7 @@ from keras_ltssl.losses.anchors import anchor_losses
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_integer_or_none, check_number
 
 
 def focal_nt_xent(
@@ -53,7 +53,7 @@ def focal_nt_xent(
         Chen, Mortazavi, Wang. Self-Damaging Contrastive Learning. ICML 2021,
         arXiv:2106.02990.
     """
-    _check_gamma(gamma)
+    check_number("gamma", gamma, minimum=0)
     return focal_of_anchors(anchor_losses(z, temperature, chunk_size), gamma)
 
 
@@ -63,18 +63,6 @@ def focal_of_anchors(losses: Tensor, gamma: float) -> Tensor:
     # floor keeps the derivative of its power finite at l = 0.
     miss = ops.maximum(-ops.expm1(-losses), 1e-30)
     return ops.mean(ops.power(miss, gamma) * losses, axis=-1)
-
-
-def _check_gamma(gamma: float) -> None:
-    if (
-        isinstance(gamma, bool)
-        or not isinstance(gamma, (int, float))
-        or not math.isfinite(gamma)
-        or gamma < 0
-    ):
-        raise ValueError(
-            f"`gamma` must be a finite number >= 0. Received: gamma={gamma!r}"
-        )
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -122,9 +110,10 @@ class FocalNTXentLoss(ContrastiveLoss):
         super().__init__(
             temperature=temperature, reduction=reduction, name=name, dtype=dtype
         )
-        _check_gamma(gamma)
-        self.gamma = float(gamma)
-        self.chunk_size = chunk_size
+        self.gamma = check_number("gamma", gamma, minimum=0)
+        self.chunk_size = check_integer_or_none(
+            "chunk_size", chunk_size, minimum=1
+        )
 
     def per_sample(
         self, ids: Tensor | None, z: Tensor, temperature: float | Tensor

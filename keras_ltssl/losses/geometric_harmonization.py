@@ -1,6 +1,5 @@
 """Geometric Harmonization on top of any contrastive loss."""
 
-import math
 from typing import Any
 
 import keras
@@ -8,15 +7,20 @@ import numpy as np
 from keras import ops
 
 from keras_ltssl.layers.geometric_targets import GeometricTargets
-from keras_ltssl.layers.sample_memory import SampleMemory, check_momentum
+from keras_ltssl.layers.sample_memory import SampleMemory
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.harmonization_term import (
     harmonization_from_scores,
     target_scores,
 )
-from keras_ltssl.losses.sinkhorn import check_positive, check_scaling
+from keras_ltssl.losses.sinkhorn import check_scaling
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import (
+    check_integer,
+    check_integer_or_none,
+    check_number,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -133,36 +137,29 @@ class GeometricHarmonizationLoss(WrappingLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(base_loss, reduction, name, dtype)
-        for argument, value in (
-            ("weight", weight),
-            ("warmup_epochs", warmup_epochs),
-            ("ramp_epochs", ramp_epochs),
-        ):
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(
-                    f"`{argument}` must be a finite number >= 0. "
-                    f"Received: {argument}={value!r}"
-                )
         check_scaling(regularization, iterations, tolerance)
-        check_positive("gamma", gamma)
-        check_momentum("momentum", momentum)
-        check_momentum("late_momentum", late_momentum)
-        check_momentum("share_momentum", share_momentum)
-        self.num_targets = num_targets
-        self.num_samples = num_samples
-        self.weight = float(weight)
-        self.warmup_epochs = float(warmup_epochs)
-        self.ramp_epochs = float(ramp_epochs)
+        self.num_targets = check_integer("num_targets", num_targets, minimum=2)
+        self.num_samples = check_integer_or_none(
+            "num_samples", num_samples, minimum=1
+        )
+        self.weight = check_number("weight", weight, minimum=0)
+        self.warmup_epochs = check_number(
+            "warmup_epochs", warmup_epochs, minimum=0
+        )
+        self.ramp_epochs = check_number("ramp_epochs", ramp_epochs, minimum=0)
         self.regularization = regularization
         self.iterations = iterations
         self.tolerance = tolerance
-        self.gamma = gamma
-        self.momentum = float(momentum)
-        self.late_momentum = float(late_momentum)
-        self.share_momentum = float(share_momentum)
-        self.seed = seed
+        self.gamma = check_number("gamma", gamma, above=0)
+        self.momentum = check_number("momentum", momentum, minimum=0, below=1)
+        self.late_momentum = check_number(
+            "late_momentum", late_momentum, minimum=0, below=1
+        )
+        self.share_momentum = check_number(
+            "share_momentum", share_momentum, minimum=0, below=1
+        )
+        self.seed = check_integer("seed", seed, minimum=0)
         self.has_estimator = False
-        self.own_layers()  # Says now what they would say at compile.
 
     def own_layers(self) -> dict[str, keras.layers.Layer]:
         layers: dict[str, keras.layers.Layer] = {

@@ -4,9 +4,10 @@ import keras
 from keras import ops
 
 from keras_ltssl.losses.anchors import check_views
-from keras_ltssl.losses.sinkhorn import check_positive, sinkhorn
+from keras_ltssl.losses.sinkhorn import sinkhorn
 from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import as_tensor, check_number
 
 
 def target_scores(z: Tensor, targets: Tensor) -> Tensor:
@@ -31,9 +32,9 @@ def target_scores(z: Tensor, targets: Tensor) -> Tensor:
     >>> np.asarray(target_scores(z, np.eye(2, dtype="float32"))).tolist()
     [[[1.0, 0.0], [0.0, -1.0]]]
     """
-    z = ops.convert_to_tensor(z)
+    z = as_tensor("z", z)
     check_views(z)
-    targets = ops.convert_to_tensor(targets)
+    targets = as_tensor("targets", targets)
     if len(targets.shape) != 2 or targets.shape[1] != z.shape[2]:
         raise ValueError(
             f"`targets` must have shape (K, dim) = (K, {z.shape[2]}). "
@@ -83,13 +84,13 @@ def harmonization_from_scores(
     >>> np.asarray(term).astype(float).round(4).tolist()
     [0.6265, 0.6265]
     """
-    scores = ops.convert_to_tensor(scores)
+    scores = as_tensor("scores", scores)
     if len(scores.shape) != 3 or scores.shape[1] != 2:
         raise ValueError(
             "`scores` must have shape (batch, 2, targets). "
             f"Received: scores.shape={tuple(scores.shape)}"
         )
-    check_positive("gamma", gamma)
+    check_number("gamma", gamma, above=0)
     if keras.backend.standardize_dtype(scores.dtype) != "float64":
         scores = ops.cast(scores, "float32")
     # Stacked, not transposed, for PyTorch: each view a matrix without gaps.

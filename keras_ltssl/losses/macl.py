@@ -1,10 +1,8 @@
 """MACL: NT-Xent whose temperature follows how well the batch is aligned."""
 
-import math
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_ltssl.losses.anchors import (
@@ -16,6 +14,12 @@ from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import (
+    as_tensor,
+    check_boolean,
+    check_integer_or_none,
+    check_number,
+)
 
 
 def aligned_temperature(
@@ -42,6 +46,9 @@ def aligned_temperature(
     Returns:
         Temperatures, the shape of `temperature`.
 
+    Raises:
+        ValueError: If an argument that is no tensor is out of range.
+
     Example:
 
     >>> from keras_ltssl.losses import aligned_temperature
@@ -51,6 +58,10 @@ def aligned_temperature(
     Reference:
         As of `macl`.
     """
+    _check_strength(alpha, threshold)
+    check_temperatures(temperature)
+    if not hasattr(alignment, "shape"):
+        check_number("alignment", alignment, minimum=-1, maximum=1)
     factor = ops.maximum(1.0 + alpha * (alignment - threshold), 0.1)
     return ops.cast(temperature, factor.dtype) * factor
 
@@ -113,7 +124,7 @@ def macl(
         Huang, Chen, Wen, Zhang, Li, Wang, Chen. Model-Aware Contrastive
         Learning: Towards Escaping the Dilemmas. ICML 2023, arXiv:2207.07874.
     """
-    _check_settings(alpha, threshold, reweight)
+    check_boolean("reweight", reweight)
     check_temperatures(temperature)
     tau = aligned_temperature(_alignment(z), temperature, alpha, threshold)
     return _of_anchors(anchor_losses(z, tau, chunk_size), reweight)
@@ -174,11 +185,11 @@ class MACLLoss(ContrastiveLoss):
         super().__init__(
             temperature=temperature, reduction=reduction, name=name, dtype=dtype
         )
-        _check_settings(alpha, threshold, reweight)
-        self.alpha = float(alpha)
-        self.threshold = float(threshold)
-        self.reweight = reweight
-        self.chunk_size = chunk_size
+        self.alpha, self.threshold = _check_strength(alpha, threshold)
+        self.reweight = check_boolean("reweight", reweight)
+        self.chunk_size = check_integer_or_none(
+            "chunk_size", chunk_size, minimum=1
+        )
 
     def per_sample(
         self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
@@ -201,30 +212,17 @@ class MACLLoss(ContrastiveLoss):
         }
 
 
-def _check_settings(alpha: float, threshold: float, reweight: bool) -> None:
-    if not _is_number(alpha) or alpha < 0:
-        raise ValueError(
-            f"`alpha` must be a finite number >= 0. Received: alpha={alpha!r}"
-        )
-    if not _is_number(threshold) or not -1 <= threshold <= 1:
-        raise ValueError(
-            "`threshold` is a mean cosine and must lie in [-1, 1]. "
-            f"Received: threshold={threshold!r}"
-        )
-    if not isinstance(reweight, bool):
-        raise ValueError(
-            f"`reweight` must be True or False. Received: reweight={reweight!r}"
-        )
-
-
-def _is_number(value: Any) -> bool:
-    is_real = isinstance(value, (int, float, np.integer, np.floating))
-    return is_real and not isinstance(value, bool) and math.isfinite(value)
+def _check_strength(alpha: float, threshold: float) -> tuple[float, float]:
+    """Returns both as floats; raises if one is out of range."""
+    return (
+        check_number("alpha", alpha, minimum=0),
+        check_number("threshold", threshold, minimum=-1, maximum=1),
+    )
 
 
 def _alignment(z: Tensor) -> Tensor:
     """Returns the mean cosine of the two views of a sample."""
-    z = ops.stop_gradient(ops.convert_to_tensor(z))
+    z = ops.stop_gradient(as_tensor("z", z))
     check_views(z)
     units = unit_views(z)
     return ops.mean(ops.sum(units[:, 0] * units[:, 1], axis=-1))

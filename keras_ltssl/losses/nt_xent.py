@@ -9,6 +9,7 @@ from keras_ltssl.losses.anchors import anchor_losses
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_integer_or_none
 
 
 def nt_xent(
@@ -103,7 +104,9 @@ class NTXentLoss(ContrastiveLoss):
         super().__init__(
             temperature=temperature, reduction=reduction, name=name, dtype=dtype
         )
-        self.chunk_size = chunk_size
+        self.chunk_size = check_integer_or_none(
+            "chunk_size", chunk_size, minimum=1
+        )
 
     def per_sample(
         self, ids: Tensor | None, z: Tensor, temperature: float | Tensor

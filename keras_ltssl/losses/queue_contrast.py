@@ -5,10 +5,16 @@ from typing import NamedTuple
 from keras import ops
 
 from keras_ltssl.layers.key_queue import KeyQueue
+from keras_ltssl.losses.anchors import (
+    check_one_a_sample,
+    check_temperatures,
+    check_views,
+)
 from keras_ltssl.losses.blocks import in_blocks
 from keras_ltssl.losses.negatives import Softmax, lowest, softmax_over
 from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import as_tensor, check_integer_or_none
 
 
 class _Queries(NamedTuple):
@@ -109,6 +115,10 @@ def queue_nt_xent(
     Returns:
         The loss of each sample, `(batch,)`.
 
+    Raises:
+        ValueError: As `nt_xent`, and if `keys` is not `(size, dim)` or
+            `is_filled` not `(size,)`.
+
     Example:
 
     >>> import numpy as np
@@ -123,10 +133,28 @@ def queue_nt_xent(
         He, Fan, Wu, Xie, Girshick. Momentum Contrast for Unsupervised Visual
         Representation Learning. CVPR 2020, arXiv:1911.05722.
     """
+    z = as_tensor("z", z)
+    keys = as_tensor("keys", keys)
+    is_filled = as_tensor("is_filled", is_filled)
+    check_views(z)
+    check_temperatures(temperature)
+    check_integer_or_none("chunk_size", chunk_size, minimum=1)
+    if len(keys.shape) != 2 or keys.shape[1] != z.shape[2]:
+        raise ValueError(
+            f"`keys` must have shape (size, dim) = (size, {z.shape[2]}). "
+            f"Received: keys.shape={tuple(keys.shape)}"
+        )
+    if tuple(is_filled.shape) != (keys.shape[0],):
+        raise ValueError(
+            "`is_filled` must hold one value for each key, shape (size,) = "
+            f"({keys.shape[0]},). Received: is_filled.shape="
+            f"{tuple(is_filled.shape)}"
+        )
     units = unit_views(z)
     keys = ops.stop_gradient(ops.cast(keys, units.dtype))
-    is_filled = ops.convert_to_tensor(is_filled)
+    is_filled = ops.cast(is_filled, "bool")
     tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
+    check_one_a_sample("temperature", tau, z)
     tau = ops.broadcast_to(tau, (ops.shape(units)[0],))
     return _compare(units, keys, is_filled, tau, chunk_size).losses
 

@@ -11,6 +11,12 @@ from keras import ops
 from keras_ltssl.losses.unit_views import as_floats
 from keras_ltssl.tracing import compiled_by_xla
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import (
+    as_tensor,
+    check_array_of_numbers,
+    check_integer,
+    check_number,
+)
 
 # Scalings may grow to exp(±25) before they are folded into the potentials:
 # what float32 drops below exp(-87) is then less than exp(-37) of any sum.
@@ -24,48 +30,28 @@ _REACH = 64.0
 _WINDOW = 25
 
 
-def check_positive(name: str, value: float) -> None:
-    """Says what is wrong with a number that must be finite and > 0."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float, np.integer, np.floating))
-        or not math.isfinite(value)
-        or value <= 0
-    ):
-        raise ValueError(
-            f"`{name}` must be a finite number > 0. Received: {name}={value!r}"
-        )
-
-
 def check_scaling(
     regularization: float, iterations: int, tolerance: float | None
 ) -> None:
-    """Says what is wrong with the arguments that steer `sinkhorn`."""
-    check_positive("regularization", regularization)
-    if (
-        isinstance(iterations, bool)
-        or not isinstance(iterations, (int, np.integer))
-        or iterations < 1
-    ):
-        raise ValueError(
-            "`iterations` must be an integer >= 1. "
-            f"Received: iterations={iterations!r}"
-        )
+    """Raises if an argument that steers `sinkhorn` is out of range."""
+    check_number("regularization", regularization, above=0)
+    check_integer("iterations", iterations, minimum=1)
     if tolerance is not None:
-        check_positive("tolerance", tolerance)
+        check_number("tolerance", tolerance, above=0)
 
 
 def check_prior(prior: Any, num_targets: int) -> Tensor:
-    """Returns target shares that sum to 1, `(K,)`, or says what is wrong.
+    """Returns target shares that sum to 1, `(K,)`; raises if they are none.
 
     Values are checked where they are known ahead (NumPy arrays and sequences);
     of a tensor only the shape is.
     """
     known = isinstance(prior, (np.ndarray, list, tuple))
     if known:
+        check_array_of_numbers("prior", prior)
         prior = np.asarray(prior, "float64")
     else:
-        prior = ops.convert_to_tensor(prior)
+        prior = as_tensor("prior", prior)
     if len(prior.shape) != 1 or prior.shape[0] not in (num_targets, None):
         raise ValueError(
             "`prior` must hold one share for each target, shape "
@@ -147,7 +133,7 @@ def sinkhorn(
         Cuturi. Sinkhorn Distances: Lightspeed Computation of Optimal
         Transport. NeurIPS 2013, arXiv:1306.0895.
     """
-    scores = ops.stop_gradient(as_floats(scores))
+    scores = ops.stop_gradient(as_floats(as_tensor("scores", scores)))
     if len(scores.shape) not in (2, 3):
         raise ValueError(
             "`scores` must have shape (batch, targets) or (views, batch, "

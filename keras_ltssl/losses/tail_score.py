@@ -1,12 +1,12 @@
 """COLT's tailness: how crowded the surroundings of a sample are."""
 
-import numpy as np
 from keras import ops
 
 from keras_ltssl.in_place import ProductRoom, exp_in_place, fill_columns
 from keras_ltssl.losses.anchors import Anchors, compare_anchors
 from keras_ltssl.losses.blocks import in_blocks
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import as_tensor, check_integer
 
 
 def tail_score(
@@ -52,26 +52,14 @@ def tail_score(
         Out-of-Distribution Data in Self-Supervised Long-Tail Learning (COLT).
         ICLR 2023, arXiv:2306.04934.
     """
-    check_top_k(top_k)
-    z = ops.stop_gradient(ops.convert_to_tensor(z))
+    check_integer("top_k", top_k, minimum=1)
+    z = ops.stop_gradient(as_tensor("z", z))
     anchors = compare_anchors(z, temperature, chunk_size)
     if chunk_size is None:
         return tail_score_of_shares(anchors, top_k)
     return tail_score_in_chunks(
         anchors.losses, anchors.normalised[0], temperature, top_k, chunk_size
     )
-
-
-def check_top_k(top_k: int) -> None:
-    """Says what is wrong with a `top_k`."""
-    if (
-        isinstance(top_k, bool)
-        or not isinstance(top_k, (int, np.integer))
-        or top_k < 1
-    ):
-        raise ValueError(
-            f"`top_k` must be an integer >= 1. Received: top_k={top_k!r}"
-        )
 
 
 def tail_score_of_shares(anchors: Anchors, top_k: int) -> Tensor:

@@ -10,11 +10,17 @@ from keras_ltssl.layers.mixed_headness import MixedHeadness
 from keras_ltssl.layers.prototypes import Prototypes
 from keras_ltssl.layers.share_headness import ShareHeadness
 from keras_ltssl.layers.typicality_headness import TypicalityHeadness
-from keras_ltssl.losses.anchors import unit_anchors
+from keras_ltssl.losses.anchors import check_temperatures, unit_anchors
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.unit_views import as_floats
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import (
+    as_tensor,
+    check_integer,
+    check_integer_or_none,
+    check_number,
+)
 
 _HEADNESS: dict[str, type[Headness]] = {
     "share": ShareHeadness,
@@ -41,6 +47,10 @@ def sample_temperatures(
     Returns:
         Temperatures, `(batch,)`.
 
+    Raises:
+        ValueError: If `headness` is not `(batch,)`, or another argument that
+            is no tensor is out of range.
+
     Example:
 
     >>> import numpy as np
@@ -49,6 +59,15 @@ def sample_temperatures(
     >>> np.asarray(sample_temperatures(h, 0.5, spread=0.5)).tolist()
     [0.25, 0.5, 0.75]
     """
+    headness = as_tensor("headness", headness)
+    if len(headness.shape) != 1:
+        raise ValueError(
+            "`headness` must have shape (batch,). "
+            f"Received: headness.shape={tuple(headness.shape)}"
+        )
+    check_temperatures(temperature)
+    if not hasattr(spread, "shape"):
+        check_number("spread", spread, above=-1, below=1)
     return temperature * (1.0 + spread * (2.0 * headness - 1.0))
 
 
@@ -70,6 +89,9 @@ def sample_weights(
     Returns:
         Weights, `(batch,)`.
 
+    Raises:
+        ValueError: If a shape does not fit or an argument is out of range.
+
     Example:
 
     >>> import numpy as np
@@ -80,7 +102,16 @@ def sample_weights(
     >>> [round(float(weight), 3) for weight in weights]
     [0.667, 0.667, 0.667, 2.0]
     """
-    shares = ops.convert_to_tensor(shares)
+    shares = as_tensor("shares", shares)
+    labels = as_tensor("labels", labels)
+    for name, values in (("shares", shares), ("labels", labels)):
+        if len(values.shape) != 1:
+            raise ValueError(
+                f"`{name}` must have one axis. "
+                f"Received: {name}.shape={tuple(values.shape)}"
+            )
+    check_number("power", power, minimum=0)
+    check_number("limit", limit, minimum=1)
     relative = shares * shares.shape[0] + 1e-30
     weights = ops.clip(relative**-power, 1.0 / limit, limit)
     weights = ops.take(weights, labels)
@@ -191,21 +222,30 @@ class TASELoss(ContrastiveLoss):
         )
         if isinstance(headness, dict):
             headness = keras.saving.deserialize_keras_object(headness)
-        if not isinstance(headness, Headness) and headness not in _HEADNESS:
+        is_name = isinstance(headness, str) and headness in _HEADNESS
+        if not is_name and not isinstance(headness, Headness):
             raise ValueError(
                 f"`headness` must be one of {sorted(_HEADNESS)} or a "
                 f"keras_ltssl.layers.Headness. Received: headness={headness!r}"
             )
-        _check_numbers(spread, weight_power, weight_limit, warmup_steps)
-        self.num_prototypes = num_prototypes
+        self.num_prototypes = check_integer(
+            "num_prototypes", num_prototypes, minimum=2
+        )
         self.headness = headness
-        self.spread = float(spread)
-        self.weight_power = float(weight_power)
-        self.weight_limit = float(weight_limit)
-        self.momentum = momentum
-        self.warmup_steps = int(warmup_steps)
-        self.chunk_size = chunk_size
-        self.state_layers()  # Says now what they would say at compile.
+        self.spread = check_number("spread", spread, above=-1, below=1)
+        self.weight_power = check_number(
+            "weight_power", weight_power, minimum=0
+        )
+        self.weight_limit = check_number(
+            "weight_limit", weight_limit, minimum=1
+        )
+        self.momentum = check_number("momentum", momentum, minimum=0, below=1)
+        self.warmup_steps = check_integer(
+            "warmup_steps", warmup_steps, minimum=0
+        )
+        self.chunk_size = check_integer_or_none(
+            "chunk_size", chunk_size, minimum=1
+        )
 
     def state_layers(self) -> dict[str, keras.layers.Layer]:
         if isinstance(self.headness, Headness):
@@ -303,27 +343,3 @@ class TASELoss(ContrastiveLoss):
             "warmup_steps": self.warmup_steps,
             "chunk_size": self.chunk_size,
         }
-
-
-def _check_numbers(
-    spread: float, weight_power: float, weight_limit: float, warmup_steps: int
-) -> None:
-    if not -1 < spread < 1:
-        raise ValueError(
-            f"`spread` must lie in (-1, 1). Received: spread={spread!r}"
-        )
-    if not weight_power >= 0:
-        raise ValueError(
-            "`weight_power` must be >= 0. "
-            f"Received: weight_power={weight_power!r}"
-        )
-    if not weight_limit >= 1:
-        raise ValueError(
-            "`weight_limit` must be >= 1. "
-            f"Received: weight_limit={weight_limit!r}"
-        )
-    if int(warmup_steps) != warmup_steps or warmup_steps < 0:
-        raise ValueError(
-            "`warmup_steps` must be an integer >= 0. "
-            f"Received: warmup_steps={warmup_steps!r}"
-        )

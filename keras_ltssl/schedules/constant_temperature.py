@@ -7,8 +7,8 @@ import keras
 
 from keras_ltssl.schedules.temperature_schedule import (
     TemperatureSchedule,
-    check_temperature,
 )
+from keras_ltssl.validation import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -29,7 +29,7 @@ class ConstantTemperature(TemperatureSchedule):
     """
 
     def __init__(self, temperature: float = 0.2) -> None:
-        self.temperature = check_temperature("temperature", temperature)
+        self.temperature = check_number("temperature", temperature, above=0)
 
     def value_at(self, epoch: Any, xp: ModuleType) -> Any:
         return self.temperature + 0.0 * epoch

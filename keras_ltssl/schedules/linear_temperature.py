@@ -7,9 +7,8 @@ import keras
 
 from keras_ltssl.schedules.temperature_schedule import (
     TemperatureSchedule,
-    check_period,
-    check_temperature,
 )
+from keras_ltssl.validation import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -41,9 +40,9 @@ class LinearTemperature(TemperatureSchedule):
     def __init__(
         self, start: float = 1.0, end: float = 0.1, period: float = 400
     ) -> None:
-        self.start = check_temperature("start", start)
-        self.end = check_temperature("end", end)
-        self.period = check_period(period)
+        self.start = check_number("start", start, above=0)
+        self.end = check_number("end", end, above=0)
+        self.period = check_number("period", period, above=0)
 
     def value_at(self, epoch: Any, xp: ModuleType) -> Any:
         progress = xp.minimum(epoch / self.period, 1.0)

@@ -4,9 +4,9 @@ from typing import Any
 
 from keras_ltssl.schedules.temperature_schedule import (
     TemperatureSchedule,
-    check_period,
     check_range,
 )
+from keras_ltssl.validation import check_number
 
 
 class PeriodicTemperature(TemperatureSchedule):
@@ -29,7 +29,7 @@ class PeriodicTemperature(TemperatureSchedule):
         period: float = 400,
     ) -> None:
         self.minimum, self.maximum = check_range(minimum, maximum)
-        self.period = check_period(period)
+        self.period = check_number("period", period, above=0)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -10,6 +10,7 @@ from keras_ltssl.schedules.temperature_schedule import (
     TemperatureSchedule,
     check_range,
 )
+from keras_ltssl.validation import check_integer
 
 # Drawing inside a compiled step from an epoch that is a tensor has no word in
 # Keras, so the draws are made once; no published run is longer than this.
@@ -45,15 +46,7 @@ class RandomTemperature(TemperatureSchedule):
         self, minimum: float = 0.1, maximum: float = 1.0, seed: int = 0
     ) -> None:
         self.minimum, self.maximum = check_range(minimum, maximum)
-        if (
-            isinstance(seed, bool)
-            or not isinstance(seed, (int, np.integer))
-            or seed < 0
-        ):
-            raise ValueError(
-                f"`seed` must be an integer >= 0. Received: seed={seed!r}"
-            )
-        self.seed = int(seed)
+        self.seed = check_integer("seed", seed, minimum=0)
         self._table = (
             np.random.default_rng(self.seed)
             .uniform(self.minimum, self.maximum, TABLE_LENGTH)

@@ -1,6 +1,5 @@
 """What every temperature schedule is: a pure function of the epoch."""
 
-import math
 from types import ModuleType
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_number
 
 
 class TemperatureSchedule:
@@ -37,13 +37,8 @@ class TemperatureSchedule:
     """
 
     def __call__(self, epoch: float | Tensor) -> float | Tensor:
-        if isinstance(epoch, (int, float, np.integer, np.floating)):
-            number = float(epoch)
-            if not math.isfinite(number) or number < 0:
-                raise ValueError(
-                    "`epoch` must be a finite number >= 0. "
-                    f"Received: epoch={epoch}"
-                )
+        if not hasattr(epoch, "shape") or isinstance(epoch, np.generic):
+            number = check_number("epoch", epoch, minimum=0)
             return float(self.value_at(number, np))
         return ops.cast(
             self.value_at(ops.cast(epoch, "float32"), ops), "float32"
@@ -73,45 +68,16 @@ class TemperatureSchedule:
         return f"{type(self).__name__}({arguments})"
 
 
-def check_temperature(name: str, value: float) -> float:
-    """Returns `value` as a float, or says why it is no temperature."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float, np.integer, np.floating))
-        or not math.isfinite(value)
-        or value <= 0
-    ):
-        raise ValueError(
-            f"`{name}` must be a finite number > 0. Received: {name}={value!r}"
-        )
-    return float(value)
-
-
 def check_range(minimum: float, maximum: float) -> tuple[float, float]:
-    """Returns both ends as floats, or says what is wrong with the range."""
-    low = check_temperature("minimum", minimum)
-    high = check_temperature("maximum", maximum)
+    """Returns both ends as floats; raises if they are no temperatures."""
+    low = check_number("minimum", minimum, above=0)
+    high = check_number("maximum", maximum, above=0)
     if low > high:
         raise ValueError(
             "`minimum` must not exceed `maximum`. "
             f"Received: minimum={minimum}, maximum={maximum}"
         )
     return low, high
-
-
-def check_period(period: float) -> float:
-    """Returns `period` as a float, or says why it is no number of epochs."""
-    if (
-        isinstance(period, bool)
-        or not isinstance(period, (int, float, np.integer, np.floating))
-        or not math.isfinite(period)
-        or period <= 0
-    ):
-        raise ValueError(
-            "`period` must be a finite number of epochs > 0. "
-            f"Received: period={period!r}"
-        )
-    return float(period)
 
 
 def get_schedule(
@@ -123,4 +89,4 @@ def get_schedule(
         restored = keras.saving.deserialize_keras_object(temperature)
     if isinstance(restored, TemperatureSchedule):
         return restored
-    return check_temperature("temperature", restored)
+    return check_number("temperature", restored, above=0)

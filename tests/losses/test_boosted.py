@@ -223,7 +223,7 @@ def test_serialization_keeps_the_configuration():
     [
         ({"num_samples": 0}, "`num_samples` must be"),
         ({"num_samples": None}, "`num_samples` must be"),
-        ({"momentum": 1.0}, "`momentum` must lie"),
+        ({"momentum": 1.0}, "`momentum` must be a finite number >= 0 and < 1"),
         ({"base_loss": "mse"}, "`base_loss` must be a loss"),
         (
             {"base_loss": lt.losses.BoostedLoss(lt.losses.NTXentLoss(), 4)},

@@ -84,8 +84,16 @@ def test_shapes_that_do_not_fit_are_refused_by_name():
     z = projections(views=2)
     with pytest.raises(ValueError, match="`targets` must have shape"):
         lt.losses.normalized_mse(z, z[:, :1])
-    with pytest.raises(ValueError, match="must have the same width"):
+    with pytest.raises(ValueError, match="must have the same shape"):
         lt.losses.normalized_mse(z, z[:, :, :3])
+
+
+def test_a_batch_of_one_is_not_compared_with_all_of_another():
+    z = projections(views=2)
+    with pytest.raises(ValueError, match="must have the same shape"):
+        lt.losses.normalized_mse(z, z[:1])
+    with pytest.raises(ValueError, match="must have the same shape"):
+        lt.losses.normalized_mse(z[:1], z)
 
 
 def test_colt_over_byol_is_refused_with_what_is_left_of_it():

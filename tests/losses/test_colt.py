@@ -189,7 +189,7 @@ def test_serialization_keeps_the_configuration():
         ({"ood_weight": float("nan")}, "`ood_weight` must be"),
         ({"top_k": 0}, "`top_k` must be"),
         ({"num_samples": 0}, "`num_samples` must be"),
-        ({"num_samples": 4, "momentum": 1.0}, "`momentum` must lie"),
+        ({"num_samples": 4, "momentum": 1.0}, "`momentum` must be a finite"),
         ({"temperature": 0.0}, "`temperature` must"),
         ({"base_loss": "mse"}, "`base_loss` must be a loss"),
         (

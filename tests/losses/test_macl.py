@@ -249,9 +249,13 @@ def test_impossible_alpha_is_refused(value):
 
 @pytest.mark.parametrize("value", [-1.1, 1.1, float("nan"), "a", None])
 def test_impossible_threshold_is_refused(value):
-    with pytest.raises(ValueError, match="`threshold` is a mean cosine"):
+    with pytest.raises(
+        ValueError, match="`threshold` must be a finite number >= -1"
+    ):
         lt.losses.MACLLoss(threshold=value)
-    with pytest.raises(ValueError, match="`threshold` is a mean cosine"):
+    with pytest.raises(
+        ValueError, match="`threshold` must be a finite number >= -1"
+    ):
         lt.losses.macl(projections(), threshold=value)
 
 

@@ -88,3 +88,30 @@ def test_without_ood_samples_anywhere_supcon_is_zero():
     np.testing.assert_array_equal(
         ops.convert_to_numpy(contrast.supcon(none[:6])), 0.0
     )
+
+
+@pytest.mark.parametrize(
+    "temperature", [-1, 0, float("nan"), [0.1, -0.1] * 3, [0.1] * 5, "a", None]
+)
+def test_impossible_temperatures_are_refused(temperature):
+    z, keys, is_filled = inputs()
+    with pytest.raises(ValueError, match="`temperature` must"):
+        lt.losses.queue_nt_xent(z, keys, is_filled, temperature)
+
+
+@pytest.mark.parametrize("chunk_size", [0, -3, 1.5, "8", True])
+def test_impossible_chunk_sizes_are_refused(chunk_size):
+    z, keys, is_filled = inputs()
+    with pytest.raises(ValueError, match="`chunk_size` must be an integer"):
+        lt.losses.queue_nt_xent(z, keys, is_filled, 0.2, chunk_size)
+
+
+def test_shapes_that_do_not_fit_are_refused_by_name():
+    z, keys, is_filled = inputs()
+    three_views = np.concatenate([z, z[:, :1]], axis=1)
+    with pytest.raises(ValueError, match="`z` must hold two views"):
+        lt.losses.queue_nt_xent(three_views, keys, is_filled)
+    with pytest.raises(ValueError, match="`keys` must have shape"):
+        lt.losses.queue_nt_xent(z, keys[:, :3], is_filled)
+    with pytest.raises(ValueError, match="`is_filled` must hold one value"):
+        lt.losses.queue_nt_xent(z, keys, is_filled[:5])
