@@ -267,6 +267,42 @@ Received: scale=0.5
     )
 
 
+def check_sizes(name: str, value: Any, of: Sequence[str]) -> tuple[int, ...]:
+    """Returns sizes as a tuple; raises if they are not integers >= 1.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What came: as many sizes as `of` has names.
+        of: What the sizes are of, for the message.
+
+    Returns:
+        A tuple of Python `int`.
+
+    Raises:
+        ValueError: If `value` is not a tuple or a list of such integers.
+
+    Example:
+
+    >>> from keras_ltssl.validation import check_sizes
+    >>> check_sizes("image_size", [32, 48], ("height", "width"))
+    (32, 48)
+    >>> check_sizes("image_size", 32, ("height", "width"))
+    Traceback (most recent call last):
+    ValueError: `image_size` must be 2 integers >= 1, (height, width). \
+Received: image_size=32
+    """
+    if (
+        not isinstance(value, tuple | list)
+        or len(value) != len(of)
+        or not all(_is_integer(size) and size >= 1 for size in value)
+    ):
+        raise ValueError(
+            f"`{name}` must be {len(of)} integers >= 1, ({', '.join(of)}). "
+            f"Received: {name}={value!r}"
+        )
+    return tuple(int(size) for size in value)
+
+
 def check_instance(
     name: str, value: Any, kind: type | tuple[type, ...], expected: str
 ) -> None:

@@ -1,6 +1,5 @@
 """Two views of every sample, stronger where a sample is harder to learn."""
 
-import math
 from typing import Any
 
 import keras
@@ -12,6 +11,7 @@ from keras_ltssl.layers.per_sample_rand_augment import (
 )
 from keras_ltssl.layers.rand_augment_operations import MAX_STRENGTH
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_instance, check_pair
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -77,22 +77,12 @@ class BoostedViews(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        if not isinstance(views, keras.layers.Layer):
-            raise ValueError(
-                "`views` must be a Keras layer. "
-                f"Received: views={views!r} of type {type(views).__name__}"
-            )
-        try:
-            low, high = (float(bound) for bound in strength)
-        except (TypeError, ValueError):
-            low, high = math.nan, math.nan
-        if not 0 <= low <= high <= MAX_STRENGTH:
-            raise ValueError(
-                "`strength` must be a pair (low, high) with 0 <= low <= high "
-                f"<= 30. Received: strength={strength!r}"
-            )
+        check_instance("views", views, keras.layers.Layer, "a Keras layer")
+        low, high = check_pair(
+            "strength", strength, minimum=0, maximum=MAX_STRENGTH
+        )
         self.views = views
-        self.strength = (low, high)
+        self.strength = (float(low), float(high))
         self.rand_augment = PerSampleRandAugment(
             num_ops, value_range, seed, dtype=self.dtype_policy
         )

@@ -7,8 +7,12 @@ import numpy as np
 from keras import ops
 
 from keras_ltssl.initializers.simplex_etf import SimplexETF
-from keras_ltssl.layers.sample_memory import check_momentum
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import (
+    check_array_of_numbers,
+    check_integer,
+    check_number,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -61,19 +65,9 @@ class GeometricTargets(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
-        if (
-            isinstance(num_targets, bool)
-            or not isinstance(num_targets, (int, np.integer))
-            or num_targets < 2
-        ):
-            raise ValueError(
-                "`num_targets` must be an integer >= 2. "
-                f"Received: num_targets={num_targets!r}"
-            )
-        check_momentum("momentum", momentum)
-        self.num_targets = int(num_targets)
-        self.momentum = float(momentum)
-        self.seed = seed
+        self.num_targets = check_integer("num_targets", num_targets, minimum=2)
+        self.momentum = check_number("momentum", momentum, minimum=0, below=1)
+        self.seed = check_integer("seed", seed, minimum=0)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.vectors = self.add_weight(
@@ -122,6 +116,7 @@ class GeometricTargets(keras.layers.Layer):
             ValueError: If they are of another number, negative, not finite or
                 all zero.
         """
+        check_array_of_numbers("prior", prior)
         values = np.asarray(prior, "float64")
         if (
             values.shape != (self.num_targets,)

@@ -3,10 +3,10 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -40,15 +40,7 @@ class KeyQueue(keras.layers.Layer):
 
     def __init__(self, size: int = 4096, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
-        if (
-            isinstance(size, bool)
-            or not isinstance(size, (int, np.integer))
-            or size < 1
-        ):
-            raise ValueError(
-                f"`size` must be an integer >= 1. Received: size={size!r}"
-            )
-        self.size = int(size)
+        self.size = check_integer("size", size, minimum=1)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.keys = self.add_weight(

@@ -8,6 +8,7 @@ from keras_ltssl.layers.headness import Assignment, Headness
 from keras_ltssl.layers.share_headness import ShareHeadness
 from keras_ltssl.layers.typicality_headness import TypicalityHeadness
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -27,13 +28,10 @@ class MixedHeadness(Headness):
         self, typicality: float = 0.5, momentum: float = 0.5, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if not 0 <= typicality <= 1:
-            raise ValueError(
-                "`typicality` must lie in [0, 1]. "
-                f"Received: typicality={typicality!r}"
-            )
-        self.typicality = float(typicality)
-        self.momentum = float(momentum)
+        self.typicality = check_number(
+            "typicality", typicality, minimum=0, maximum=1
+        )
+        self.momentum = check_number("momentum", momentum, minimum=0, below=1)
         self.by_share = ShareHeadness()
         self.by_typicality = TypicalityHeadness(momentum)
 

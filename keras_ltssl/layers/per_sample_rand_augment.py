@@ -12,6 +12,7 @@ from keras_ltssl.layers.rand_augment_operations import (
 )
 from keras_ltssl.layers.random_image_layer import RandomImageLayer
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_integer, check_pair
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -86,22 +87,10 @@ class PerSampleRandAugment(RandomImageLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(seed, **kwargs)
-        if (
-            isinstance(num_ops, bool)
-            or not isinstance(num_ops, int)
-            or num_ops < 1
-        ):
-            raise ValueError(
-                "`num_ops` must be an integer >= 1. "
-                f"Received: num_ops={num_ops!r}"
-            )
-        if len(value_range) != 2 or not value_range[0] < value_range[1]:
-            raise ValueError(
-                "`value_range` must be a pair (low, high) with low < high. "
-                f"Received: value_range={value_range!r}"
-            )
-        self.num_ops = num_ops
-        self.value_range = tuple(value_range)
+        self.num_ops = check_integer("num_ops", num_ops, minimum=1)
+        self.value_range = check_pair(
+            "value_range", value_range, may_be_equal=False
+        )
 
     def build(  # type: ignore[override]
         self,

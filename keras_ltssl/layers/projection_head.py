@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_boolean, check_integer_or_none
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -60,23 +61,13 @@ class ProjectionHead(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if output_dim is not None and (
-            not isinstance(output_dim, int) or output_dim < 1
-        ):
-            raise ValueError(
-                "`output_dim` must be a positive integer or None. "
-                f"Received: output_dim={output_dim!r}"
-            )
-        if hidden_dim is not None and (
-            not isinstance(hidden_dim, int) or hidden_dim < 1
-        ):
-            raise ValueError(
-                "`hidden_dim` must be a positive integer or None. "
-                f"Received: hidden_dim={hidden_dim!r}"
-            )
-        self.output_dim = output_dim
-        self.hidden_dim = hidden_dim
-        self.batch_norm = batch_norm
+        self.output_dim = check_integer_or_none(
+            "output_dim", output_dim, minimum=1
+        )
+        self.hidden_dim = check_integer_or_none(
+            "hidden_dim", hidden_dim, minimum=1
+        )
+        self.batch_norm = check_boolean("batch_norm", batch_norm)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the weights.

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_ltssl.layers.headness import Assignment
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_integer, check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -59,26 +60,13 @@ class Prototypes(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
-        if (
-            isinstance(num_prototypes, bool)
-            or not isinstance(num_prototypes, (int, np.integer))
-            or num_prototypes < 2
-        ):
-            raise ValueError(
-                "`num_prototypes` must be an integer >= 2. "
-                f"Received: num_prototypes={num_prototypes!r}"
-            )
-        for name, value in (
-            ("momentum", momentum),
-            ("empty_share", empty_share),
-        ):
-            if not 0 <= value < 1:
-                raise ValueError(
-                    f"`{name}` must lie in [0, 1). Received: {name}={value!r}"
-                )
-        self.num_prototypes = int(num_prototypes)
-        self.momentum = float(momentum)
-        self.empty_share = float(empty_share)
+        self.num_prototypes = check_integer(
+            "num_prototypes", num_prototypes, minimum=2
+        )
+        self.momentum = check_number("momentum", momentum, minimum=0, below=1)
+        self.empty_share = check_number(
+            "empty_share", empty_share, minimum=0, below=1
+        )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.vectors = self.add_weight(

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ltssl.layers.random_resampling import RandomResampling
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_number, check_pair
 
 
 def gaussian_matrices(sigma: Tensor, size: int) -> Tensor:
@@ -99,18 +100,10 @@ class RandomBlur(RandomResampling):
         **kwargs: Any,
     ) -> None:
         super().__init__(seed, **kwargs)
-        if not 0 <= probability <= 1:
-            raise ValueError(
-                "`probability` must be in [0, 1]. "
-                f"Received: probability={probability!r}"
-            )
-        if len(sigma) != 2 or not 0 < sigma[0] <= sigma[1] < float("inf"):
-            raise ValueError(
-                "`sigma` must be a pair (low, high) with 0 < low <= high. "
-                f"Received: sigma={sigma!r}"
-            )
-        self.probability = float(probability)
-        self.sigma = tuple(sigma)
+        self.probability = check_number(
+            "probability", probability, minimum=0, maximum=1
+        )
+        self.sigma = check_pair("sigma", sigma, above=0)
 
     def draw_sigma(self, batch_size: int | Tensor) -> Tensor:
         """Draw one standard deviation for each of `batch_size` images.

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_ltssl.layers.random_image_layer import RandomImageLayer
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_number, check_pair
 
 # What R, G and B count in the luminance, and in the two chroma axes of YIQ.
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
@@ -229,28 +230,16 @@ class RandomColorDistortion(RandomImageLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(seed, **kwargs)
-        if not 0 <= jitter < 1:
-            raise ValueError(
-                f"`jitter` must be in [0, 1). Received: jitter={jitter!r}"
-            )
-        for name, probability in (
-            ("jitter_probability", jitter_probability),
-            ("grayscale", grayscale),
-        ):
-            if not 0 <= probability <= 1:
-                raise ValueError(
-                    f"`{name}` must be a probability in [0, 1]. "
-                    f"Received: {name}={probability!r}"
-                )
-        if len(value_range) != 2 or not value_range[0] < value_range[1]:
-            raise ValueError(
-                "`value_range` must be a pair (low, high) with low < high. "
-                f"Received: value_range={value_range!r}"
-            )
-        self.jitter = float(jitter)
-        self.jitter_probability = float(jitter_probability)
-        self.grayscale = float(grayscale)
-        self.value_range = (value_range[0], value_range[1])
+        self.jitter = check_number("jitter", jitter, minimum=0, below=1)
+        self.jitter_probability = check_number(
+            "jitter_probability", jitter_probability, minimum=0, maximum=1
+        )
+        self.grayscale = check_number(
+            "grayscale", grayscale, minimum=0, maximum=1
+        )
+        self.value_range = check_pair(
+            "value_range", value_range, may_be_equal=False
+        )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Check that `input_shape` is that of a batch of images.

@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_ltssl.validation import check_integer_or_none
+
 
 class RandomImageLayer(keras.layers.Layer):
     """Base class: images with the channels last, a seed of its own.
@@ -12,7 +14,7 @@ class RandomImageLayer(keras.layers.Layer):
     would round them before they are resampled; so Keras must not cast them.
 
     Args:
-        seed: Integer, or `None` for a new draw every time.
+        seed: Integer >= 0, or `None` for a new draw every time.
         **kwargs: Arguments of `keras.layers.Layer`.
     """
 
@@ -24,8 +26,8 @@ class RandomImageLayer(keras.layers.Layer):
                 "Received: keras.config.image_data_format()="
                 f"{keras.config.image_data_format()!r}"
             )
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = check_integer_or_none("seed", seed, minimum=0)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Check that `input_shape` is that of a batch of images.

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_ltssl.layers.random_resampling import RandomResampling, resample
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_integer, check_number, check_pair
 
 
 def _bilinear_weights(
@@ -97,21 +98,6 @@ def crop_and_resize(
     )
 
 
-def _checked_range(
-    name: str, value: Any, highest: float, highest_name: str
-) -> tuple[float, float]:
-    try:
-        low, high = (float(bound) for bound in value)
-    except (TypeError, ValueError):
-        low, high = math.nan, math.nan
-    if not 0 < low <= high <= highest or math.isinf(high):
-        raise ValueError(
-            f"`{name}` must be a pair (low, high) with 0 < low <= high"
-            f"{highest_name}. Received: {name}={value!r}"
-        )
-    return low, high
-
-
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class RandomResizedCrop(RandomResampling):
     """Crops a random window out of each image and resizes it.
@@ -195,22 +181,15 @@ class RandomResizedCrop(RandomResampling):
         **kwargs: Any,
     ) -> None:
         super().__init__(seed, **kwargs)
-        for name, size in (("height", height), ("width", width)):
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive integer. "
-                    f"Received: {name}={size!r}"
-                )
-        if not 0 <= horizontal_flip <= 1:
-            raise ValueError(
-                "`horizontal_flip` must be a probability in [0, 1]. "
-                f"Received: horizontal_flip={horizontal_flip!r}"
-            )
-        self.height = height
-        self.width = width
-        self.scale = _checked_range("scale", scale, 1.0, " <= 1")
-        self.ratio = _checked_range("ratio", ratio, math.inf, "")
-        self.horizontal_flip = float(horizontal_flip)
+        self.height = check_integer("height", height, minimum=1)
+        self.width = check_integer("width", width, minimum=1)
+        smallest, largest = check_pair("scale", scale, above=0, maximum=1)
+        self.scale = (float(smallest), float(largest))
+        narrowest, widest = check_pair("ratio", ratio, above=0)
+        self.ratio = (float(narrowest), float(widest))
+        self.horizontal_flip = check_number(
+            "horizontal_flip", horizontal_flip, minimum=0, maximum=1
+        )
 
     def draw_windows(
         self, batch_size: int | Tensor, height: int, width: int

@@ -8,6 +8,11 @@ from keras import ops
 
 from keras_ltssl.in_place import take_rows, write_rows
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import (
+    check_integer,
+    check_integer_or_none,
+    check_number,
+)
 
 # Stands for no average. Not NaN, which debuggers of numerics stop at.
 NONE = float(np.finfo("float32").min)
@@ -60,13 +65,9 @@ class SampleMemory(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
-        check_num_samples(num_samples)
-        if width is not None:
-            _check_count("width", width)
-        check_momentum("momentum", momentum)
-        self.num_samples = int(num_samples)
-        self.width = width
-        self.momentum = float(momentum)
+        self.num_samples = check_integer("num_samples", num_samples, minimum=1)
+        self.width = check_integer_or_none("width", width, minimum=1)
+        self.momentum = check_number("momentum", momentum, minimum=0, below=1)
 
     def build(self, input_shape: Any = None) -> None:
         # One more row takes what belongs to no sample, so that a batch is
@@ -149,27 +150,3 @@ class SampleMemory(keras.layers.Layer):
             "width": self.width,
             "momentum": self.momentum,
         }
-
-
-def check_num_samples(num_samples: int) -> None:
-    """Says what is wrong with a number of samples."""
-    _check_count("num_samples", num_samples)
-
-
-def check_momentum(name: str, momentum: float) -> None:
-    """Says what is wrong with the momentum of a moving average."""
-    if not 0 <= momentum < 1:
-        raise ValueError(
-            f"`{name}` must lie in [0, 1). Received: {name}={momentum!r}"
-        )
-
-
-def _check_count(name: str, value: int) -> None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, np.integer))
-        or value < 1
-    ):
-        raise ValueError(
-            f"`{name}` must be an integer >= 1. Received: {name}={value!r}"
-        )

@@ -6,6 +6,11 @@ from keras_ltssl.layers.random_blur import RandomBlur
 from keras_ltssl.layers.random_color_distortion import RandomColorDistortion
 from keras_ltssl.layers.random_resized_crop import RandomResizedCrop
 from keras_ltssl.layers.two_views import TwoViews
+from keras_ltssl.validation import (
+    check_integer,
+    check_integer_or_none,
+    check_number,
+)
 
 
 def simclr_views(
@@ -72,11 +77,21 @@ def simclr_views(
         Chen et al., "A Simple Framework for Contrastive Learning of Visual
         Representations", 2020 (arXiv:2002.05709), appendix A and B.9.
     """
-    height, width = (
-        image_size
+    sizes = (
+        tuple(image_size)
         if isinstance(image_size, (tuple, list))
         else (image_size, image_size)
     )
+    if len(sizes) != 2:
+        raise ValueError(
+            "`image_size` must be an integer or a pair (height, width). "
+            f"Received: image_size={image_size!r}"
+        )
+    height, width = (
+        check_integer("image_size", size, minimum=1) for size in sizes
+    )
+    check_number("blur", blur, minimum=0, maximum=1)
+    check_integer_or_none("seed", seed, minimum=0)
     # Layers with the same seed would draw the same numbers.
     numbers = None if seed is None else random.Random(seed)
     crop_seed, color_seed, blur_seed = (

@@ -99,8 +99,7 @@ class TwoViews(keras.layers.Layer):
             if not isinstance(layer, keras.layers.Layer):
                 raise ValueError(
                     "`pipeline` must be a Keras layer or a list of Keras "
-                    f"layers. Received: {layer!r} (of type "
-                    f"{type(layer).__name__})"
+                    f"layers. Received: pipeline={pipeline!r}"
                 )
         self._flag = _TrainingFlag()
 

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ltssl.layers.headness import Assignment, Headness
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -40,12 +41,7 @@ class TypicalityHeadness(Headness):
 
     def __init__(self, momentum: float = 0.5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 <= momentum < 1:
-            raise ValueError(
-                "`momentum` must lie in [0, 1). "
-                f"Received: momentum={momentum!r}"
-            )
-        self.momentum = float(momentum)
+        self.momentum = check_number("momentum", momentum, minimum=0, below=1)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.quantiles = self.add_weight(

@@ -9,12 +9,12 @@ import keras
 from keras import ops
 
 from keras_ltssl.layers.projection_head import ProjectionHead
-from keras_ltssl.layers.sample_memory import check_momentum
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.models.checks import check_layer
 from keras_ltssl.models.contrastive_model import ContrastiveModel
 from keras_ltssl.models.momentum_network import MomentumNetwork
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -92,9 +92,8 @@ class BYOL(ContrastiveModel):
         if predictor is None:
             predictor = ProjectionHead(None, 512, batch_norm=True)
         check_layer("predictor", predictor)
-        check_momentum("momentum", momentum)
         self.predictor = predictor
-        self.momentum = float(momentum)
+        self.momentum = check_number("momentum", momentum, minimum=0, below=1)
         self.momentum_network = MomentumNetwork([self.encoder, self.projector])
         self.total_epochs = self.add_weight(
             shape=(),

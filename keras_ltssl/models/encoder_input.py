@@ -3,6 +3,7 @@
 import keras
 
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_pair, check_sizes
 
 
 def image_input(
@@ -27,25 +28,14 @@ def image_input(
     >>> tuple(centred.shape)
     (None, 8, 8, 3)
     """
-    if len(input_shape) != 3 or not all(
-        isinstance(size, int) and size > 0 for size in input_shape
-    ):
-        raise ValueError(
-            "`input_shape` must be three positive integers (height, width, "
-            f"channels). Received: input_shape={input_shape!r}"
-        )
-    if len(value_range) != 2 or not value_range[0] < value_range[1]:
-        raise ValueError(
-            "`value_range` must be a pair (low, high) with low < high. "
-            f"Received: value_range={value_range!r}"
-        )
+    check_sizes("input_shape", input_shape, ("height", "width", "channels"))
+    low, high = check_pair("value_range", value_range, may_be_equal=False)
     if keras.config.image_data_format() != "channels_last":
         raise ValueError(
             "The encoder needs images with the channels last. Received: "
             "keras.config.image_data_format()="
             f"{keras.config.image_data_format()!r}"
         )
-    low, high = value_range
     images = keras.Input(input_shape, name="images")
     centred = keras.layers.Rescaling(
         2 / (high - low), offset=-(high + low) / (high - low)

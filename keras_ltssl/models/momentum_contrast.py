@@ -6,10 +6,10 @@ import keras
 from keras import ops
 
 from keras_ltssl.layers.key_queue import KeyQueue
-from keras_ltssl.layers.sample_memory import check_momentum
 from keras_ltssl.models.contrastive_model import ContrastiveModel
 from keras_ltssl.models.momentum_network import MomentumNetwork
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_integer, check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -70,9 +70,10 @@ class MomentumContrast(ContrastiveModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(encoder, projector, augmenter, **kwargs)
-        check_momentum("momentum", momentum)
-        self.momentum = float(momentum)
-        self.queue = KeyQueue(queue_size)
+        self.momentum = check_number("momentum", momentum, minimum=0, below=1)
+        self.queue = KeyQueue(
+            check_integer("queue_size", queue_size, minimum=1)
+        )
         self.momentum_network = MomentumNetwork([self.encoder, self.projector])
 
     def compare(self, views: Tensor, training: bool | None) -> Tensor:

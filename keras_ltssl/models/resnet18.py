@@ -6,6 +6,7 @@ import keras
 
 from keras_ltssl.models.encoder_input import image_input
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_boolean, check_choice, check_instance
 
 
 def _convolution(x: Tensor, channels: int, size: int, stride: int) -> Tensor:
@@ -94,10 +95,9 @@ def resnet18(
         (arXiv:2002.05709), appendix B.9; zero scales: Goyal et al., "Accurate,
         Large Minibatch SGD", 2017 (arXiv:1706.02677).
     """
-    if stem not in ("cifar", "imagenet"):
-        raise ValueError(
-            f"`stem` must be 'cifar' or 'imagenet'. Received: stem={stem!r}"
-        )
+    check_choice("stem", stem, ("cifar", "imagenet"))
+    check_boolean("zero_init_residual", zero_init_residual)
+    check_instance("name", name, str, "a string")
     inputs, x = image_input(input_shape, value_range)
     if stem == "cifar":
         x = keras.layers.ReLU()(_batch_norm(_convolution(x, 64, 3, 1)))

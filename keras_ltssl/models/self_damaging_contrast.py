@@ -8,6 +8,7 @@ from keras import ops
 from keras_ltssl.models.contrastive_model import ContrastiveModel
 from keras_ltssl.models.pruned_twin import PrunedTwin
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_number
 
 
 class _Pruning(keras.callbacks.Callback):
@@ -90,13 +91,9 @@ class SelfDamagingContrast(ContrastiveModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(encoder, projector, augmenter, **kwargs)
-        if not 0 < pruned_share < 1:
-            raise ValueError(
-                "`pruned_share` must lie between 0 and 1. Received: "
-                f"pruned_share={pruned_share!r}"
-                + (" (did you mean 0.9?)" if pruned_share == 90 else "")
-            )
-        self.pruned_share = float(pruned_share)
+        self.pruned_share = check_number(
+            "pruned_share", pruned_share, above=0, below=1
+        )
         self.pruned_encoder = PrunedTwin(self.pruned_share)
         self.pruned_projector = PrunedTwin(0.0)
 

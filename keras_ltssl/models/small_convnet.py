@@ -3,6 +3,7 @@
 import keras
 
 from keras_ltssl.models.encoder_input import image_input
+from keras_ltssl.validation import check_instance, check_integer
 
 
 def small_convnet(
@@ -39,10 +40,8 @@ def small_convnet(
     >>> encoder.output_shape
     (None, 128)
     """
-    if not isinstance(width, int) or width < 1:
-        raise ValueError(
-            f"`width` must be a positive integer. Received: width={width!r}"
-        )
+    check_integer("width", width, minimum=1)
+    check_instance("name", name, str, "a string")
     inputs, x = image_input(input_shape, value_range)
     for channels in (width, 2 * width, 4 * width):
         x = keras.layers.Conv2D(

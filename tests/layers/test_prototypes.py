@@ -194,12 +194,18 @@ def test_impossible_number_of_prototypes_is_refused(count):
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.0, float("nan")])
 def test_impossible_momentum_is_refused(momentum):
-    with pytest.raises(ValueError, match=r"`momentum` must lie in \[0, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"`momentum` must be a finite number >= 0 and < 1"
+    ):
         lt.layers.Prototypes(momentum=momentum)
-    with pytest.raises(ValueError, match=r"`momentum` must lie in \[0, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"`momentum` must be a finite number >= 0 and < 1"
+    ):
         lt.layers.TypicalityHeadness(momentum)
 
 
 def test_impossible_mix_is_refused():
-    with pytest.raises(ValueError, match="`typicality` must lie in"):
+    with pytest.raises(
+        ValueError, match="`typicality` must be a finite number"
+    ):
         lt.layers.MixedHeadness(typicality=1.5)

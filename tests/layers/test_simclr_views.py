@@ -70,11 +70,11 @@ def test_saved_views_load_in_the_same_state(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"image_size": 0}, "`height`"),
-        ({"image_size": (8, -1)}, "`width`"),
+        ({"image_size": 0}, "`image_size`"),
+        ({"image_size": (8, -1)}, "`image_size`"),
         ({"scale": (2, 1)}, "`scale`"),
         ({"jitter": 2.0}, "`jitter`"),
-        ({"blur": 2.0}, "`probability`"),
+        ({"blur": 2.0}, "`blur`"),
     ],
 )
 def test_bad_argument_is_named(arguments, named):

@@ -154,7 +154,7 @@ def test_the_momentum_network_is_not_trained_by_gradients():
 
 @pytest.mark.parametrize(
     ("argument", "value", "name"),
-    [("momentum", 1.0, "momentum"), ("queue_size", 0, "size")],
+    [("momentum", 1.0, "momentum"), ("queue_size", 0, "queue_size")],
 )
 def test_impossible_arguments_are_refused_by_name(argument, value, name):
     with pytest.raises(ValueError, match=f"`{name}` must"):

@@ -204,7 +204,9 @@ def test_datasets_are_pruned_before_the_first_step_too():
 
 @pytest.mark.parametrize("share", [0, 1, 90])
 def test_impossible_shares_are_refused(share):
-    with pytest.raises(ValueError, match="`pruned_share` must lie between"):
+    with pytest.raises(
+        ValueError, match="`pruned_share` must be a finite number > 0 and < 1"
+    ):
         make(pruned_share=share)
 
 
