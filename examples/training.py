@@ -96,7 +96,13 @@ def load_pool(path, like):
                 "`--ood` must be an .npz file with an array `x` of images. "
                 f"Received: {path} with {', '.join(file.files) or 'nothing'}"
             )
-        pool = file["x"]
+        try:
+            pool = file["x"]
+        except MemoryError as error:
+            raise ValueError(
+                "`--ood` must be an .npz file with an array `x` that fits "
+                f"into memory. Received: {path}, {error}"
+            ) from error
     if pool.shape[1:] != like.shape[1:] or pool.dtype != like.dtype:
         raise ValueError(
             "`--ood` must hold images like the training set's, shape="

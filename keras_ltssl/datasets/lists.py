@@ -6,6 +6,8 @@ import tokenize
 import numpy as np
 import numpy.typing as npt
 
+from keras_ltssl.datasets.npy_size import check_npy_size
+
 
 def read_index_list(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:
     """Reads the rows of a split from a `.npy` file of integers.
@@ -37,6 +39,7 @@ def read_index_list(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:
     try:
         # Opened here, not by NumPy, so that it is closed whatever it holds.
         with open(path, "rb") as file:
+            check_npy_size(file, os.fstat(file.fileno()).st_size)
             rows = np.load(file, allow_pickle=False)
             if not isinstance(rows, np.ndarray):
                 raise ValueError("it is an archive, not a single array")
@@ -47,8 +50,13 @@ def read_index_list(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:
             )
         if rows.min() < 0:
             raise ValueError(f"rows must be >= 0; it holds {rows.min()}")
-    # NumPy lets the tokenizer's error through for a damaged header.
-    except (ValueError, OSError, EOFError, tokenize.TokenError) as error:
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        MemoryError,
+        tokenize.TokenError,  # a damaged header
+    ) as error:
         raise ValueError(
             f"Cannot read a list of rows from {os.fspath(path)!r}: {error}"
         ) from error
@@ -66,8 +74,9 @@ def read_image_list(
 
     Args:
         path: Path of the list, a UTF-8 text file.
-        root: Folder that the paths in the list are relative to. Defaults to
-            `None`, which leaves them as they are.
+        root: Folder that the paths in the list are relative to. No path may
+            leave it, by `..` or as an absolute path; links inside it may lead
+            anywhere. Defaults to `None`, which leaves the paths as they are.
 
     Returns:
         Tuple `(paths, labels)`: a list of strings, and their labels of shape
@@ -75,7 +84,8 @@ def read_image_list(
 
     Raises:
         ValueError: If the file cannot be read, holds no image, or has a line
-            of another form. The message names the file and the line.
+            of another form or a path that leaves `root`. The message names the
+            file and the line.
 
     Example:
 
@@ -105,7 +115,14 @@ def read_image_list(
                         f"line {number} must be `relative/path label` with a "
                         f"label >= 0; it is {line.strip()[:100]!r}"
                     )
-                paths.append(name.rstrip())
+                name = name.rstrip()
+                if root is not None and _leaves_its_folder(name):
+                    raise ValueError(
+                        f"line {number} must be a path inside `root`, relative "
+                        f"to it; it is {name[:100]!r}. Without `root`, paths "
+                        "are left as they are"
+                    )
+                paths.append(name)
                 labels.append(int(label))
         if not paths:
             raise ValueError("it holds no image")
@@ -116,3 +133,11 @@ def read_image_list(
     if root is not None:
         paths = [os.path.join(root, name) for name in paths]
     return paths, np.array(labels, dtype="int64")
+
+
+def _leaves_its_folder(path: str) -> bool:
+    """Says whether a path leaves the folder that it is joined to."""
+    if os.path.splitdrive(path)[0] or path[0] in (os.sep, os.altsep):
+        return True
+    # By its text alone: no file has to exist, and links are not followed.
+    return os.path.normpath(path).split(os.sep)[0] == os.pardir

@@ -17,11 +17,23 @@ from keras_ltssl.datasets.long_tail import (
     first_per_class,
     long_tail_indices,
 )
+from keras_ltssl.datasets.npy_size import check_npy_size
 
 ImageArray = npt.NDArray[np.uint8]
 LabelArray = npt.NDArray[np.integer[Any]]
 
 _PARTS = ("train", "probe", "test")
+
+_RECIPE = """\
+Such a file holds uint8 images `x_train`, `x_probe` and `x_test` of shape \
+(n, height, width, channels), and integer labels `y_train`, `y_probe` and \
+`y_test` of shape (n,). To make one of labelled images `x`, `y`:
+
+    split = keras_ltssl.datasets.make_long_tail_split(
+        x, y, imbalance=100, num_probe=100, num_test=100
+    )
+    numpy.savez("split.npz", **vars(split))
+"""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -217,7 +229,8 @@ def load_npz_split(path: str | os.PathLike[str]) -> LongTailSplit:
 
     The file holds `x_train`, `y_train`, `x_probe`, `y_probe`, `x_test` and
     `y_test` as `LongTailSplit` describes them and, optionally, `class_names`,
-    an array of strings. Nothing in it is ever unpickled.
+    an array of strings. Nothing in it is ever unpickled. Make one of any
+    labelled images with `make_long_tail_split` and `np.savez`, as below.
 
     Args:
         path: Path of the file.
@@ -228,21 +241,24 @@ def load_npz_split(path: str | os.PathLike[str]) -> LongTailSplit:
 
     Raises:
         ValueError: If the file cannot be read, is damaged, lacks an array or
-            holds unfit ones. The message names the file.
+            holds unfit ones. The message names the file, and the array if one
+            is at fault.
 
     Example:
 
     >>> import os, tempfile
     >>> import numpy as np
-    >>> x, y = np.zeros((4, 8, 8, 1), "uint8"), np.array([0, 0, 0, 1])
-    >>> arrays = {"x_train": x, "x_probe": x, "x_test": x}
-    >>> arrays |= {"y_train": y, "y_probe": y, "y_test": y}
+    >>> from keras_ltssl.datasets import load_digits, make_long_tail_split
+    >>> x, y = load_digits()
+    >>> split = make_long_tail_split(
+    ...     x, y, imbalance=10, num_probe=20, num_test=40
+    ... )
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "split.npz")
-    ...     np.savez(path, **arrays)
+    ...     np.savez(path, **vars(split))
     ...     load_npz_split(path)
-    LongTailSplit(train=4, probe=4, test=4, image_shape=(8, 8, 1), \
-class_counts=[3, 1])
+    LongTailSplit(train=491, probe=200, test=400, image_shape=(8, 8, 1), \
+class_counts=[20, 12, 72, 43, 121, 33, 93, 56, 15, 26])
     """
     names = [f"{kind}_{part}" for part in _PARTS for kind in "xy"]
     arrays: dict[str, Any] = {}
@@ -251,20 +267,28 @@ class_counts=[3, 1])
         with open(path, "rb") as file:
             content = np.load(file, allow_pickle=False)
             if not isinstance(content, np.lib.npyio.NpzFile):
-                raise ValueError("it is a single array, not an archive")
+                raise ValueError(
+                    f"it is a single array, not an archive. {_RECIPE}"
+                )
             with content:
                 missing = [name for name in names if name not in content]
                 if missing:
                     raise ValueError(
                         f"it has no array {', '.join(missing)}; it has "
-                        f"{', '.join(content.files) or 'none at all'}"
+                        f"{', '.join(content.files) or 'none at all'}. "
+                        f"{_RECIPE}"
                     )
-                for name in names:
-                    arrays[name] = content[name]
                 if "class_names" in content:
-                    arrays["class_names"] = content["class_names"]
+                    names.append("class_names")
+                for name in names:
+                    arrays[name] = _read_array(content, name)
         arrays["class_names"] = _class_names(arrays)
         return LongTailSplit(**arrays)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"Cannot read a long-tailed split from {os.fspath(path)!r}: "
+            f"{error}. {_RECIPE}"
+        ) from error
     except (
         ValueError,
         OSError,
@@ -277,6 +301,18 @@ class_counts=[3, 1])
         raise ValueError(
             f"Cannot read a long-tailed split from {os.fspath(path)!r}: {error}"
         ) from error
+
+
+def _read_array(content: np.lib.npyio.NpzFile, name: str) -> Any:
+    archive = content.zip
+    assert archive is not None  # `content` is open.
+    member = name if name in archive.namelist() else f"{name}.npy"
+    try:
+        with archive.open(member) as file:
+            check_npy_size(file, archive.getinfo(member).file_size)
+        return content[name]
+    except (ValueError, MemoryError) as error:
+        raise ValueError(f"its array {name}: {error}") from error
 
 
 def _class_names(arrays: dict[str, Any]) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
 import os
+import struct
 
 import numpy as np
 import pytest
@@ -54,6 +55,25 @@ def test_index_list_with_a_damaged_header_raises_no_other_error(tmp_path):
                 assert "bad.npy" in str(error)  # noqa: PT017
 
 
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+@pytest.mark.parametrize("shape", [(10**15,), (10**6, 10**9), (41,)])
+def test_index_list_that_claims_more_than_it_holds_is_named(
+    tmp_path, version, shape
+):
+    path = tmp_path / "huge.npy"
+    path.write_bytes(npy_header(shape, version) + np.arange(40).tobytes())
+    message = rf"huge\.npy.*claims shape=\({shape[0]}, .*the file holds 320"
+    with pytest.raises(ValueError, match=message.replace(", ", ",")):
+        read_index_list(path)
+
+
+def npy_header(shape, version):
+    """The header of a `.npy` file of 64-bit integers."""
+    text = f"{{'descr': '<i8', 'fortran_order': False, 'shape': {shape}}}\n"
+    length = struct.pack("<H" if version == (1, 0) else "<I", len(text))
+    return b"\x93NUMPY" + bytes(version) + length + text.encode()
+
+
 def test_index_list_is_never_unpickled(tmp_path):
     class Bomb:
         def __reduce__(self):
@@ -96,6 +116,33 @@ def test_image_list_is_relative_to_root(tmp_path):
     path.write_text("a/b.jpg 1\n")
     paths, _ = read_image_list(path, root=tmp_path)
     assert paths == [os.path.join(tmp_path, "a/b.jpg")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../b.jpg", "a/../../b.jpg", "./../b.jpg", "..", "/etc/b.jpg", "//b.jpg"],
+)
+def test_path_that_leaves_the_root_is_named_with_its_line(tmp_path, name):
+    path = tmp_path / "list.txt"
+    path.write_text(f"a/b.jpg 1\n\n{name} 2\n")
+    message = rf"list\.txt.*line 3 must be a path inside `root`.*'{name}'"
+    with pytest.raises(ValueError, match=message):
+        read_image_list(path, root=tmp_path)
+    paths, _ = read_image_list(path)
+    assert paths == ["a/b.jpg", name]
+
+
+def test_dots_and_links_that_stay_inside_the_root_are_allowed(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    root = tmp_path / "root"
+    elsewhere.mkdir()
+    root.mkdir()
+    (root / "link").symlink_to(elsewhere)
+    names = ["link/b.jpg", "a/../b.jpg", "./b.jpg", "..a/b.jpg", "a/...jpg"]
+    path = tmp_path / "list.txt"
+    path.write_text("".join(f"{name} 0\n" for name in names))
+    paths, _ = read_image_list(path, root=root)
+    assert paths == [os.path.join(root, name) for name in names]
 
 
 @pytest.mark.parametrize(

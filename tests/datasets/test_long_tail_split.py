@@ -1,8 +1,11 @@
 import dataclasses
+import textwrap
+import zipfile
 
 import numpy as np
 import pytest
 
+import keras_ltssl
 from keras_ltssl.datasets import (
     LongTailSplit,
     load_npz_split,
@@ -213,6 +216,78 @@ def test_npz_file_with_a_changed_byte_is_named(tmp_path, arrays, save):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"Cannot read.*bad\.npz"):
         load_npz_split(path)
+
+
+@pytest.mark.parametrize("name", ["x_train", "y_probe", "class_names"])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("suffix", [".npy", ""])
+def test_npz_file_that_claims_more_than_it_holds_is_named(
+    tmp_path, arrays, name, compression, suffix
+):
+    path = tmp_path / "huge.npz"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for key, value in arrays.items():
+            with archive.open(key + suffix, "w") as file:
+                value = np.asarray(value)
+                header = {
+                    "descr": value.dtype.str,
+                    "fortran_order": False,
+                    "shape": (10**15, *value.shape[1:]),
+                }
+                if key == name:
+                    np.lib.format.write_array_header_1_0(file, header)
+                else:
+                    np.save(file, value)
+    with pytest.raises(
+        ValueError,
+        match=rf"huge\.npz.*{name}: .*claims shape=\(10{{15}},.*holds 0",
+    ):
+        load_npz_split(path)
+
+
+def test_npz_file_larger_than_memory_is_named(tmp_path, arrays, monkeypatch):
+    def too_large(content, name):
+        raise MemoryError(f"Unable to allocate {name}")
+
+    np.savez(tmp_path / "large.npz", **arrays)
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", too_large)
+    with pytest.raises(ValueError, match=r"large\.npz.*x_train: Unable to all"):
+        load_npz_split(tmp_path / "large.npz")
+
+
+def save_nothing(path):
+    pass
+
+
+def save_two_arrays(path):
+    np.savez(path, x=np.zeros(3), y=np.zeros(3))
+
+
+def save_one_array(path):
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "save", [save_nothing, save_two_arrays, save_one_array]
+)
+def test_error_says_how_to_make_the_file(tmp_path, monkeypatch, save):
+    save(tmp_path / "split.npz")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"split\.npz") as raised:
+        load_npz_split("split.npz")
+    message = str(raised.value)
+    for part in ("train", "probe", "test"):
+        assert f"`x_{part}`" in message
+        assert f"`y_{part}`" in message
+    # What it shows works as it stands.
+    recipe = textwrap.dedent(message.split(":\n\n")[1])
+    images = numbered_images(3 * 400)
+    known = {"keras_ltssl": keras_ltssl, "numpy": np}
+    exec(recipe, known | {"x": images, "y": np.arange(1200) % 3})
+    split = load_npz_split("split.npz")
+    assert split.class_counts.max() / split.class_counts.min() == 100
+    assert len(split.x_probe) == len(split.x_test) == 300
 
 
 def test_npz_file_is_never_unpickled(tmp_path, arrays):

@@ -1,6 +1,7 @@
 """What the examples share: methods joined by +, pools, a run's log."""
 
 import itertools
+import zipfile
 
 import numpy as np
 import pytest
@@ -61,6 +62,23 @@ def test_a_pool_must_hold_images_like_those_it_joins(tmp_path):
         np.savez(path, **arrays)
         with pytest.raises(ValueError, match=message):
             training.load_pool(path, images)
+
+
+def test_pool_that_claims_more_than_memory_is_named(tmp_path):
+    images, _ = lt.datasets.load_digits()
+    path = tmp_path / "huge.npz"
+    header = {
+        "descr": "|u1",
+        "fortran_order": False,
+        "shape": (10**15, 8, 8, 1),
+    }
+    with (
+        zipfile.ZipFile(path, "w") as archive,
+        archive.open("x.npy", "w") as file,
+    ):
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(ValueError, match=r"`--ood`.*`x`.*memory.*huge\.npz"):
+        training.load_pool(path, images)
 
 
 def test_what_a_killed_run_logged_in_vain_is_dropped(tmp_path):
