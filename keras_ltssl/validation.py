@@ -3,10 +3,12 @@
 import math
 import numbers
 import os
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 
@@ -331,6 +333,43 @@ def check_instance(
         )
 
 
+def check_names(name: str, value: Any, count: int) -> list[str]:
+    """Returns names as a list; raises if there is not one for each class.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What came: a sequence of names, but no string.
+        count: How many classes there are.
+
+    Returns:
+        A list of strings.
+
+    Raises:
+        ValueError: If `value` is anything else.
+
+    Example:
+
+    >>> from keras_ltssl.validation import check_names
+    >>> check_names("class_names", ("ant", "bee"), 2)
+    ['ant', 'bee']
+    >>> check_names("class_names", ("ant", "bee"), 3)
+    Traceback (most recent call last):
+    ValueError: `class_names` must hold one name for each class. \
+Received: 2 names for 3 classes
+    """
+    is_sequence = isinstance(value, Sequence | np.ndarray)
+    if not is_sequence or isinstance(value, str):
+        raise ValueError(
+            f"`{name}` must be a sequence of names. Received: {name}={value!r}"
+        )
+    if len(value) != count:
+        raise ValueError(
+            f"`{name}` must hold one name for each class. "
+            f"Received: {len(value)} names for {count} classes"
+        )
+    return [str(each) for each in value]
+
+
 def check_path(name: str, value: Any) -> None:
     """Raises if `value` cannot be the path of a file or a folder.
 
@@ -386,6 +425,69 @@ def as_tensor(name: str, value: Any) -> Any:
     return ops.convert_to_tensor(value)
 
 
+def as_array(name: str, value: Any) -> npt.NDArray[Any]:
+    """Returns `value` as a NumPy array; raises if its rows differ in length.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What came: a tensor, an array or nested sequences.
+
+    Returns:
+        A NumPy array of any dtype, not copied where that can be.
+
+    Raises:
+        ValueError: If NumPy makes no array of `value`.
+
+    Example:
+
+    >>> from keras_ltssl.validation import as_array
+    >>> as_array("labels", [0, 1, 1]).shape
+    (3,)
+    >>> as_array("labels", [[0], [1, 1]])
+    Traceback (most recent call last):
+    ValueError: `labels` must be an array. Received: labels=[[0], [1, 1]]
+    """
+    if ops.is_tensor(value):
+        return np.asarray(ops.convert_to_numpy(value))
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{name}` must be an array. Received: {name}={_shown(value)}"
+        ) from error
+
+
+def check_samples(name: str, value: Any) -> None:
+    """Raises if `value` does not hold samples that can be read by slices.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What came, such as an array or a `numpy.memmap`.
+
+    Raises:
+        ValueError: If `value` has no length, is empty, or has no slices.
+
+    Example:
+
+    >>> from keras_ltssl.validation import check_samples
+    >>> check_samples("x", [[0.0, 1.0], [1.0, 0.0]])
+    >>> check_samples("x", None)
+    Traceback (most recent call last):
+    ValueError: `x` must hold samples, at least one, that can be read by \
+slices, as of an array. Received: x=None of type NoneType
+    """
+    try:
+        is_readable = len(value) > 0 and len(value[:1]) == 1
+    except Exception:  # Whatever a foreign class raises.
+        is_readable = False
+    if not is_readable or isinstance(value, str | bytes):
+        raise ValueError(
+            f"`{name}` must hold samples, at least one, that can be read by "
+            f"slices, as of an array. Received: {name}={_shown(value)} of type "
+            f"{type(value).__name__}"
+        )
+
+
 def check_array_of_numbers(name: str, value: Any) -> None:
     """Raises if `value` is no array, nor nested sequences of numbers.
 
@@ -412,8 +514,13 @@ Received: labels=[[0], [1, 1]]
     if kind not in "biufV":
         raise ValueError(
             f"`{name}` must be a tensor or an array of numbers. "
-            f"Received: {name}={value!r}"
+            f"Received: {name}={_shown(value)}"
         )
+
+
+def _shown(value: Any) -> str:
+    """Returns the beginning of `repr(value)`, which may be a million rows."""
+    return reprlib.repr(value)
 
 
 def _is_bool(value: Any) -> bool:

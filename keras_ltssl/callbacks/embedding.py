@@ -5,6 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 
+# What a progress bar of Keras takes.
+VERBOSE = (0, 1, 2, False, True)
+
 
 def embed(
     network: keras.Model,

@@ -11,9 +11,9 @@ from keras_ltssl.evaluation.groups import Grouping
 from keras_ltssl.evaluation.labelled_features import (
     as_labels,
     check_encoder,
-    check_positive,
     check_seen,
 )
+from keras_ltssl.validation import check_instance, check_integer, check_samples
 
 
 class KNNProbe(keras.callbacks.Callback):
@@ -86,12 +86,12 @@ class KNNProbe(keras.callbacks.Callback):
         encoder: keras.Model | None = None,
     ) -> None:
         super().__init__()
-        for value, name in (
-            (k, "k"),
-            (every, "every"),
-            (batch_size, "batch_size"),
-        ):
-            check_positive(value, name)
+        check_samples("bank", bank)
+        check_samples("test", test)
+        check_integer("k", k, minimum=1)
+        check_integer("every", every, minimum=1)
+        check_integer("batch_size", batch_size, minimum=1)
+        check_instance("prefix", prefix, str, "a string")
         self.bank = bank
         self.test = test
         self.bank_labels = as_labels(
@@ -103,8 +103,6 @@ class KNNProbe(keras.callbacks.Callback):
         check_seen(
             self.test_labels, self.bank_labels, "test_labels", "bank_labels"
         )
-        if not len(self.test_labels):
-            raise ValueError("`test` must not be empty. Received: 0 images")
         if k > len(self.bank_labels):
             raise ValueError(
                 "`k` must not exceed the number of bank images. Received: "

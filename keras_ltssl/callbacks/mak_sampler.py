@@ -14,8 +14,8 @@ from keras_ltssl.datasets.mixed_batches import MixedBatches
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.nt_xent import nt_xent
 from keras_ltssl.samplers import MAKChoice, choose_mak
-from keras_ltssl.samplers.checks import as_integer, check_candidate_factor
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_integer, check_number
 
 Array = np.ndarray[Any, Any]
 
@@ -166,9 +166,10 @@ class MAKSampler(PoolSampler):
             seed,
             verbose,
         )
-        check_candidate_factor(candidate_factor)
-        self.candidate_factor = candidate_factor
-        self.passes = as_integer(passes, "passes", 1)
+        self.candidate_factor = check_number(
+            "candidate_factor", candidate_factor, minimum=1
+        )
+        self.passes = check_integer("passes", passes, minimum=1)
         self._network: _Projections | None = None
 
     def check_model(self) -> None:

@@ -11,7 +11,7 @@ from keras_ltssl.layers.sample_memory import SampleMemory
 from keras_ltssl.losses.colt import COLTLoss
 from keras_ltssl.losses.wrapping_loss import find_loss
 from keras_ltssl.samplers import OODChoice, choose_ood
-from keras_ltssl.samplers.checks import check_temperature
+from keras_ltssl.validation import check_number
 
 Array = np.ndarray[Any, Any]
 
@@ -114,7 +114,8 @@ class OODSampler(PoolSampler):
         seed: int = 0,
         verbose: int = 0,
     ) -> None:
-        if score != "tailness" and not callable(score):
+        is_tailness = isinstance(score, str) and score == "tailness"
+        if not is_tailness and not callable(score):
             raise ValueError(
                 '`score` must be "tailness" or a function of features. '
                 f"Received: score={score!r}"
@@ -129,10 +130,9 @@ class OODSampler(PoolSampler):
             batch_size,
             seed,
             verbose,
-            first_epoch=1 if score == "tailness" else 0,
+            first_epoch=1 if is_tailness else 0,
         )
-        check_temperature(temperature)
-        self.temperature = temperature
+        self.temperature = check_number("temperature", temperature, above=0)
         self.score = score
         self.scores: Array | None = None
 

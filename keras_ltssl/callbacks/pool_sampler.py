@@ -10,10 +10,14 @@ import keras
 import numpy as np
 
 from keras_ltssl import replicas
-from keras_ltssl.callbacks.embedding import embed
+from keras_ltssl.callbacks.embedding import VERBOSE, embed
 from keras_ltssl.datasets.mixed_batches import MixedBatches
-from keras_ltssl.samplers.checks import as_integer
 from keras_ltssl.samplers.pool_choice import PoolChoice
+from keras_ltssl.validation import (
+    check_choice,
+    check_integer,
+    check_integer_or_none,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -66,23 +70,19 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
             )
         if budget is None:
             budget = data.budget
-        if interval is not None:
-            interval = as_integer(interval, "interval", 1)
         self.data = data
-        self.start = as_integer(start, "start", first_epoch)
-        self.interval = interval
-        self.budget = as_integer(budget, "budget", 1, data.budget)
-        self.num_clusters = as_integer(
-            num_clusters, "num_clusters", 1, len(data.id_rows)
+        self.start = check_integer("start", start, minimum=first_epoch)
+        self.interval = check_integer_or_none("interval", interval, minimum=1)
+        self.budget = check_integer("budget", budget, 1, data.budget)
+        self.num_clusters = check_integer(
+            "num_clusters", num_clusters, 1, len(data.id_rows)
         )
-        if pool_subset is not None:
-            pool_subset = as_integer(
-                pool_subset, "pool_subset", self.budget, len(data.pool_rows)
-            )
-        self.pool_subset = pool_subset
-        self.batch_size = as_integer(batch_size, "batch_size", 1)
-        self.seed = as_integer(seed, "seed", 0)
-        self.verbose = verbose
+        self.pool_subset = check_integer_or_none(
+            "pool_subset", pool_subset, self.budget, len(data.pool_rows)
+        )
+        self.batch_size = check_integer("batch_size", batch_size, minimum=1)
+        self.seed = check_integer("seed", seed, minimum=0)
+        self.verbose = check_choice("verbose", verbose, VERBOSE)
         self.choice: Any = None
         self.sampled_epochs: list[int] = []
         self._seconds = 0.0

@@ -9,6 +9,7 @@ from keras_ltssl.losses.geometric_harmonization import (
     GeometricHarmonizationLoss,
 )
 from keras_ltssl.losses.wrapping_loss import find_loss
+from keras_ltssl.validation import check_integer, check_integer_or_none
 
 
 class PriorEstimation(keras.callbacks.Callback):
@@ -45,17 +46,8 @@ class PriorEstimation(keras.callbacks.Callback):
 
     def __init__(self, start: int | None = None, interval: int = 20) -> None:
         super().__init__()
-        for name, value, least in (
-            ("start", 0 if start is None else start, 0),
-            ("interval", interval, 1),
-        ):
-            if int(value) != value or value < least:
-                raise ValueError(
-                    f"`{name}` must be an integer >= {least}. "
-                    f"Received: {name}={value!r}"
-                )
-        self.start = start
-        self.interval = interval
+        self.start = check_integer_or_none("start", start, minimum=0)
+        self.interval = check_integer("interval", interval, minimum=1)
         self.estimated_epochs: list[int] = []
 
     def _loss(self) -> GeometricHarmonizationLoss:

@@ -6,11 +6,17 @@ import keras
 import numpy as np
 
 from keras_ltssl import replicas
-from keras_ltssl.callbacks.embedding import embed
+from keras_ltssl.callbacks.embedding import VERBOSE, embed
 from keras_ltssl.layers.prototypes import Prototypes
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.samplers.kmeans import kmeans
 from keras_ltssl.samplers.unit_rows import unit_rows
+from keras_ltssl.validation import (
+    check_boolean,
+    check_choice,
+    check_integer,
+    check_samples,
+)
 
 
 class PrototypeRefit(keras.callbacks.Callback):
@@ -66,23 +72,14 @@ class PrototypeRefit(keras.callbacks.Callback):
         verbose: int = 0,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("every", every, 1),
-            ("start", start, 0),
-            ("batch_size", batch_size, 1),
-        ):
-            if int(value) != value or value < least:
-                raise ValueError(
-                    f"`{name}` must be an integer >= {least}. "
-                    f"Received: {name}={value!r}"
-                )
+        check_samples("x", x)
         self.x = x
-        self.every = every
-        self.start = start
-        self.hold = hold
-        self.batch_size = batch_size
-        self.seed = seed
-        self.verbose = verbose
+        self.every = check_integer("every", every, minimum=1)
+        self.start = check_integer("start", start, minimum=0)
+        self.hold = check_boolean("hold", hold)
+        self.batch_size = check_integer("batch_size", batch_size, minimum=1)
+        self.seed = check_integer("seed", seed, minimum=0)
+        self.verbose = check_choice("verbose", verbose, VERBOSE)
         self.fitted_epochs: list[int] = []
         self._network: keras.Model | None = None
 

@@ -6,6 +6,7 @@ import keras
 
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.schedules import TemperatureSchedule
+from keras_ltssl.validation import check_choice
 
 
 class TemperatureScheduler(keras.callbacks.Callback):
@@ -60,13 +61,10 @@ class TemperatureScheduler(keras.callbacks.Callback):
                 "`schedule` must be a keras_ltssl.schedules object. "
                 f"Received: schedule={schedule!r}"
             )
-        if frequency not in ("epoch", "batch"):
-            raise ValueError(
-                '`frequency` must be "epoch" or "batch". '
-                f"Received: frequency={frequency!r}"
-            )
         self.schedule = schedule
-        self.frequency = frequency
+        self.frequency = check_choice(
+            "frequency", frequency, ("epoch", "batch")
+        )
         self._epoch = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_ltssl.datasets.long_tail import check_integer
 from keras_ltssl.datasets.look_ahead import LookAhead
 from keras_ltssl.datasets.rows import Images, Numbers, Rows
+from keras_ltssl.validation import check_integer
 
 Ids = npt.NDArray[np.integer[Any]]
 
@@ -145,7 +145,10 @@ def _checked_part(part: tuple[int, int]) -> tuple[int, int]:
     if (
         not isinstance(part, tuple | list)
         or len(part) != 2
-        or not all(isinstance(number, int) for number in part)
+        or not all(
+            isinstance(number, int) and not isinstance(number, bool)
+            for number in part
+        )
         or not 0 <= part[0] < part[1]
     ):
         raise ValueError(

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from keras_ltssl.datasets.epoch_batches import Epoch, EpochBatches, Ids
 from keras_ltssl.datasets.image_reader import ImageReader
-from keras_ltssl.datasets.long_tail import check_integer
 from keras_ltssl.datasets.rows import FileRows, Images, checked_rows
 from keras_ltssl.sample_ids import check_distinct
+from keras_ltssl.validation import as_array, check_boolean, check_integer
 
 
 class ImageBatches(EpochBatches):
@@ -138,7 +138,7 @@ class ImageBatches(EpochBatches):
             )
         self.ids = checked_ids(ids, num_images=len(self.rows))
         self.batch_size = batch_size
-        self.shuffle = shuffle
+        self.shuffle = check_boolean("shuffle", shuffle)
         self.image_size = image_size
         self.epoch = 0
 
@@ -165,7 +165,7 @@ def checked_ids(ids: npt.ArrayLike | None, num_images: int) -> Ids:
     if ids is None:
         numbers: npt.NDArray[Any] = np.arange(num_images)
     else:
-        numbers = np.asarray(ids)
+        numbers = as_array("ids", ids)
         if numbers.shape != (num_images,) or numbers.dtype.kind not in "iu":
             raise ValueError(
                 "`ids` must hold one integer per image, "

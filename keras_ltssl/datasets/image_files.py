@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from keras_ltssl.validation import check_path, check_sizes
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -82,7 +84,13 @@ def read_images(
             "installed. Install the extra `images`: "
             'pip install "keras-ltssl[images]"'
         ) from error
-    height, width = image_size
+    if isinstance(paths, str) or not isinstance(paths, Sequence | np.ndarray):
+        raise ValueError(
+            f"`paths` must be a sequence of paths. Received: paths={paths!r}"
+        )
+    for path in paths:
+        check_path("paths", path)
+    height, width = check_sizes("image_size", image_size, ("height", "width"))
     images = np.empty((len(paths), height, width, 3), dtype=np.uint8)
     for row, path in enumerate(paths):
         try:

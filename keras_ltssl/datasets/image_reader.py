@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_ltssl.datasets.image_files import read_images
+from keras_ltssl.validation import check_boolean
 
 
 class ImageReader:
@@ -32,7 +33,9 @@ class ImageReader:
 
     def __init__(self, workers: int, use_multiprocessing: bool = False):
         self._workers = workers
-        self._use_multiprocessing = use_multiprocessing
+        self._use_multiprocessing = check_boolean(
+            "use_multiprocessing", use_multiprocessing
+        )
         self._executor: Executor | None = None
         self._lock = threading.Lock()
 

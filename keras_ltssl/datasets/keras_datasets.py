@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from keras_ltssl.validation import check_choice
+
 LabelledImages = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
 _NAMES = ("cifar10", "cifar100", "fashion_mnist")
@@ -40,8 +42,7 @@ def load_keras_dataset(name: str) -> tuple[LabelledImages, LabelledImages]:
     >>> x_train[rows].shape  # doctest: +SKIP
     (12406, 32, 32, 3)
     """
-    if name not in _NAMES:
-        raise ValueError(f"`name` must be one of {_NAMES}. Received: {name=}")
+    check_choice("name", name, _NAMES)
     try:
         train, test = getattr(keras.datasets, name).load_data()
     except (

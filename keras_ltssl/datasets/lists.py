@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_ltssl.datasets.npy_size import check_npy_size
+from keras_ltssl.validation import check_path
 
 
 def read_index_list(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:
@@ -36,6 +37,7 @@ def read_index_list(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:
     ...     read_index_list(path).tolist()
     [4, 0, 7]
     """
+    check_path("path", path)
     try:
         # Opened here, not by NumPy, so that it is closed whatever it holds.
         with open(path, "rb") as file:
@@ -102,6 +104,9 @@ def read_image_list(
         Liu et al., "Large-Scale Long-Tailed Recognition in an Open World",
         2019, arXiv:1904.05160.
     """
+    check_path("path", path)
+    if root is not None:
+        check_path("root", root)
     paths: list[str] = []
     labels: list[int] = []
     try:

@@ -9,6 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_ltssl.validation import (
+    as_array,
+    check_choice,
+    check_integer,
+    check_number,
+)
+
 IntArray = npt.NDArray[np.int64]
 
 PROFILES = ("exponential", "step", "pareto")
@@ -82,10 +89,7 @@ def long_tail_counts(
     check_integer("max_count", max_count, minimum=1)
     check_integer("num_classes", num_classes, minimum=1)
     _check_imbalance(imbalance)
-    if profile not in PROFILES:
-        raise ValueError(
-            f"`profile` must be one of {PROFILES}. Received: {profile=}"
-        )
+    check_choice("profile", profile, PROFILES)
     rank = np.arange(num_classes)
     if num_classes == 1:
         share = np.ones(1)
@@ -158,7 +162,7 @@ def long_tail_indices(
     >>> sorted(np.bincount(labels[rows])[[10, 20, 30]].tolist())
     [25, 50, 100]
     """
-    labels = np.asarray(labels)
+    labels = as_array("labels", labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
         raise ValueError(
             "`labels` must be a one-dimensional array of integers, not empty. "
@@ -213,19 +217,6 @@ def first_per_class(
     return drawn
 
 
-def check_integer(name: str, value: int, minimum: int) -> None:
-    """Raises an error unless `value` is an integer of at least `minimum`."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | np.integer)
-        or value < minimum
-    ):
-        raise ValueError(
-            f"`{name}` must be an integer >= {minimum}. "
-            f"Received: {name}={value!r}"
-        )
-
-
 def _largest_counts(
     available: npt.NDArray[np.integer[Any]], imbalance: float, profile: str
 ) -> IntArray:
@@ -250,14 +241,9 @@ def _largest_counts(
 
 
 def _check_imbalance(imbalance: float) -> None:
-    if not isinstance(imbalance, int | float | np.number):
+    if isinstance(imbalance, float | np.floating) and 0 < imbalance < 1:
         raise ValueError(
-            f"`imbalance` must be a number >= 1. Received: {imbalance=}"
+            "`imbalance` must be a finite number >= 1. "
+            f"Received: {imbalance=} (did you mean {1 / imbalance:g}?)"
         )
-    if not 1 <= imbalance < np.inf:
-        hint = (
-            f" (did you mean {1 / imbalance:g}?)" if 0 < imbalance < 1 else ""
-        )
-        raise ValueError(
-            f"`imbalance` must be >= 1. Received: {imbalance=}{hint}"
-        )
+    check_number("imbalance", imbalance, minimum=1)

@@ -13,11 +13,16 @@ import numpy.typing as npt
 
 from keras_ltssl.datasets.long_tail import (
     IntArray,
-    check_integer,
     first_per_class,
     long_tail_indices,
 )
 from keras_ltssl.datasets.npy_size import check_npy_size
+from keras_ltssl.validation import (
+    as_array,
+    check_integer,
+    check_names,
+    check_path,
+)
 
 ImageArray = npt.NDArray[np.uint8]
 LabelArray = npt.NDArray[np.integer[Any]]
@@ -173,7 +178,7 @@ def make_long_tail_split(
     (200, 400)
     """
     _check_images("x", x)
-    labels = np.asarray(y)
+    labels = as_array("y", y)
     if labels.shape != (len(x),) or labels.dtype.kind not in "iu":
         raise ValueError(
             "`y` must hold one integer label per image, "
@@ -188,11 +193,8 @@ def make_long_tail_split(
     )
     if class_names is None:
         class_names = [str(label) for label in classes]
-    elif len(class_names) != len(classes):
-        raise ValueError(
-            f"`class_names` must name each of the {len(classes)} classes in "
-            f"`y`. Received: {len(class_names)} names"
-        )
+    else:
+        class_names = check_names("class_names", class_names, len(classes))
     held_out = num_probe + num_test
     if available.min() <= held_out:
         scarce = int(np.argmin(available))
@@ -260,6 +262,7 @@ def load_npz_split(path: str | os.PathLike[str]) -> LongTailSplit:
     LongTailSplit(train=491, probe=200, test=400, image_shape=(8, 8, 1), \
 class_counts=[20, 12, 72, 43, 121, 33, 93, 56, 15, 26])
     """
+    check_path("path", path)
     names = [f"{kind}_{part}" for part in _PARTS for kind in "xy"]
     arrays: dict[str, Any] = {}
     try:

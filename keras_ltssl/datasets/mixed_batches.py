@@ -13,7 +13,6 @@ from keras_ltssl.datasets.dataset_rows import DatasetRows
 from keras_ltssl.datasets.epoch_batches import Epoch, EpochBatches, Ids
 from keras_ltssl.datasets.image_batches import ImageBatches, checked_ids
 from keras_ltssl.datasets.image_reader import ImageReader
-from keras_ltssl.datasets.long_tail import check_integer
 from keras_ltssl.datasets.rows import (
     FileRows,
     Images,
@@ -22,6 +21,7 @@ from keras_ltssl.datasets.rows import (
     Rows,
     checked_rows,
 )
+from keras_ltssl.validation import as_array, check_integer
 
 Source: TypeAlias = (
     Images | Sequence[str | os.PathLike[str]] | keras.utils.PyDataset
@@ -203,7 +203,7 @@ class MixedBatches(EpochBatches):
 
     @chosen.setter
     def chosen(self, chosen: npt.ArrayLike) -> None:
-        numbers = np.asarray(chosen)
+        numbers = as_array("chosen", chosen)
         if numbers.ndim != 1 or (
             numbers.size and numbers.dtype.kind not in "iu"
         ):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from keras_ltssl.datasets.image_files import read_images
 from keras_ltssl.datasets.image_reader import ImageReader
+from keras_ltssl.validation import check_sizes
 
 Images = npt.NDArray[Any]
 Numbers = npt.NDArray[np.int64]
@@ -183,15 +184,7 @@ def checked_rows(
             "`image_size` must be given as (height, width) to read image "
             "files. Received: image_size=None"
         )
-    if (
-        not isinstance(image_size, tuple | list)
-        or len(image_size) != 2
-        or not all(isinstance(n, int) and n >= 1 for n in image_size)
-    ):
-        raise ValueError(
-            "`image_size` must be two integers >= 1, (height, width). "
-            f"Received: {image_size=}"
-        )
+    check_sizes("image_size", image_size, ("height", "width"))
     # A wrong folder or a missing package shows here, not in the first epoch.
     read_images(paths[:1], image_size)
     return FileRows(paths, image_size, reader)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from keras_ltssl.evaluation.groups import Grouping, class_groups
 from keras_ltssl.evaluation.labelled_features import as_features, as_labels
 from keras_ltssl.samplers.unit_rows import unit_rows
+from keras_ltssl.validation import as_array, check_boolean
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,6 +93,7 @@ def class_similarity(
     >>> found.nearest.tolist()
     [0.0, 0.0, 0.0]
     """
+    check_boolean("centered", centered)
     values = as_features(features, "features")
     keys = as_labels(labels, "labels", len(values), "features")
     classes, position, occurring = np.unique(
@@ -101,7 +103,9 @@ def class_similarity(
         raise ValueError(
             f"`labels` must have at least 2 classes. Received: {len(classes)}"
         )
-    counts = occurring if class_counts is None else np.asarray(class_counts)
+    counts: NDArray[Any] = occurring
+    if class_counts is not None:
+        counts = as_array("class_counts", class_counts)
     if counts.shape != classes.shape or counts.dtype.kind not in "iu":
         raise ValueError(
             f"`class_counts` must be integers, one for each of {len(classes)} "

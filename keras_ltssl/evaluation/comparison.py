@@ -9,6 +9,7 @@ from keras_ltssl.evaluation.report import (
     PROBE_TITLES,
     STD_NOTE,
     LongTailReport,
+    check_reports,
 )
 from keras_ltssl.evaluation.tables import (
     TableFormat,
@@ -16,6 +17,7 @@ from keras_ltssl.evaluation.tables import (
     shortened,
     table,
 )
+from keras_ltssl.validation import check_choice
 
 COLUMNS = ("all", "many", "medium", "few", "std")
 # Two probes side by side fit a terminal of 100 columns.
@@ -56,13 +58,8 @@ def compare_reports(
     >>> compare_reports([report]).splitlines()[3].split()[:7]
     ['tase', '|', '60.0', '90.0', '60.0', '30.0', '24.5']
     """
-    if format not in ("text", "markdown"):
-        raise ValueError(
-            '`format` must be "text" or "markdown". Received: '
-            f"format={format!r}"
-        )
-    if not reports:
-        raise ValueError("`reports` must hold at least one report.")
+    check_choice("format", format, ("text", "markdown"))
+    check_reports(reports)
     settings = {
         (report.groups, report.shots, report.probes["few_shot"].draws)
         for report in reports

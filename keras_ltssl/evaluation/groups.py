@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keras_ltssl.validation import as_array, check_choice
+
 Grouping: TypeAlias = Literal["thirds", "thresholds"]
 
 FEW, MEDIUM, MANY = 0, 1, 2
@@ -34,12 +36,8 @@ def class_groups(
     class_counts: ArrayLike, groups: Grouping = "thirds"
 ) -> NDArray[np.int64]:
     """Group of every class, `(num_classes,)`: `FEW`, `MEDIUM` or `MANY`."""
-    if groups not in ("thirds", "thresholds"):
-        raise ValueError(
-            '`groups` must be "thirds" or "thresholds". '
-            f"Received: groups={groups!r}"
-        )
-    counts = np.asarray(class_counts)
+    check_choice("groups", groups, ("thirds", "thresholds"))
+    counts = as_array("class_counts", class_counts)
     if counts.ndim != 1 or not counts.size:
         raise ValueError(
             "`class_counts` must have shape (num_classes,), one number of "
@@ -121,7 +119,7 @@ def group_accuracy(
         Contrastive Learning, 2021 (arXiv:2106.02990), for balancedness.
     """
     members = class_groups(class_counts, groups)
-    accuracy = np.asarray(class_accuracy)
+    accuracy = as_array("class_accuracy", class_accuracy)
     if accuracy.shape != members.shape:
         raise ValueError(
             "`class_accuracy` and `class_counts` must have the same shape "

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
-import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_ltssl.evaluation.neighbor_density import neighbor_density
-from keras_ltssl.samplers.checks import as_features, as_integer
+from keras_ltssl.samplers.checks import as_features
 from keras_ltssl.samplers.kmeans import blocks, unit_clusters
 from keras_ltssl.samplers.unit_rows import as_floats, rescaled, unit_rows
+from keras_ltssl.validation import check_integer
 
 NAMED_ESTIMATES = ("density", "share", "typicality")
 # What the neighbours are sought in, and the centres found on, at most: enough
@@ -90,9 +90,11 @@ def headness_estimate(
             f"{type(estimate).__name__} (scores need no estimate)"
         )
     check_name(estimate)
+    check_integer("num_neighbors", num_neighbors, minimum=1)
+    check_integer("num_clusters", num_clusters, minimum=1)
     rows = checked_features(features)
-    bank = min(as_integer(max_bank, "max_bank", 1), len(rows))
-    start = as_integer(seed, "seed", 0)
+    bank = min(check_integer("max_bank", max_bank, minimum=1), len(rows))
+    start = check_integer("seed", seed, minimum=0)
     clusterings: list[Clustering] = []
     if estimate == "density":
         check_neighbors(num_neighbors, bank)
@@ -105,8 +107,6 @@ def headness_estimate(
 
 def checked_features(features: Any) -> NDArray[Any]:
     """A finite real array `(samples, dim)` that is not copied."""
-    if keras.ops.is_tensor(features):
-        features = keras.ops.convert_to_numpy(features)
     rows = as_features(features, "features")
     for some in blocks(*rows.shape):
         rescaled(as_floats(rows[some]), "features", some.start)
@@ -124,7 +124,7 @@ def check_name(estimate: str) -> None:
 
 def check_neighbors(num_neighbors: int, bank: int) -> None:
     """Raises unless a row of the bank has as many others in it."""
-    if as_integer(num_neighbors, "num_neighbors", 1) >= bank:
+    if check_integer("num_neighbors", num_neighbors, minimum=1) >= bank:
         raise ValueError(
             "`num_neighbors` must be less than the samples, and than "
             f"`max_bank`. Received: num_neighbors={num_neighbors}, and {bank} "
@@ -134,7 +134,7 @@ def check_neighbors(num_neighbors: int, bank: int) -> None:
 
 def check_clusters(num_clusters: int, most: int) -> None:
     """Raises unless there is a row for each cluster."""
-    if as_integer(num_clusters, "num_clusters", 1) > most:
+    if check_integer("num_clusters", num_clusters, minimum=1) > most:
         raise ValueError(
             "`num_clusters` must not exceed the samples that centres are found "
             f"on. Received: num_clusters={num_clusters}, and {most} samples"

@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keras_ltssl.validation import check_array_of_numbers
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImbalanceCurve:
@@ -54,6 +56,7 @@ class ImbalanceCurve:
     def __post_init__(
         self, sizes: ArrayLike, rerun_sizes: ArrayLike | None
     ) -> None:
+        check_array_of_numbers("sizes", sizes)
         one = np.asarray(sizes, "float64")
         if one.ndim != 1 or not one.size:
             raise ValueError(
@@ -62,6 +65,7 @@ class ImbalanceCurve:
             )
         runs = np.zeros((0, len(one)))
         if rerun_sizes is not None:
+            check_array_of_numbers("rerun_sizes", rerun_sizes)
             runs = np.asarray(rerun_sizes, "float64")
         if runs.ndim != 2 or runs.shape[1] != len(one):
             raise ValueError(

@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_ltssl.evaluation.probe_result import ProbeResult
+from keras_ltssl.validation import as_array
 
 
 def as_features(features: Any, name: str) -> NDArray[Any]:
     """A finite float array `(samples, dim)`, or an error that names it."""
-    if keras.ops.is_tensor(features):
-        features = keras.ops.convert_to_numpy(features)
-    array = np.asarray(features)
+    array = as_array(name, features)
     if array.ndim != 2 or 0 in array.shape:
         hint = " (pool feature maps before probing)" if array.ndim > 2 else ""
         raise ValueError(
@@ -38,9 +37,7 @@ def as_features(features: Any, name: str) -> NDArray[Any]:
 
 def as_labels(labels: Any, name: str, length: int, of: str) -> NDArray[Any]:
     """Integer labels `(length,)`, or an error that names them."""
-    if keras.ops.is_tensor(labels):
-        labels = keras.ops.convert_to_numpy(labels)
-    array = np.asarray(labels)
+    array = as_array(name, labels)
     if array.dtype.kind not in "iu":
         raise ValueError(
             f"`{name}` must be integers. Received: dtype={array.dtype}"
@@ -59,18 +56,6 @@ def as_labels(labels: Any, name: str, length: int, of: str) -> NDArray[Any]:
             f"{len(array)} labels for {length} rows"
         )
     return array
-
-
-def check_positive(value: int, name: str) -> None:
-    """Raises unless `value` is an integer of at least 1."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, np.integer))
-        or value < 1
-    ):
-        raise ValueError(
-            f"`{name}` must be an integer >= 1. Received: {name}={value!r}"
-        )
 
 
 def check_seen(

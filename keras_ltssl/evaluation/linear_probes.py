@@ -10,9 +10,9 @@ from sklearn.preprocessing import StandardScaler
 
 from keras_ltssl.evaluation.labelled_features import (
     LabelledFeatures,
-    check_positive,
 )
 from keras_ltssl.evaluation.probe_result import ProbeResult
+from keras_ltssl.validation import check_integer, check_number
 
 # Far above the few dozen steps that standardised features take: a run that
 # reached it would warn.
@@ -115,8 +115,8 @@ def few_shot_probe(
     (1.0, (5, 2))
     """
     data = _check(train_features, train_labels, test_features, test_labels, l2)
-    check_positive(shots, "shots")
-    check_positive(draws, "draws")
+    check_integer("shots", shots, minimum=1)
+    check_integer("draws", draws, minimum=1)
     counts = np.bincount(data.labels)
     if counts.min() < shots:
         rarest = data.classes[counts.argmin()]
@@ -124,7 +124,7 @@ def few_shot_probe(
             f"Every class needs at least `shots` labelled rows. Received: "
             f"shots={shots}, and {counts.min()} rows of class {rarest}"
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_integer("seed", seed, minimum=0))
     return data.result(
         *(
             _fit_and_predict(data, _draw(data.labels, shots, rng), l2)
@@ -148,8 +148,7 @@ def _check(
             "`train_labels` must hold at least 2 classes. Received only class "
             f"{data.classes[0]}"
         )
-    if not 0 < l2 < np.inf:
-        raise ValueError(f"`l2` must be > 0 and finite. Received: l2={l2}")
+    check_number("l2", l2, above=0)
     return data
 
 

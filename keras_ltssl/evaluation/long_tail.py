@@ -9,12 +9,23 @@ from keras_ltssl.evaluation.groups import Grouping, class_groups
 from keras_ltssl.evaluation.labelled_features import (
     as_labels,
     check_encoder,
-    check_positive,
     check_seen,
 )
 from keras_ltssl.evaluation.linear_probes import few_shot_probe, linear_probe
 from keras_ltssl.evaluation.nearest_neighbors import knn_probe
 from keras_ltssl.evaluation.report import LongTailReport
+from keras_ltssl.validation import check_callable, check_instance, check_integer
+
+# The attributes of `LongTailData`.
+PARTS = (
+    "x_train",
+    "y_train",
+    "x_probe",
+    "y_probe",
+    "x_test",
+    "y_test",
+    "class_names",
+)
 
 
 class LongTailData(Protocol):
@@ -118,12 +129,19 @@ def long_tail_report(
     >>> report.summary()["linear"]["few"], report.summary()["knn1"]["few"]
     (1.0, 1.0)
     """
-    for value, argument in (
-        (shots, "shots"),
-        (draws, "draws"),
-        (batch_size, "batch_size"),
-    ):
-        check_positive(value, argument)
+    check_integer("shots", shots, minimum=1)
+    check_integer("draws", draws, minimum=1)
+    check_integer("seed", seed, minimum=0)
+    check_integer("batch_size", batch_size, minimum=1)
+    check_instance("name", name, str, "a string")
+    if progress is not None:
+        check_callable("progress", progress)
+    missing = [part for part in PARTS if not hasattr(split, part)]
+    if missing:
+        raise ValueError(
+            "`split` must have the attributes of a LongTailSplit. Received: "
+            f"{type(split).__name__} without {', '.join(missing)}"
+        )
     if encoder is not None:
         check_encoder(encoder, "`encoder`")
     class_names = tuple(str(class_name) for class_name in split.class_names)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from keras_ltssl.evaluation.labelled_features import (
     LabelledFeatures,
-    check_positive,
 )
 from keras_ltssl.evaluation.probe_result import ProbeResult
+from keras_ltssl.validation import check_integer
 
 
 def knn_probe(
@@ -63,8 +63,8 @@ def knn_probe(
     data = LabelledFeatures.check(
         bank_features, bank_labels, test_features, test_labels, role="bank"
     )
-    check_positive(k, "k")
-    check_positive(chunk_size, "chunk_size")
+    check_integer("k", k, minimum=1)
+    check_integer("chunk_size", chunk_size, minimum=1)
     if k > len(data.features):
         raise ValueError(
             "`k` must not exceed the number of bank rows. Received: "

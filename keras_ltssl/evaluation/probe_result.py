@@ -10,6 +10,7 @@ from keras_ltssl.evaluation.groups import (
     Grouping,
     group_accuracy,
 )
+from keras_ltssl.validation import check_array_of_numbers
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class ProbeResult:
     draw_accuracy: NDArray[np.float64]
 
     def __post_init__(self) -> None:
+        check_array_of_numbers("classes", self.classes)
+        check_array_of_numbers("draw_accuracy", self.draw_accuracy)
         classes = np.array(self.classes, dtype="int64")
         draws = np.array(self.draw_accuracy, dtype="float64")
         if (

@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_ltssl.evaluation.groups import Grouping, class_groups
-from keras_ltssl.evaluation.labelled_features import check_positive
 from keras_ltssl.evaluation.probe_result import ProbeResult
 from keras_ltssl.evaluation.tables import (
     Row,
@@ -17,6 +18,7 @@ from keras_ltssl.evaluation.tables import (
     shortened,
     table,
 )
+from keras_ltssl.validation import check_integer
 
 FORMAT = "keras_ltssl.long_tail_report"
 FORMAT_VERSION = 1
@@ -254,7 +256,7 @@ class LongTailReport:
         return f"few-shot: accuracies of the draws deviate by {spread}"
 
     def _class_table(self, style: TableFormat, max_classes: int) -> str:
-        check_positive(max_classes, "max_classes")
+        check_integer("max_classes", max_classes, minimum=1)
         members = class_groups(self.class_counts, self.groups)
         # The stable reverse of the order that makes the groups.
         order = np.argsort(self.class_counts, kind="stable")[::-1]
@@ -277,6 +279,19 @@ class LongTailReport:
             rows = [*rows[:head], hidden, *rows[len(rows) - tail :]]
         header = ["accuracy in %", "images", "group", *PROBE_TITLES.values()]
         return table(header, rows, style)
+
+
+def check_reports(reports: Any) -> None:
+    """Raises if there is no report, or anything else among them."""
+    if (
+        not isinstance(reports, Sequence)
+        or not reports
+        or not all(isinstance(report, LongTailReport) for report in reports)
+    ):
+        raise ValueError(
+            "`reports` must be a sequence of LongTailReport, at least one. "
+            f"Received: reports={reprlib.repr(reports)}"
+        )
 
 
 def _or_null(value: float) -> float | None:

@@ -14,6 +14,7 @@ from keras_ltssl.evaluation.groups import (
     class_groups,
 )
 from keras_ltssl.evaluation.ranks import mean_ranks
+from keras_ltssl.validation import as_array, check_array_of_numbers
 
 
 class TailAgreement(NamedTuple):
@@ -70,7 +71,7 @@ def tail_agreement(
     >>> round(found.rank_correlation, 3), found.few_auc
     (0.926, 1.0)
     """
-    values, counts, members = _of_samples(scores, labels, groups)
+    values, counts, members = _of_samples("scores", scores, labels, groups)
     ranks, sizes = mean_ranks(values), mean_ranks(counts)
     correlation = auc = float("nan")
     if ranks.std() > 0 and sizes.std() > 0:
@@ -116,14 +117,15 @@ def budget_shares(
     >>> shares["few"]
     GroupShare(samples=0.125, budget=0.75)
     """
-    cluster, _, members = _of_samples(clusters, labels, groups)
+    cluster, _, members = _of_samples("clusters", clusters, labels, groups)
     cluster = cluster.astype("int64")
+    check_array_of_numbers("budgets", budgets)
     weights = np.asarray(budgets, "float64")
     if weights.ndim != 1 or cluster.min() < 0 or cluster.max() >= len(weights):
         raise ValueError(
-            "`budgets` must hold one number for each cluster. Received: "
-            f"shape={weights.shape}, clusters {cluster.min()} to "
-            f"{cluster.max()}"
+            "`budgets` must hold one number for each cluster that is in "
+            f"`clusters`. Received: shape={weights.shape}, clusters "
+            f"{cluster.min()} to {cluster.max()}"
         )
     sizes = np.bincount(cluster, minlength=len(weights))
     each = weights[cluster] / sizes[cluster]
@@ -138,18 +140,24 @@ def budget_shares(
 
 
 def _of_samples(
-    values: ArrayLike, labels: ArrayLike, groups: Grouping
+    name: str, values: ArrayLike, labels: ArrayLike, groups: Grouping
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Returns the values, and of each sample its class's count and group."""
-    numbers, classes = np.asarray(values, "float64"), np.asarray(labels)
-    if numbers.ndim != 1 or classes.shape != numbers.shape or not numbers.size:
+    check_array_of_numbers(name, values)
+    numbers, classes = np.asarray(values, "float64"), as_array("labels", labels)
+    if numbers.ndim != 1 or not numbers.size:
+        raise ValueError(
+            f"`{name}` must have shape (samples,), at least one. Received: "
+            f"shape={numbers.shape}"
+        )
+    if classes.shape != numbers.shape:
         raise ValueError(
             "`labels` must hold the class of each sample. Received: "
             f"shape={classes.shape} for samples of shape={numbers.shape}"
         )
     if not np.isfinite(numbers).all():
         raise ValueError(
-            "A score of each sample must be a finite number. "
+            f"`{name}` must hold a finite number for each sample. "
             f"Received: {np.sum(~np.isfinite(numbers))} that are not"
         )
     _, index, counts = np.unique(

@@ -20,7 +20,8 @@ from keras_ltssl.evaluation.headness_estimate import (
 from keras_ltssl.evaluation.imbalance_curve import ImbalanceCurve
 from keras_ltssl.evaluation.ranks import percentiles
 from keras_ltssl.evaluation.tail_agreement import TailAgreement, tail_agreement
-from keras_ltssl.samplers.checks import as_integer, as_scores
+from keras_ltssl.samplers.checks import as_scores
+from keras_ltssl.validation import as_array, check_integer
 
 # Standard deviation of a uniform number in [0, 1]: of a percentile that is
 # drawn anew in each run.
@@ -262,9 +263,9 @@ def tail_diagnosis(
         raise ValueError(
             f"`features` must have at least 4 rows. Received: {len(rows)}"
         )
-    bank = min(as_integer(max_bank, "max_bank", 4), len(rows))
+    bank = min(check_integer("max_bank", max_bank, minimum=4), len(rows))
     check_clusters(num_clusters, bank // 2)
-    as_integer(repeats, "repeats", 2)
+    check_integer("repeats", repeats, minimum=2)
     classes = _as_labels(labels, len(rows), groups)
     given = None
     name = "scores that were given"
@@ -280,7 +281,7 @@ def tail_diagnosis(
     elif not callable(estimate):
         given = _as_runs(estimate, len(rows))
 
-    state = np.random.SeedSequence(as_integer(seed, "seed", 0))
+    state = np.random.SeedSequence(check_integer("seed", seed, minimum=0))
     # The first is the seed itself: scores are those of `headness_estimate`.
     seeds = [int(seed), *map(int, state.generate_state(repeats))]
     clusterings = cluster_runs(rows, num_clusters, bank, seeds)
@@ -325,7 +326,7 @@ def _as_labels(
     if labels is None:
         class_groups([1, 1, 1], groups)
         return None
-    classes = np.asarray(labels)
+    classes = as_array("labels", labels)
     if classes.shape != (samples,):
         raise ValueError(
             f"`labels` must hold the class of each of the {samples} samples. "
@@ -339,7 +340,7 @@ def _as_runs(
     scores: Any, samples: int, most_dims: int = 2
 ) -> NDArray[np.float64]:
     """Finite scores as `(runs, samples)`, from one run or several."""
-    array = np.asarray(scores)
+    array = as_array("estimate", scores)
     if not 1 <= array.ndim <= most_dims or array.shape[-1] != samples:
         several = " or (runs, samples)" if most_dims > 1 else ""
         raise ValueError(

@@ -5,11 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_ltssl.samplers.checks import (
-    as_integer,
-    as_scores,
-    check_temperature,
-)
+from keras_ltssl.samplers.checks import as_scores
+from keras_ltssl.validation import as_array, check_integer, check_number
 
 # Means of equal scores differ by this much, relatively, through rounding.
 ROUNDING = 1e-12
@@ -38,7 +35,7 @@ def cluster_scores(
     >>> cluster_scores([0.1, 0.3, 0.8], [0, 0, 1], num_clusters=2).tolist()
     [0.2, 0.8]
     """
-    count = as_integer(num_clusters, "num_clusters", 1)
+    count = check_integer("num_clusters", num_clusters, minimum=1)
     values = as_scores(scores)
     clusters = _as_labels(labels, len(values), count)
     sizes = np.bincount(clusters, minlength=count)
@@ -92,8 +89,8 @@ def cluster_budgets(
         Bai et al., "On the Effectiveness of Out-of-Distribution Data in
         Self-Supervised Long-Tail Learning" (COLT), 2023, arXiv:2306.04934.
     """
-    total = as_integer(budget, "budget", 0)
-    check_temperature(temperature)
+    total = check_integer("budget", budget, minimum=0)
+    check_number("temperature", temperature, above=0)
     means = cluster_scores(scores, labels, num_clusters)
     used = np.flatnonzero(~np.isnan(means))
     budgets = np.zeros(len(means), "int64")
@@ -117,7 +114,7 @@ def _weights(
 
 
 def _as_labels(labels: Any, samples: int, count: int) -> NDArray[np.int64]:
-    array = np.asarray(labels)
+    array = as_array("labels", labels)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
             "`labels` must be integers of shape (samples,). Received: "

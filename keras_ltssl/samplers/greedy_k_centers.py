@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from keras_ltssl.samplers.checks import (
     as_features,
-    as_row_count,
+    check_row_count,
     check_same_dim,
 )
 from keras_ltssl.samplers.unit_rows import unit_rows
@@ -76,7 +76,7 @@ def greedy_k_centers(
         Theoretical Computer Science 38, 1985.
     """
     rows = as_features(features, "features")
-    count = as_row_count(budget, "budget", 0, rows, "features")
+    count = check_row_count("budget", budget, 0, rows, "features")
     starts = rows[:0] if centers is None else as_features(centers, "centers")
     check_same_dim(rows, "features", starts, "centers")
     return take_farthest(rows, count, starts)

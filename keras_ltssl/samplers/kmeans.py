@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.cluster import KMeans, kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
-from keras_ltssl.samplers.checks import as_features, as_integer
+from keras_ltssl.samplers.checks import as_features
 from keras_ltssl.samplers.unit_rows import as_floats, unit_rows
+from keras_ltssl.validation import check_choice, check_integer
 
 # As many as scikit-learn makes at most; both stop earlier when done.
 ITERATIONS = 300
@@ -89,7 +90,7 @@ def unit_clusters(
     max_rows: int,
 ) -> tuple[NDArray[np.int64], Rows]:
     """`kmeans` of rows that are normalised as they are read."""
-    if len(rows) > as_integer(max_rows, "max_rows", 1):
+    if len(rows) > check_integer("max_rows", max_rows, minimum=1):
         _check_finite(rows, name)  # Of a drawn part, nobody knew which row.
 
     def read(block: Rows) -> Rows:
@@ -107,19 +108,15 @@ def cluster(
     max_rows: int,
 ) -> tuple[NDArray[np.int64], Rows]:
     """`kmeans` of what `read` makes of blocks of rows, floats."""
-    count = as_integer(num_clusters, "num_clusters", 1)
+    count = check_integer("num_clusters", num_clusters, minimum=1)
     if count > len(rows):
         raise ValueError(
             "`num_clusters` must not exceed the rows of `features`. Received: "
             f"num_clusters={count}, and {len(rows)} rows"
         )
-    start = as_integer(seed, "seed", 0)
-    if engine not in (None, "sklearn", "faiss"):
-        raise ValueError(
-            '`engine` must be "sklearn", "faiss" or None. Received: '
-            f"engine={engine!r}"
-        )
-    most = as_integer(max_rows, "max_rows", 1)
+    start = check_integer("seed", seed, minimum=0)
+    check_choice("engine", engine, ("sklearn", "faiss", None))
+    most = check_integer("max_rows", max_rows, minimum=1)
     if most < count:
         raise ValueError(
             "`max_rows` must be at least `num_clusters`. Received: "

@@ -10,15 +10,15 @@ from threadpoolctl import threadpool_limits
 
 from keras_ltssl.samplers.checks import (
     as_features,
-    as_row_count,
     as_scores,
-    check_candidate_factor,
+    check_row_count,
     check_same_dim,
 )
 from keras_ltssl.samplers.greedy_k_centers import take_farthest
 from keras_ltssl.samplers.kmeans import MAX_ROWS, Engine, unit_clusters
 from keras_ltssl.samplers.pool_choice import PoolChoice
 from keras_ltssl.samplers.unit_rows import rescaled, unit_rows
+from keras_ltssl.validation import check_number
 
 # Entries of the pool read at a time, 4 MiB of float64.
 BLOCK_ENTRIES = 2**19
@@ -189,9 +189,9 @@ def choose_mak(
             f"`pool_features`. Received: {len(losses)} losses for {len(pool)} "
             "rows"
         )
-    as_row_count(budget, "budget", 0, pool, "pool_features")
-    as_row_count(num_clusters, "num_clusters", 1, samples, "id_features")
-    check_candidate_factor(candidate_factor)
+    check_row_count("budget", budget, 0, pool, "pool_features")
+    check_row_count("num_clusters", num_clusters, 1, samples, "id_features")
+    check_number("candidate_factor", candidate_factor, minimum=1)
     _, centers = unit_clusters(
         samples, "id_features", num_clusters, seed, engine, max_rows
     )

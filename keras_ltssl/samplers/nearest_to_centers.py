@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from keras_ltssl.samplers.checks import as_features
 from keras_ltssl.samplers.unit_rows import as_floats, rescaled, unit_rows
+from keras_ltssl.validation import as_array
 
 # Entries of the pool read at a time: 2 MiB of float32, which a cache holds.
 BLOCK_ENTRIES = 2**19
@@ -160,7 +161,7 @@ def _block_rows(pool: NDArray[Any]) -> int:
 
 
 def _as_budgets(budgets: Any, clusters: int) -> NDArray[np.int64]:
-    array = np.asarray(budgets)
+    array = as_array("budgets", budgets)
     if array.shape != (clusters,) or array.dtype.kind not in "iu":
         raise ValueError(
             "`budgets` must be integers, one for each of the "

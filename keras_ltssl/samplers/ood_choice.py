@@ -8,10 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_ltssl.samplers.checks import (
     as_features,
-    as_row_count,
     as_scores,
+    check_row_count,
     check_same_dim,
-    check_temperature,
 )
 from keras_ltssl.samplers.cluster_budgets import (
     cluster_budgets,
@@ -26,6 +25,7 @@ from keras_ltssl.samplers.kmeans import (
 from keras_ltssl.samplers.nearest_to_centers import take_nearest
 from keras_ltssl.samplers.pool_choice import PoolChoice
 from keras_ltssl.samplers.unit_rows import unit_rows
+from keras_ltssl.validation import check_number
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -216,15 +216,15 @@ def choose_ood(
     samples = as_features(id_features, "id_features")
     pool = as_features(pool_features, "pool_features")
     values = as_scores(scores)
-    check_temperature(temperature)
+    check_number("temperature", temperature, above=0)
     check_same_dim(samples, "id_features", pool, "pool_features")
     if len(values) != len(samples):
         raise ValueError(
             "`scores` must hold one number for each row of `id_features`. "
             f"Received: {len(values)} scores for {len(samples)} rows"
         )
-    as_row_count(budget, "budget", 0, pool, "pool_features")
-    as_row_count(num_clusters, "num_clusters", 1, samples, "id_features")
+    check_row_count("budget", budget, 0, pool, "pool_features")
+    check_row_count("num_clusters", num_clusters, 1, samples, "id_features")
     labels, centers = unit_clusters(
         samples, "id_features", num_clusters, seed, engine, max_rows
     )

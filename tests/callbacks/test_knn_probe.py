@@ -279,7 +279,10 @@ GOOD = {
         ({"test_labels": TEST_LABELS[1:]}, "`test_labels`.*26 labels for 27"),
         ({"test_labels": TEST_LABELS + 1}, "occur in `bank_labels`.*5, 8, 10"),
         ({"bank_labels": LABELS * 1.0}, "`bank_labels` must be integers"),
-        ({"test": TEST[:0], "test_labels": TEST_LABELS[:0]}, "empty"),
+        (
+            {"test": TEST[:0], "test_labels": TEST_LABELS[:0]},
+            "`test` must.*at least one",
+        ),
         ({"k": 48}, "k=48, and 47 images"),
         ({"k": 0}, "k=0"),
         ({"every": 0}, "every=0"),

@@ -477,8 +477,11 @@ IMAGES = images_that_say_their_row(4)
         ({"images": "photo.jpg"}, "`images` must be a NumPy array or"),
         ({"images": None}, "`images` must be a NumPy array or"),
         ({"images": ["a.jpg"]}, "`image_size` must be given"),
-        ({"images": ["a"], "image_size": 32}, "`image_size` must be two int"),
-        ({"images": ["a"], "image_size": (0, 9)}, "`image_size` must be two"),
+        ({"images": ["a"], "image_size": 32}, "`image_size` must be 2 int"),
+        (
+            {"images": ["a"], "image_size": (0, 9)},
+            "`image_size` must be 2 integers",
+        ),
         ({"image_size": (8, 8)}, "`image_size` is for image files"),
         ({"ids": np.zeros(4)}, "`ids` must hold one integer per image"),
         ({"ids": np.ones(4, bool)}, "`ids` must hold one integer per image"),

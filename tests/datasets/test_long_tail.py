@@ -98,12 +98,15 @@ def test_single_class_keeps_max_count(profile):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((5000, 10, 0.01), r"`imbalance` must be >= 1.*did you mean 100\?"),
-        ((5000, 10, 0), "`imbalance` must be >= 1"),
-        ((5000, 10, -2), "`imbalance` must be >= 1"),
-        ((5000, 10, float("nan")), "`imbalance` must be >= 1"),
-        ((5000, 10, float("inf")), "`imbalance` must be >= 1"),
-        ((5000, 10, "100"), "`imbalance` must be a number"),
+        (
+            (5000, 10, 0.01),
+            r"`imbalance` must be a finite number >= 1.*did you mean 100\?",
+        ),
+        ((5000, 10, 0), "`imbalance` must be a finite number >= 1"),
+        ((5000, 10, -2), "`imbalance` must be a finite number >= 1"),
+        ((5000, 10, float("nan")), "`imbalance` must be a finite number >= 1"),
+        ((5000, 10, float("inf")), "`imbalance` must be a finite number >= 1"),
+        ((5000, 10, "100"), "`imbalance` must be a finite number >= 1"),
         ((0, 10, 100), "`max_count` must be an integer >= 1"),
         ((50.0, 10, 100), "`max_count` must be an integer >= 1"),
         ((True, 10, 1), "`max_count` must be an integer >= 1"),

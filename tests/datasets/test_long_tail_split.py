@@ -152,7 +152,10 @@ def test_held_out_images_depend_on_the_seed_and_not_on_the_imbalance():
         ({"num_probe": 170}, r"`num_probe \+ num_test` must leave.*Class 3"),
         ({"seed": -1}, "`seed` must be an integer >= 0"),
         ({"max_count": 151}, r"Class \d has too few images"),
-        ({"class_names": ["a"]}, "`class_names` must name each of the 4"),
+        (
+            {"class_names": ["a"]},
+            "`class_names` must hold one name.* 4 classes",
+        ),
     ],
 )
 def test_bad_option_of_a_split_is_named(options, message):

@@ -184,7 +184,7 @@ def test_classes_stand_head_to_tail_on_one_scale(tmp_path, monkeypatch):
         monkeypatch,
         class_similarity,
         lambda: plot_class_similarity(
-            runs, labels, tmp_path / "x.png", counts, class_names="pqrs"
+            runs, labels, tmp_path / "x.png", counts, class_names=list("pqrs")
         ),
     )
     order = [1, 3, 0, 2]
@@ -404,10 +404,10 @@ def test_evaluation_is_imported_without_matplotlib():
     ("draw", "message"),
     [
         (lambda p: plot_temperature({"loss": [1]}, p), "Received: .*loss"),
-        (lambda p: plot_temperature({"temperature": []}, p), "empty"),
+        (lambda p: plot_temperature({"temperature": []}, p), "at least one"),
         (
             lambda p: plot_temperature({"temperature": [np.nan]}, p),
-            "must be finite",
+            "must have finite numbers",
         ),
         (
             lambda p: plot_temperature(
@@ -425,7 +425,7 @@ def test_evaluation_is_imported_without_matplotlib():
             lambda p: plot_temperature({"temperature": [1]}, p, [0.1], [0]),
             "positive",
         ),
-        (lambda p: plot_class_accuracy([], p), "1 to 6 names. Received: 0"),
+        (lambda p: plot_class_accuracy([], p), "at least one. Received"),
         (
             lambda p: plot_class_accuracy(
                 [make_report(name=f"run {run}") for run in range(7)], p
@@ -449,7 +449,7 @@ def test_evaluation_is_imported_without_matplotlib():
         ),
         (
             lambda p: plot_class_similarity(
-                np.eye(4), np.arange(4), p, class_names="abc"
+                np.eye(4), np.arange(4), p, class_names=list("abc")
             ),
             "3 names for 4 classes",
         ),

@@ -136,7 +136,10 @@ def test_no_budget_is_no_budget_for_anyone():
         ({"budget": -1}, "`budget` must be an integer >= 0.*budget=-1"),
         ({"budget": 2.5}, "budget=2.5"),
         ({"budget": True}, "budget=True"),
-        ({"temperature": 0}, "`temperature` must be a positive.*temperature=0"),
+        (
+            {"temperature": 0},
+            "`temperature` must be a finite number > 0.*temperature=0",
+        ),
         ({"temperature": -1.0}, "temperature=-1.0"),
         ({"temperature": np.nan}, "temperature=nan"),
         ({"temperature": np.inf}, "temperature=inf"),

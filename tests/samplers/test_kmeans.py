@@ -161,7 +161,7 @@ def test_range_of_faiss_is_named():
         ({"seed": -1}, "seed=-1"),
         ({"max_rows": 1}, "`max_rows` must be at least `num_clusters`.*=1"),
         ({"max_rows": 3.0}, "`max_rows` must be an integer"),
-        ({"engine": "cuml"}, '`engine` must be "sklearn".*cuml'),
+        ({"engine": "cuml"}, "`engine` must be one of 'sklearn'.*cuml"),
         ({"features": np.zeros((0, 3))}, "`features` must have shape"),
         ({"features": np.zeros(3)}, "`features` must have shape"),
         ({"features": np.eye(3) * np.nan}, "`features` must be finite.*row 0"),

@@ -5,6 +5,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
+from keras_ltssl.validation import check_names, check_path
+
 # Runs and classes are told apart without colour too: by line style, marker and
 # label; neighbours in the palette also differ in lightness.
 COLORS = ("#12305a", "#e07b30", "#2a7f62", "#b8860b", "#6a3d9a", "#7f7f7f")
@@ -15,6 +19,7 @@ DOTS_PER_INCH = 144
 
 def png_path(path: str | os.PathLike[str]) -> Path:
     """The path, or an error if it does not end in `.png`."""
+    check_path("path", path)
     target = Path(path)
     if target.suffix.lower() != ".png":
         raise ValueError(f"`path` must end in .png. Received: path={path}")
@@ -52,6 +57,13 @@ def save_png(figure: Any, path: Path) -> Path:
         os.unlink(unfinished)
         raise
     return path
+
+
+def class_titles(class_names: Any, classes: NDArray[Any]) -> list[str]:
+    """Returns a name for each class, its label where no names are given."""
+    if class_names is None:
+        return [str(label) for label in classes]
+    return check_names("class_names", class_names, len(classes))
 
 
 def plain(text: str) -> str:

@@ -23,8 +23,10 @@ from keras_ltssl.evaluation.pictures.canvas import (
 from keras_ltssl.evaluation.report import (
     PROBE_TITLES,
     LongTailReport,
+    check_reports,
 )
 from keras_ltssl.evaluation.tables import shortened
+from keras_ltssl.validation import check_choice
 
 # More class names than this do not fit under the bars.
 MOST_NAMES = 20
@@ -67,6 +69,7 @@ def plot_class_accuracy(
             about the same splits, or `probe` is unknown.
     """
     target = png_path(path)
+    check_reports(reports)
     runs: dict[str, list[LongTailReport]] = {}
     for report in reports:
         runs.setdefault(report.name, []).append(report)
@@ -75,11 +78,7 @@ def plot_class_accuracy(
             f"`reports` must be of 1 to {len(COLORS)} names. Received: "
             f"{len(runs)}"
         )
-    if probe not in PROBE_TITLES:
-        raise ValueError(
-            f"`probe` must be one of {list(PROBE_TITLES)}. Received: "
-            f"probe={probe!r}"
-        )
+    check_choice("probe", probe, tuple(PROBE_TITLES))
     first = reports[0]
     splits = {name: sorted(map(_split, same)) for name, same in runs.items()}
     for name, theirs in splits.items():

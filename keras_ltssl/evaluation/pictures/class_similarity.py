@@ -21,6 +21,7 @@ from keras_ltssl.evaluation.groups import (
     class_groups,
 )
 from keras_ltssl.evaluation.pictures.canvas import (
+    class_titles,
     new_figure,
     plain,
     png_path,
@@ -89,14 +90,7 @@ def plot_class_similarity(
         for name, values in runs.items()
     }
     first = next(iter(found.values()))
-    names = [
-        str(c) for c in (first.classes if class_names is None else class_names)
-    ]
-    if len(names) != len(first.classes):
-        raise ValueError(
-            "`class_names` must hold one name for each class. Received: "
-            f"{len(names)} names for {len(first.classes)} classes"
-        )
+    names = class_titles(class_names, first.classes)
     columns = min(len(found), MOST_COLUMNS)
     rows = math.ceil(len(found) / columns)
     figure = new_figure(2.6 + 3.7 * columns, 0.6 + 5.0 * rows)

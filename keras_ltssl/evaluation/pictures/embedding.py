@@ -14,16 +14,17 @@ from keras_ltssl.evaluation.groups import FEW, MANY, MEDIUM, class_groups
 from keras_ltssl.evaluation.labelled_features import (
     as_features,
     as_labels,
-    check_positive,
 )
 from keras_ltssl.evaluation.pictures.canvas import (
     MARKERS,
+    class_titles,
     new_figure,
     plain,
     png_path,
     save_png,
 )
 from keras_ltssl.evaluation.tables import shortened
+from keras_ltssl.validation import check_integer
 
 # Fewer samples than this have too few neighbours for t-SNE.
 FEWEST_FOR_TSNE = 30
@@ -89,18 +90,14 @@ def plot_embedding(
     target = png_path(path)
     values = as_features(features, "features")
     keys = as_labels(labels, "labels", len(values), "features")
-    check_positive(max_samples, "max_samples")
+    check_integer("max_samples", max_samples, minimum=1)
+    check_integer("seed", seed, minimum=0)
     if len(values) < 2:
         raise ValueError("`features` must have at least 2 rows. Received: 1")
     classes, positions, counts = np.unique(
         keys, return_inverse=True, return_counts=True
     )
-    names = [str(c) for c in (classes if class_names is None else class_names)]
-    if len(names) != len(classes):
-        raise ValueError(
-            "`class_names` must hold one name for each class. Received: "
-            f"{len(names)} names for {len(classes)} classes"
-        )
+    names = class_titles(class_names, classes)
     figure = new_figure(9, 6.5)
     rng = np.random.default_rng(seed)
     chosen = _choose(positions, counts, max_samples, rng)

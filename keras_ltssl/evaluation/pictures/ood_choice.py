@@ -19,6 +19,7 @@ from keras_ltssl.evaluation.pictures.image_cells import (
     draw_cell,
 )
 from keras_ltssl.samplers.ood_choice import OODChoice
+from keras_ltssl.validation import check_instance, check_integer, check_samples
 
 # More rows than this make a picture that no screen shows.
 MOST_ROWS = 20
@@ -67,16 +68,15 @@ def plot_ood_choice(
             1 to 20.
     """
     target = png_path(path)
-    if images_per_cluster not in range(1, 21):
-        raise ValueError(
-            "`images_per_cluster` must be an integer in 1 to 20. Received: "
-            f"images_per_cluster={images_per_cluster!r}"
-        )
+    check_instance("choice", choice, OODChoice, "an OODChoice")
+    check_instance("score_name", score_name, str, "a string")
+    check_integer("images_per_cluster", images_per_cluster, 1, 20)
     most_pool = int(choice.indices.max(initial=-1)) + 1
     for name, images, least in (
         ("id_images", id_images, len(choice.labels)),
         ("pool_images", pool_images, most_pool),
     ):
+        check_samples(name, images)
         if len(images) < least:
             raise ValueError(
                 f"`{name}` must hold the images that `choice` is about, at "

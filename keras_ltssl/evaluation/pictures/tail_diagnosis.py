@@ -21,6 +21,7 @@ from keras_ltssl.evaluation.pictures.canvas import (
 from keras_ltssl.evaluation.pictures.image_cells import as_pixels, draw_cell
 from keras_ltssl.evaluation.tables import shortened
 from keras_ltssl.evaluation.tail_diagnosis import RANDOM_ORDER, TailDiagnosis
+from keras_ltssl.validation import check_instance, check_integer, check_samples
 
 COLUMNS = 14
 BINS = 10
@@ -62,11 +63,9 @@ def plot_tail_diagnosis(
             another shape or dtype, or `images_per_column` is not in 1 to 10.
     """
     target = png_path(path)
-    if images_per_column not in range(1, 11):
-        raise ValueError(
-            "`images_per_column` must be an integer in 1 to 10. Received: "
-            f"images_per_column={images_per_column!r}"
-        )
+    check_instance("diagnosis", diagnosis, TailDiagnosis, "a TailDiagnosis")
+    check_samples("images", images)
+    check_integer("images_per_column", images_per_column, 1, 10)
     samples = len(diagnosis.scores)
     if len(images) != samples:
         raise ValueError(

@@ -17,6 +17,7 @@ from keras_ltssl.evaluation.pictures.canvas import (
     tidy,
 )
 from keras_ltssl.evaluation.ranks import mean_ranks
+from keras_ltssl.validation import check_array_of_numbers, check_instance
 
 
 def plot_temperature(
@@ -46,19 +47,23 @@ def plot_temperature(
             two arrays is given, or they do not fit together.
     """
     target = png_path(path)
+    check_instance("history", history, Mapping, "a mapping, History.history")
     if "temperature" not in history:
         raise ValueError(
             '`history` must have the key "temperature". Received: '
             f"{sorted(history)}"
         )
+    check_array_of_numbers("history", history["temperature"])
     temperature = np.asarray(history["temperature"], dtype="float64")
-    if temperature.ndim != 1 or not np.all(np.isfinite(temperature)):
+    if (
+        temperature.ndim != 1
+        or not temperature.size
+        or not np.all(np.isfinite(temperature))
+    ):
         raise ValueError(
-            '`history["temperature"]` must be finite, one number an epoch. '
-            f"Received: {history['temperature']}"
+            '`history` must have finite numbers at "temperature", one an '
+            f"epoch, at least one. Received: {history['temperature']}"
         )
-    if not temperature.size:
-        raise ValueError('`history["temperature"]` must not be empty.')
     by_class = _check_classes(class_temperature, class_counts)
 
     figure = new_figure(10 if by_class else 6.5, 4)
@@ -79,6 +84,8 @@ def _check_classes(
             "`class_temperature` and `class_counts` go together. Received "
             "only one of them"
         )
+    check_array_of_numbers("class_temperature", class_temperature)
+    check_array_of_numbers("class_counts", class_counts)
     values = np.asarray(class_temperature, dtype="float64")
     counts = np.asarray(class_counts, dtype="float64")
     if values.ndim != 1 or values.shape != counts.shape or not values.size:
