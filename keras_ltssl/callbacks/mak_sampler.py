@@ -84,7 +84,8 @@ class MAKSampler(PoolSampler):
     held in memory.
 
     Args:
-        data: The `datasets.MixedBatches` that the model trains on.
+        data: The `datasets.MixedBatches` that the model trains on: what `fit`
+            gets, or what the pipeline that `fit` gets reads from.
         start: Epoch of the first choice, counted from 0, integer >= 0.
             Defaults to `100`.
         interval: Epochs from one choice to the next, integer >= 1. Defaults
@@ -107,10 +108,12 @@ class MAKSampler(PoolSampler):
     Raises:
         ValueError: If an argument is out of range or, when training begins,
             the model has no encoder, projector and augmenter, or no loss of
-            this package that has a temperature.
+            this package that has a temperature, or `fit` got an array or a
+            dataset of this package other than `data`.
 
     Warns:
-        UserWarning: If the training ends before the first choice.
+        UserWarning: If the training ends before the first choice, or if its
+            first epoch reads no batch of `data`.
 
     Example:
 

@@ -41,7 +41,8 @@ class OODSampler(PoolSampler):
     choice, hand the sampler to `ResumableCheckpoint(callbacks=[sampler])`.
 
     Args:
-        data: The `datasets.MixedBatches` that the model trains on.
+        data: The `datasets.MixedBatches` that the model trains on: what `fit`
+            gets, or what the pipeline that `fit` gets reads from.
         start: Epoch of the first choice, counted from 0, integer >= 0; at
             least 1 with `score="tailness"`, which has to be seen first.
             Defaults to `100`.
@@ -66,10 +67,12 @@ class OODSampler(PoolSampler):
 
     Raises:
         ValueError: If an argument is out of range or, when training begins,
-            the model has no encoder or keeps no tailness.
+            the model has no encoder or keeps no tailness, or `fit` got an
+            array or a dataset of this package other than `data`.
 
     Warns:
-        UserWarning: If the training ends before the first choice.
+        UserWarning: If the training ends before the first choice, or if its
+            first epoch reads no batch of `data`.
 
     Example:
 

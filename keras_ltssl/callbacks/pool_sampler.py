@@ -8,9 +8,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_ltssl import replicas
 from keras_ltssl.callbacks.embedding import VERBOSE, embed
+from keras_ltssl.datasets.epoch_batches import EpochBatches
 from keras_ltssl.datasets.mixed_batches import MixedBatches
 from keras_ltssl.samplers.pool_choice import PoolChoice
 from keras_ltssl.validation import (
@@ -30,8 +32,14 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
     sets `choice_type`, a `PoolChoice` that also has `budgets`, how many rows
     were chosen for each cluster.
 
+    A `ContrastiveModel` says what `fit` trains on. If that is an array or a
+    dataset of this package other than `data`, training is refused. Anything
+    else may read `data`, and other models do not say: if no batch of `data` is
+    read in the first epoch, there is a warning.
+
     Args:
-        data: The `datasets.MixedBatches` that the model trains on.
+        data: The `datasets.MixedBatches` that the model trains on: what `fit`
+            gets, or what the pipeline that `fit` gets reads from.
         start: Epoch of the first choice, integer >= `first_epoch`.
         interval: Epochs from one choice to the next, integer >= 1, or `None`
             for a single choice: at `start`, or at once in a run that begins
@@ -86,6 +94,7 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
         self.choice: Any = None
         self.sampled_epochs: list[int] = []
         self._seconds = 0.0
+        self._reads_before: int | None = None
 
     @abc.abstractmethod
     def choose(
@@ -140,12 +149,44 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
                 f"samples of shape {self.data.id_rows.shape} for an encoder "
                 f"with inputs {self.model.encoder.input_shape}"
             )
+        self._check_data()
         self.check_model()
         epochs = self.params.get("epochs")
         if epochs is not None and self.start >= epochs:
             warnings.warn(
                 f"{name} first chooses at epoch {self.start}, but training "
                 f"ends at epoch {epochs}: it will never choose. Lower `start`.",
+                stacklevel=2,
+            )
+
+    def _check_data(self) -> None:
+        """Raises if training is sure to read something else than the data."""
+        # What `fit` got as `x`; Keras' own models do not keep it. None: this is
+        # no `fit`, but a loop of one's own.
+        x = getattr(self.model, "training_data", ...)
+        self._reads_before = None if x is None else self.data.num_batches_read
+        if x is self.data:
+            return
+        if isinstance(
+            x, EpochBatches | np.ndarray | list | tuple | dict
+        ) or ops.is_tensor(x):
+            raise ValueError(
+                f"{type(self).__name__} chooses for another dataset than "
+                "`fit` trains on, so its choice would never be trained on. "
+                "Pass the same object to both: `fit(data, ...)`. Received: "
+                f"data={self.data!r}, and in `fit` x of type "
+                f"{type(x).__name__}"
+            )
+
+    def _warn_if_unread(self) -> None:
+        """Warns once if the first epoch has not read the data."""
+        before, self._reads_before = self._reads_before, None
+        if before is not None and self.data.num_batches_read == before:
+            warnings.warn(
+                f"No batch of the `data` of {type(self).__name__} was read in "
+                "the first epoch by this process, so its choice may never be "
+                "trained on. Pass `data` to `fit`, or a pipeline that reads "
+                "it.",
                 stacklevel=2,
             )
 
@@ -167,6 +208,7 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
+        self._warn_if_unread()
         if logs is not None:
             budgets = (
                 np.zeros(1) if self.choice is None else self.choice.budgets

@@ -109,6 +109,8 @@ class MixedBatches(EpochBatches):
             array of these rows. Files are decoded by `workers`.
         pool_rows: The samples of the pool, likewise. If it is a `PyDataset`, a
             pass in ascending order reads each of its batches once.
+        num_batches_read: How many batches were asked for in this process, of
+            all epochs so far.
 
     Raises:
         ValueError: If an argument is out of range, the samples of `pool` have
@@ -183,6 +185,7 @@ class MixedBatches(EpochBatches):
         self.id_rows = id_rows
         self.budget = budget
         self.batch_size = batch_size
+        self.num_batches_read = 0
         self._num_batches = num_batches
         self._id_ids = checked_ids(None, num_id)
         self._choose(np.empty(0, np.int64))
@@ -254,6 +257,7 @@ class MixedBatches(EpochBatches):
         if index == 0:
             self._begin()
         self._has_begun = True
+        self.num_batches_read += 1
         return super().__getitem__(index)
 
     def on_epoch_begin(self) -> None:

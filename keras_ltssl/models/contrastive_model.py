@@ -127,6 +127,7 @@ class ContrastiveModel(keras.Model):
         self.projector = ProjectionHead() if projector is None else projector
         self.augmenter = augmenter
         self._has_default_views = False
+        self.training_data: Any = None
         self.loss_state = LossState()
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
@@ -302,7 +303,11 @@ class ContrastiveModel(keras.Model):
                 callbacks = [callbacks]
             callbacks = [*self.own_callbacks(), *callbacks]
         given["callbacks"] = callbacks
-        return super().fit(*bound.args[1:], **bound.kwargs)
+        self.training_data = x
+        try:
+            return super().fit(*bound.args[1:], **bound.kwargs)
+        finally:
+            self.training_data = None
 
     def own_callbacks(self) -> list[keras.callbacks.Callback]:
         """Returns new callbacks that training needs in any case."""

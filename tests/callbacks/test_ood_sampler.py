@@ -285,6 +285,99 @@ def test_a_choice_that_never_comes_is_warned_of():
         sampler.on_train_begin()
 
 
+def trainable_values(model):
+    return [np.array(ops.convert_to_numpy(w)) for w in model.trainable_weights]
+
+
+def other_mixed_batches():
+    return make_data(seed=1)
+
+
+def other_image_batches():
+    return lt.datasets.ImageBatches(make_data().id_rows[:], batch_size=20)
+
+
+def array():
+    return make_data().id_rows[:]
+
+
+def tensor():
+    return ops.convert_to_tensor(make_data().id_rows[:])
+
+
+@pytest.mark.parametrize(
+    "other", [other_mixed_batches, other_image_batches, array, tensor]
+)
+@pytest.mark.parametrize("sampler_type", ["OODSampler", "MAKSampler"])
+def test_a_choice_for_another_dataset_is_refused(other, sampler_type):
+    data, model = make_data(), make_model(lt.losses.NTXentLoss())
+    options = {"score": by_group} if sampler_type == "OODSampler" else {}
+    sampler = getattr(lt.callbacks, sampler_type)(
+        data, start=1, num_clusters=3, **options
+    )
+    before = trainable_values(model)
+    message = f"{sampler_type} chooses for another dataset than `fit` trains"
+    with pytest.raises(ValueError, match=message):
+        fit(model, other(), [sampler], epochs=2)
+    for old, new in zip(before, trainable_values(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+    # The same model and sampler go on with the right data.
+    history = fit(model, data, [sampler], epochs=2)
+    assert history["ood_chosen"] == [0, BUDGET]
+
+
+class Reversed(keras.utils.PyDataset):
+    """A pipeline of a user's own, which reads another dataset."""
+
+    def __init__(self, data):
+        super().__init__()
+        self.data = data
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        x, ids = self.data[index]
+        return x[::-1], ids[::-1]
+
+    def on_epoch_begin(self):
+        self.data.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self.data.on_epoch_end()
+
+
+def test_a_pipeline_that_reads_the_data_is_trained_on_with_the_choice():
+    data = make_data()
+    sampler = lt.callbacks.OODSampler(data, start=1, num_clusters=3)
+    history = fit(make_model(), Reversed(data), [sampler], epochs=2)
+    assert history["ood_chosen"] == [0, BUDGET]
+    assert history["ood_share"][0] == 0
+    np.testing.assert_allclose(history["ood_share"][1], 0.25, atol=0.01)
+
+
+def test_a_pipeline_that_does_not_read_the_data_is_warned_of():
+    sampler = lt.callbacks.OODSampler(make_data(), start=1, num_clusters=3)
+    other = Reversed(make_data(seed=1))
+    with pytest.warns(UserWarning, match="No batch of the `data` of OODSam"):
+        fit(make_model(), other, [sampler], epochs=2)
+
+
+def test_a_model_that_does_not_say_what_it_trains_on_is_warned_of():
+    encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6)])
+    inputs = keras.Input((8,))
+    loss = lt.losses.NTXentLoss()
+    views = keras.layers.Reshape((2, 3))(encoder(inputs))
+    model = keras.Model(inputs, lt.layers.LossState(loss)(views))
+    model.encoder = encoder
+    model.compile("sgd", loss=loss)
+    sampler = lt.callbacks.OODSampler(
+        make_data(), start=0, num_clusters=3, score=by_group
+    )
+    with pytest.warns(UserWarning, match="No batch of the `data` of OODSam"):
+        fit(model, make_data(seed=1), [sampler], epochs=1)
+
+
 def test_ready_made_views_cannot_be_embedded():
     views = np.zeros((NUM_ID, 2, 8), "float32")
     data = lt.datasets.MixedBatches(views, views, budget=5, batch_size=20)
