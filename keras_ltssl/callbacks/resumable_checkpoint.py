@@ -1,22 +1,34 @@
 """Checkpoints that survive a kill at any moment."""
 
-import json
 import os
-import shutil
-from collections.abc import Sequence
+import uuid
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_ltssl import replicas
-from keras_ltssl.random_states import random_states
-
-_WEIGHTS = "model.weights.h5"
-_SEEDS = "random_states.npz"
-_EPOCH = "epoch.json"
-_CALLBACK = "callback_{}.npz"
+from keras_ltssl.callbacks.checkpoint_folder import (
+    Checkpoint,
+    DamagedCheckpointError,
+    check_foreign,
+    epoch_of,
+    find_checkpoints,
+    read_checkpoint,
+    remove_checkpoint,
+    run_of,
+    write_checkpoint,
+)
+from keras_ltssl.callbacks.folder_lock import FolderLock
+from keras_ltssl.callbacks.training_state import (
+    describe_state,
+    find_not_finite,
+    read_state,
+    restore_state,
+)
+from keras_ltssl.validation import check_integer
 
 
 class ResumableCheckpoint(keras.callbacks.Callback):
@@ -25,11 +37,17 @@ class ResumableCheckpoint(keras.callbacks.Callback):
     Weights, optimizer, the state of the loss, and how far every random number
     generator of the model has come. A checkpoint is a folder that appears under
     its name in one step once it is complete, so whatever moment the process is
-    killed at, the newest complete one is whole. Older ones are removed.
+    killed at, the newest complete one is whole. It is only written of finite
+    weights: a run that diverged stops, and its last good checkpoint stays.
 
     With data whose order is a function of seed and epoch, such as
     `datasets.ImageBatches`, a run that is killed and resumed repeats the epoch
     that it lost and ends as an uninterrupted one would have.
+
+    A folder is for one run, and one process at a time. Training in a folder
+    that holds a run goes on with it after `restore(model)`, or when this object
+    has trained that model there before; else it is refused. Files that are not
+    this run's are never removed.
 
     Args:
         folder: Folder for the checkpoints, created when missing.
@@ -37,10 +55,16 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         callbacks: Other callbacks whose state is saved and restored with the
             model: those with `get_state()` and `set_state(arrays)`, such as
             `OODSampler`. Hand them to `fit` as well. Defaults to `()`.
+        keep: How many of the newest checkpoints to keep, integer >= 1. With
+            two, a damaged newest one costs `every` epochs. Defaults to `2`.
 
     Raises:
-        ValueError: If `every` is not an integer >= 1, or one of `callbacks`
-            has no state.
+        ValueError: If `every` or `keep` is not an integer >= 1, or one of
+            `callbacks` has no state. When training begins: if the folder holds
+            a run that was not restored, another training uses it, or foreign
+            files are in the way. When an epoch ends: if a weight is not finite.
+        OSError: When an epoch ends, if the checkpoint cannot be written, as on
+            a full disk. Earlier ones stay.
 
     Example:
 
@@ -67,28 +91,40 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         folder: str | os.PathLike[str],
         every: int = 1,
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        keep: int = 2,
     ) -> None:
         super().__init__()
-        if int(every) != every or every < 1:
+        if not isinstance(folder, (str, os.PathLike)):
             raise ValueError(
-                f"`every` must be an integer >= 1. Received: every={every!r}"
+                f"`folder` must be a path. Received: folder={folder!r}"
             )
         for callback in callbacks:
-            if not hasattr(callback, "get_state"):
+            if not all(
+                callable(getattr(callback, name, None))
+                for name in ("get_state", "set_state")
+            ):
                 raise ValueError(
                     "`callbacks` must have `get_state()` and `set_state()`. "
                     f"Received: {callback!r}"
                 )
         self.folder = Path(folder)
-        self.every = every
+        self.every = check_integer("every", every, minimum=1)
         self.callbacks = tuple(callbacks)
-
-    def _complete(self) -> list[Path]:
-        """Returns the complete checkpoints, oldest first."""
-        return sorted(self.folder.glob("epoch-" + "[0-9]" * 6))
+        self.keep = check_integer("keep", keep, minimum=1)
+        self._lock = FolderLock(self.folder)
+        # Whose run this object has restored or trained, and up to where.
+        self._trained: weakref.ref[keras.Model] | None = None
+        self._run: str | None = None
+        self._epoch = 0
+        self._begins_at: int | None = None
 
     def restore(self, model: keras.Model) -> int:
         """Loads the newest checkpoint into a built and compiled model.
+
+        All of the checkpoint is checked before anything in the model changes:
+        that its files are as they were written, and that weights, loss,
+        optimizer and callbacks are those of the model. A learning rate that is
+        a number need not be the same: it is part of the state, and restored.
 
         Args:
             model: A model made and compiled as the one that was saved, and
@@ -100,10 +136,10 @@ class ResumableCheckpoint(keras.callbacks.Callback):
 
         Raises:
             ValueError: If the model is not built and compiled, or the
-                checkpoint does not fit it.
+                checkpoint is damaged or does not fit it. The model stays as it
+                is.
         """
-        checkpoints = self._complete()
-        if not checkpoints:
+        if not find_checkpoints(self.folder):
             return 0
         if not model.built or not model.compiled:
             raise ValueError(
@@ -111,28 +147,41 @@ class ResumableCheckpoint(keras.callbacks.Callback):
                 f"restored. Received: built={model.built}, "
                 f"compiled={model.compiled}"
             )
-        newest = checkpoints[-1]
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(newest / _WEIGHTS)
-        with np.load(newest / _SEEDS, allow_pickle=False) as saved:
-            states = random_states(model)
-            if len(saved.files) != len(states):
-                raise ValueError(
-                    f"`model` has {len(states)} random number generators, but "
-                    f"the checkpoint {newest} has {len(saved.files)}"
-                )
-            for index, variable in enumerate(states):
-                variable.assign(saved[str(index)])
-        for index, callback in enumerate(self.callbacks):
-            path = newest / _CALLBACK.format(index)
-            if not path.exists():
-                raise ValueError(
-                    f"The checkpoint {newest} holds no state of "
-                    f"{type(callback).__name__}, callback number {index}"
-                )
-            with np.load(path, allow_pickle=False) as saved:
-                callback.set_state(dict(saved))
-        return int(json.loads((newest / _EPOCH).read_text())["epoch"])
+        path, checkpoint = self._read_newest()
+        self.set_model(model)
+        # On JAX, `self.model` brings the model's variables up to date.
+        restore_state(self.model, self.callbacks, checkpoint, path)
+        self._trained = weakref.ref(model)
+        self._run = checkpoint.run
+        self._epoch = self._begins_at = checkpoint.epoch
+        return checkpoint.epoch
+
+    def _read_newest(self) -> tuple[Path, Checkpoint]:
+        *older, newest = find_checkpoints(self.folder)
+        try:
+            return newest, read_checkpoint(newest)
+        except DamagedCheckpointError as error:
+            if not newest.exists() and find_checkpoints(self.folder):
+                # A run that still trains has just replaced it.
+                return self._read_newest()
+            raise ValueError(f"{error} {_advice(newest, older)}") from error
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        model = self.model
+        if self._trained is None or self._trained() is not model:
+            self._begins_at = None
+        self._on_first_process(lambda: self._claim(model))
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        expected, self._begins_at = self._begins_at, None
+        if expected not in (None, epoch):
+            raise ValueError(
+                f"`restore` went back to the end of epoch {expected}, so `fit` "
+                f"must go on there: pass `initial_epoch={expected}`. Received: "
+                f"initial_epoch={epoch}"
+            )
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -140,41 +189,90 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         done = epoch + 1
         if done % self.every and done != self.params.get("epochs"):
             return
-        if replicas.process()[0]:  # The first one writes for all.
-            return
         model = self.model  # On JAX, reading it brings its variables up to date
-        unfinished = self.folder / "unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        model.save_weights(unfinished / _WEIGHTS)
-        states = random_states(model)
-        np.savez(
-            unfinished / _SEEDS,
-            **{
-                str(index): keras.ops.convert_to_numpy(variable)
-                for index, variable in enumerate(states)
-            },
+        self._on_first_process(lambda: self._save(model, done))
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._lock.release()
+
+    def _on_first_process(self, act: Callable[[], None]) -> None:
+        """Acts on the first process; all raise if that fails."""
+        error: Exception | None = None
+        if replicas.process()[0] == 0:
+            try:
+                act()
+            except Exception as raised:
+                error = raised
+                self._lock.release()  # `on_train_end` will not be called.
+        told = replicas.of_first(None if error is None else str(error))
+        if error is not None:
+            raise error
+        if told is not None:
+            raise ValueError(f"The first process has stopped: {told}")
+
+    def _claim(self, model: keras.Model) -> None:
+        """Locks the folder, if what it holds is the run that goes on."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire(self.params)
+        check_foreign(self.folder, (self.params or {}).get("epochs") or 0)
+        found = find_checkpoints(self.folder)
+        is_own = self._trained is not None and self._trained() is model
+        if not found:
+            self._run = uuid.uuid4().hex
+        elif (
+            not is_own
+            or epoch_of(found[-1]) != self._epoch
+            or run_of(found[-1]) != self._run
+        ):
+            raise ValueError(
+                f"{self.folder} holds a run of {epoch_of(found[-1])} epochs: "
+                "call `restore(model)` first, to go on with it, or use another "
+                "folder."
+            )
+        self._trained = weakref.ref(model)
+
+    def _save(self, model: keras.Model, epoch: int) -> None:
+        if not self._lock.is_held:
+            self._claim(model)
+        assert self._run is not None
+        description = describe_state(model, self.callbacks)
+        arrays = read_state(model, self.callbacks)
+        not_finite = find_not_finite(description, arrays)
+        if not_finite is not None:
+            raise ValueError(self._diverged(not_finite, epoch))
+        write_checkpoint(
+            self.folder, Checkpoint(epoch, self._run, description, arrays)
         )
-        for index, callback in enumerate(self.callbacks):
-            path = unfinished / _CALLBACK.format(index)
-            np.savez(path, **callback.get_state())
-        (unfinished / _EPOCH).write_text(json.dumps({"epoch": done}))
-        for path in unfinished.iterdir():
-            _flush_to_disk(path)
-        before = self._complete()
-        finished = self.folder / f"epoch-{done:06d}"
-        # An older run's checkpoint of the same epoch gives way.
-        shutil.rmtree(finished, ignore_errors=True)
-        os.replace(unfinished, finished)
-        _flush_to_disk(self.folder)
-        for path in before:
-            if path != finished:
-                shutil.rmtree(path)
+        self._epoch = epoch
+        own = [
+            path
+            for path in find_checkpoints(self.folder)
+            if run_of(path) == self._run
+        ]
+        kept = [path for path in own if epoch_of(path) <= epoch][-self.keep :]
+        for path in own:
+            # Also later ones, from before this run went back to this epoch.
+            if path not in kept:
+                remove_checkpoint(path)
+
+    def _diverged(self, weight: str, epoch: int) -> str:
+        found = find_checkpoints(self.folder)
+        stays = (
+            f"the last good one, {found[-1]}, stays"
+            if found
+            else "there is none before it"
+        )
+        return (
+            f"The training has diverged: the weight {weight} is not finite "
+            f"after epoch {epoch}. No checkpoint was written of it; {stays}."
+        )
 
 
-def _flush_to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _advice(newest: Path, older: Sequence[Path]) -> str:
+    for path in reversed(older):
+        try:
+            read_checkpoint(path)
+        except DamagedCheckpointError:
+            continue
+        return f"{path.name} is whole: remove {newest.name} to go on from it."
+    return "There is no older one that is whole: use another folder."

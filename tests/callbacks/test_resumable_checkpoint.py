@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from checkpoints import assert_same, everything, names, pretend, small_model
 from keras import ops
 
 import keras_ltssl as lt
@@ -48,6 +49,7 @@ def run(folder, epochs, stop_after=None):
     return [ops.convert_to_numpy(weight) for weight in model.weights], start
 
 
+@pytest.mark.every_backend
 def test_resumed_weights_equal_uninterrupted_ones(tmp_path):
     whole, _ = run(tmp_path / "whole", epochs=4)
     run(tmp_path / "parts", epochs=4, stop_after=2)
@@ -57,16 +59,35 @@ def test_resumed_weights_equal_uninterrupted_ones(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_only_the_newest_checkpoint_is_kept(tmp_path):
-    run(tmp_path, epochs=3)
-    assert [path.name for path in tmp_path.iterdir()] == ["epoch-000003"]
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [
+        (1, ["epoch-000004"]),
+        (2, ["epoch-000003", "epoch-000004"]),
+        (9, [f"epoch-00000{i}" for i in (1, 2, 3, 4)]),
+    ],
+)
+def test_so_many_of_the_newest_checkpoints_are_kept(tmp_path, keep, left):
+    checkpoint = lt.callbacks.ResumableCheckpoint(tmp_path, keep=keep)
+    pretend(small_model(), checkpoint, 4)
+    assert names(tmp_path) == left
 
 
-def test_an_unfinished_checkpoint_is_never_read(tmp_path):
-    run(tmp_path, epochs=2)
-    (tmp_path / "unfinished").mkdir()
-    (tmp_path / "unfinished" / "model.weights.h5").write_bytes(b"half")
-    assert lt.callbacks.ResumableCheckpoint(tmp_path).restore(make_model()) == 2
+def test_a_run_leaves_nothing_but_two_checkpoints_and_its_lock(folder):
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint.lock",
+        "epoch-000002",
+        "epoch-000003",
+    ]
+
+
+def test_an_unfinished_checkpoint_is_never_read(folder):
+    (folder / "unfinished").mkdir()
+    (folder / "unfinished" / "weights.npz").write_bytes(b"half")
+    checkpoint, model = lt.callbacks.ResumableCheckpoint(folder), small_model()
+    assert checkpoint.restore(model) == 3
+    pretend(model, checkpoint, 4, start=3)
+    assert not (folder / "unfinished").exists()
 
 
 def test_every_counts_epochs_and_the_last_one_is_always_saved(tmp_path):
@@ -75,24 +96,108 @@ def test_every_counts_epochs_and_the_last_one_is_always_saved(tmp_path):
     class Spy(lt.callbacks.ResumableCheckpoint):
         def on_epoch_end(self, epoch, logs=None):
             super().on_epoch_end(epoch, logs)
-            saved.append(sorted(p.name for p in tmp_path.iterdir()))
+            saved.append(names(tmp_path))
 
-    model = make_model()
-    images, _ = lt.datasets.load_digits()
-    model.fit(
-        images[:50], epochs=3, verbose=0, callbacks=[Spy(tmp_path, every=2)]
-    )
-    assert saved == [[], ["epoch-000002"], ["epoch-000003"]]
+    pretend(small_model(), Spy(tmp_path, every=2), 3)
+    assert saved == [
+        [],
+        ["epoch-000002"],
+        ["epoch-000002", "epoch-000003"],
+    ]
 
 
-def test_an_unbuilt_model_is_refused(tmp_path):
-    run(tmp_path, epochs=1)
+def test_an_unbuilt_model_is_refused(folder):
     encoder = keras.Sequential([keras.layers.Dense(2)])
     model = lt.models.ContrastiveModel(encoder)
     with pytest.raises(ValueError, match="must be built and compiled"):
-        lt.callbacks.ResumableCheckpoint(tmp_path).restore(model)
+        lt.callbacks.ResumableCheckpoint(folder).restore(model)
 
 
-def test_impossible_every_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="`every` must be an integer"):
-        lt.callbacks.ResumableCheckpoint(tmp_path, every=0)
+@pytest.mark.parametrize("name", ["every", "keep"])
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, "2", None])
+def test_impossible_numbers_are_refused(tmp_path, name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be an integer >= 1"):
+        lt.callbacks.ResumableCheckpoint(tmp_path, **{name: value})
+
+
+def test_a_folder_that_is_no_path_is_refused():
+    with pytest.raises(ValueError, match="`folder` must be a path"):
+        lt.callbacks.ResumableCheckpoint(5)
+
+
+@pytest.mark.parametrize("only", ["get_state", "set_state"])
+def test_a_callback_with_half_of_a_state_is_refused(tmp_path, only):
+    half = keras.callbacks.Callback()
+    setattr(half, only, dict)
+    with pytest.raises(ValueError, match="`callbacks` must have `get_state"):
+        lt.callbacks.ResumableCheckpoint(tmp_path, callbacks=[half])
+
+
+# Weights that are not finite.
+
+
+@pytest.mark.every_backend
+def test_a_diverged_run_keeps_the_last_good_checkpoint(tmp_path):
+    keras.utils.set_random_seed(5)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.01), loss="mse")
+    x = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
+    good = []
+
+    class Note(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                good.extend(everything(self.model))
+
+    explode = keras.callbacks.LearningRateScheduler(
+        lambda epoch, rate: 0.01 if epoch < 2 else 1e30
+    )
+    checkpoint = lt.callbacks.ResumableCheckpoint(tmp_path)
+    with pytest.raises(ValueError, match=r"is not finite after epoch \d") as e:
+        model.fit(
+            x,
+            x[:, :2],
+            epochs=9,
+            verbose=0,
+            callbacks=[explode, Note(), checkpoint],
+        )
+    assert "kernel" in str(e.value)
+    last = names(tmp_path)[-1]
+    assert f"{last}, stays" in str(e.value)
+    # One step with that rate is still finite, on some backends.
+    again = lt.callbacks.ResumableCheckpoint(tmp_path)
+    assert again.restore(model) == int(last[-1]) >= 2
+    assert all(np.isfinite(array).all() for array in everything(model))
+    if last == "epoch-000002":
+        assert_same(everything(model), good)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (lambda model: model.encoder.weights[0], np.nan),
+        (lambda model: model.loss_state.parts["prototypes"].weights[0], np.inf),
+        (lambda model: model.optimizer.variables[-1], -np.inf),
+    ],
+    ids=["weight", "loss state", "optimizer"],
+)
+def test_what_is_not_finite_is_named_and_not_written(folder, where, value):
+    model = small_model()
+    checkpoint = lt.callbacks.ResumableCheckpoint(folder)
+    checkpoint.restore(model)
+    good = everything(model)
+    bad = where(model)
+    bad.assign(np.full(bad.shape, value))
+    with pytest.raises(ValueError, match="after epoch 4") as e:
+        pretend(model, checkpoint, 4, start=3)
+    assert bad.path in str(e.value)
+    assert names(folder) == ["epoch-000002", "epoch-000003"]
+    assert checkpoint.restore(model) == 3
+    assert_same(everything(model), good)
+
+
+def test_a_run_that_diverges_at_once_says_that_nothing_was_saved(tmp_path):
+    model = small_model()
+    model.encoder.weights[0].assign(np.full((8, 4), np.nan))
+    with pytest.raises(ValueError, match=r"after epoch 1\..*there is none"):
+        pretend(model, lt.callbacks.ResumableCheckpoint(tmp_path), 1)
