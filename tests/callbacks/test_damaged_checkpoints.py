@@ -278,3 +278,18 @@ def test_a_checkpoint_without_a_manifest_is_restored(tmp_path):
         assert_same(everything(model), before)
     pretend(model, checkpoint, 6, start=4)
     assert names(tmp_path) == ["epoch-000005", "epoch-000006"]
+
+
+@pytest.mark.every_backend
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="only JAX gives arrays away"
+)
+def test_a_model_whose_step_was_cut_short_is_restored(folder):
+    model = small_model()
+    checkpoint = lt.callbacks.ResumableCheckpoint(folder)
+    checkpoint.restore(model)
+    before = everything(model)
+    for variable in (*model.variables, *model.optimizer.variables):
+        variable.value.delete()
+    assert checkpoint.restore(model) == 3
+    assert_same(everything(model), before)
