@@ -67,6 +67,7 @@ def main(_):
     split = training.load_split("mnist", IMBALANCE, FLAGS.seed)
     settings = {"demo": True, "epochs": FLAGS.epochs, "seed": FLAGS.seed}
     output = training.make_output(FLAGS.output, FLAGS.resume, settings)
+    training.say_how_to_resume(output)
     counts = sorted(split.class_counts.tolist(), reverse=True)
     print(
         f"{len(split.x_train)} training digits, images a class: {counts}; "

@@ -15,8 +15,8 @@ added to it. The framework that it plugs into is SimCLR, or with `--framework`
 MoCo v2, BYOL or SDCLR. BYOL has no negatives: plain, gh and bcl apply.
 
 `KERAS_BACKEND` picks the backend. The output folder gets `encoder.keras`,
-`history.csv`, `report.json`, the flags and pictures. A run that is killed goes
-on from its last whole epoch with `--resume`.
+`history.csv`, `report.json`, the flags and pictures. A run that is killed, or
+stopped by SIGTERM or Ctrl-C, goes on from its last whole epoch with `--resume`.
 """
 
 import keras
@@ -224,6 +224,7 @@ def main(_):
     )
     # Everything has been checked by now.
     output = training.make_output(FLAGS.output, FLAGS.resume, settings)
+    training.say_how_to_resume(output)
     name = f"{FLAGS.framework} {FLAGS.method}"
     print(
         f"{name} on {len(split.x_train)} images of "

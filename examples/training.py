@@ -1,8 +1,11 @@
 """What the examples share: data, model, training that resumes, run folder."""
 
+import contextlib
 import csv
 import json
 import os
+import signal
+import sys
 from pathlib import Path
 
 import keras
@@ -336,6 +339,32 @@ def save_run(model, split, reports, history, output, sampler=None):
             )
         )
     return pictures
+
+
+def say_how_to_resume(output):
+    """Ends the process in words when it is asked to, by SIGTERM or Ctrl-C.
+
+    At once, since a checkpoint is whole whenever a process ends. The exit code
+    is the shell's, 128 and the number of the signal.
+    """
+
+    def stop(number, _):
+        # Where the signal came in the middle of a line, Python refuses.
+        with contextlib.suppress(RuntimeError):
+            sys.stdout.flush()
+        name = signal.Signals(number).name
+        os.write(2, f"\nStopped by {name}. {next_step(output)}\n".encode())
+        os._exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def next_step(output):
+    """Returns in words how to go on with a run that was stopped."""
+    saved = list(Path(output).rglob("checkpoints/epoch-" + "[0-9]" * 6))
+    last = max(saved, key=os.path.getmtime) if saved else "none yet"
+    return f"Last checkpoint: {last}. Go on with the same flags and --resume."
 
 
 def make_output(output, resume, settings):

@@ -13,6 +13,7 @@ import pytest
 from keras import ops
 
 import keras_ltssl as lt
+from keras_ltssl.callbacks.checkpoint_folder import read_checkpoint
 
 PRETRAIN = Path(__file__).parents[2] / "examples" / "pretrain.py"
 FLAGS = ["--dataset=digits", "--imbalance=5", "--batch_size=64", "--epochs=8"]
@@ -127,6 +128,31 @@ def test_killed_in_mid_epoch_and_resumed_ends_with_the_same_weights(
     other = run(output, *method, "--resume", "--seed=1")
     assert other.returncode != 0
     assert "{'seed': (0, 1)}" in other.stderr
+
+
+def test_stopped_by_sigterm_it_says_how_to_resume(tmp_path):
+    output = tmp_path / "stopped"
+    process = subprocess.Popen(
+        [*command(output), "--epochs=999"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(output),
+    )
+    deadline = time.monotonic() + 300
+    while not list(output.glob("checkpoints/epoch-*")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    newest = max(output.glob("checkpoints/epoch-*"))
+    assert told.splitlines()[-1] == (
+        f"Stopped by SIGTERM. Last checkpoint: {newest}. Go on with the same "
+        "flags and --resume."
+    )
+    assert read_checkpoint(newest).epoch == int(newest.name[6:])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """What the examples share: methods joined by +, pools, a run's log."""
 
 import itertools
+import os
+import signal
 import zipfile
 
 import numpy as np
@@ -91,3 +93,35 @@ def test_what_a_killed_run_logged_in_vain_is_dropped(tmp_path):
     }
     training.keep_rows(log, 0)
     assert log.read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_run_that_is_stopped_says_how_to_resume(
+    tmp_path, monkeypatch, capfd, name
+):
+    number = getattr(signal, name)
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+
+    def exit_code(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(os, "_exit", exit_code)
+    try:
+        training.say_how_to_resume(tmp_path)
+        with pytest.raises(SystemExit) as e:
+            signal.raise_signal(number)
+        assert e.value.code == 128 + number
+        assert (
+            f"Stopped by {name}. Last checkpoint: none yet. Go on with the"
+            in (capfd.readouterr().err)
+        )
+        for epoch in (9, 10):
+            path = tmp_path / "checkpoints" / f"epoch-{epoch:06d}"
+            path.mkdir(parents=True)
+            os.utime(path, (epoch, epoch))
+        with pytest.raises(SystemExit):
+            signal.raise_signal(number)
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
+    assert f"Last checkpoint: {path}. " in capfd.readouterr().err
