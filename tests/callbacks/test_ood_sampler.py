@@ -305,6 +305,7 @@ def tensor():
     return ops.convert_to_tensor(make_data().id_rows[:])
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     "other", [other_mixed_batches, other_image_batches, array, tensor]
 )
@@ -321,7 +322,13 @@ def test_a_choice_for_another_dataset_is_refused(other, sampler_type):
         fit(model, other(), [sampler], epochs=2)
     for old, new in zip(before, trainable_values(model), strict=True):
         np.testing.assert_array_equal(old, new)
-    # The same model and sampler go on with the right data.
+
+
+def test_a_refused_run_can_be_started_again_with_the_right_data():
+    data, model = make_data(), make_model()
+    sampler = lt.callbacks.OODSampler(data, start=1, num_clusters=3)
+    with pytest.raises(ValueError, match="another dataset than `fit` trains"):
+        fit(model, other_mixed_batches(), [sampler], epochs=2)
     history = fit(model, data, [sampler], epochs=2)
     assert history["ood_chosen"] == [0, BUDGET]
 
@@ -347,6 +354,7 @@ class Reversed(keras.utils.PyDataset):
         self.data.on_epoch_end()
 
 
+@pytest.mark.every_backend
 def test_a_pipeline_that_reads_the_data_is_trained_on_with_the_choice():
     data = make_data()
     sampler = lt.callbacks.OODSampler(data, start=1, num_clusters=3)
