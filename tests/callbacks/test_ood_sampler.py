@@ -121,11 +121,13 @@ def by_group(features):
 
 
 def test_a_score_of_ones_own_replaces_tailness():
-    model, data = make_model(lt.losses.NTXentLoss()), make_data()
     sampler = lt.callbacks.OODSampler(
-        data, start=0, num_clusters=3, score=by_group, temperature=0.1
+        make_data(), start=0, num_clusters=3, score=by_group, temperature=0.1
     )
-    fit(model, data, [sampler], epochs=1)
+    sampler.set_model(make_model(lt.losses.NTXentLoss()))
+    sampler.set_params({"epochs": 1})
+    sampler.on_train_begin()
+    sampler.on_epoch_begin(0)
     choice = sampler.choice
     tail = choice.tail_first[0]
     assert set(choice.id_rows(tail)) == set(range(NUM_ID - 5, NUM_ID))
