@@ -1081,10 +1081,8 @@ def public(name):
     return getattr(getattr(lt, room), member)
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", sorted(set(CALLS) - TOUCHES_FILES))
 def test_right_calls_are_accepted(name):
-    if name in TOUCHES_FILES:
-        pytest.skip("reads or writes files")
     arguments = {key: made(value) for key, value in CALLS[name][0].items()}
     public(name)(**arguments)
 
@@ -1097,7 +1095,10 @@ def test_right_calls_are_accepted(name):
         for argument in wrong
     ],
 )
-def test_wrong_calls_are_refused_by_the_name_of_the_argument(name, argument):
+def test_wrong_calls_are_refused_by_the_name_of_the_argument(
+    name, argument, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # For what a call writes that is accepted.
     right, wrong = CALLS[name]
     failures = []
     for value in wrong[argument]:
