@@ -28,7 +28,7 @@ from keras_ltssl.callbacks.training_state import (
     read_state,
     restore_state,
 )
-from keras_ltssl.validation import check_integer
+from keras_ltssl.validation import check_instance, check_integer, check_path
 
 
 class ResumableCheckpoint(keras.callbacks.Callback):
@@ -94,10 +94,10 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         keep: int = 2,
     ) -> None:
         super().__init__()
-        if not isinstance(folder, (str, os.PathLike)):
-            raise ValueError(
-                f"`folder` must be a path. Received: folder={folder!r}"
-            )
+        check_path("folder", folder)
+        check_instance(
+            "callbacks", callbacks, (list, tuple), "a list or a tuple"
+        )
         for callback in callbacks:
             if not all(
                 callable(getattr(callback, name, None))
