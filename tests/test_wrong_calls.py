@@ -32,7 +32,8 @@ ODD = Odd()
 # What is wrong for each kind of argument. `also` adds what is out of range.
 def number(*also, none=False):
     """Wrong values of a finite number."""
-    return ["a", *([] if none else [None]), [], ODD, True, NAN, INF, *also]
+    values = ["a", [], ODD, True, NAN, INF, 10**400, *also]
+    return values if none else [None, *values]
 
 
 def integer(*also, none=False):
@@ -61,6 +62,8 @@ COUNT = integer(0, -3)
 COUNT_OR_NONE = integer(0, -3, none=True)
 SEED = integer(-1)
 SEED_OR_NONE = integer(-1, none=True)
+LAYER_SEED = integer(-1, 2**31, none=True)  # What all backends take.
+KMEANS_SEED = integer(-1, 2**32)
 BOOLEAN = ["a", None, 0, 1, 2.5, [], ODD]
 CHOICE = ["other", None, 1, [], ODD, np.array([1, 2])]
 LAYER = ["a", None, 1, [], ODD, keras.layers.Dense]
@@ -139,7 +142,7 @@ POOL_SAMPLER = {
     "num_clusters": integer(0, 13),
     "pool_subset": integer(3, 13, none=True),
     "batch_size": COUNT,
-    "seed": SEED,
+    "seed": KMEANS_SEED,
     "verbose": VERBOSE,
 }
 
@@ -415,7 +418,7 @@ CALLS |= {
             "strength": pair((-1, 1), (0, 31)),
             "num_ops": COUNT,
             "value_range": VALUE_RANGE,
-            "seed": SEED_OR_NONE,
+            "seed": LAYER_SEED,
         },
     ),
     "layers.GeometricTargets": (
@@ -438,7 +441,7 @@ CALLS |= {
     "layers.MixedHeadness": ({}, {"typicality": SHARE, "momentum": BELOW_ONE}),
     "layers.PerSampleRandAugment": (
         {},
-        {"num_ops": COUNT, "value_range": VALUE_RANGE, "seed": SEED_OR_NONE},
+        {"num_ops": COUNT, "value_range": VALUE_RANGE, "seed": LAYER_SEED},
     ),
     "layers.ProjectionHead": (
         {},
@@ -461,7 +464,7 @@ CALLS |= {
         {
             "probability": SHARE,
             "sigma": pair((0, 1), (1, INF)),
-            "seed": SEED_OR_NONE,
+            "seed": LAYER_SEED,
         },
     ),
     "layers.RandomColorDistortion": (
@@ -471,7 +474,7 @@ CALLS |= {
             "jitter_probability": SHARE,
             "grayscale": SHARE,
             "value_range": VALUE_RANGE,
-            "seed": SEED_OR_NONE,
+            "seed": LAYER_SEED,
         },
     ),
     "layers.RandomResizedCrop": (
@@ -482,7 +485,7 @@ CALLS |= {
             "scale": pair((0, 1), (0.5, 1.1)),
             "ratio": pair((0, 1), (1, INF)),
             "horizontal_flip": SHARE,
-            "seed": SEED_OR_NONE,
+            "seed": LAYER_SEED,
         },
     ),
     "layers.SampleMemory": (
@@ -593,7 +596,7 @@ CALLS |= {
         {
             "features": FEATURES,
             "num_clusters": NOT_ALL_ROWS,
-            "seed": SEED,
+            "seed": KMEANS_SEED,
             "engine": ENGINE,
             "max_rows": [*COUNT, 2],
         },
@@ -629,7 +632,7 @@ CALLS |= {
             "budget": integer(-1, 13),
             "num_clusters": NOT_ALL_ROWS,
             "temperature": POSITIVE,
-            "seed": SEED,
+            "seed": KMEANS_SEED,
             "engine": ENGINE,
             "max_rows": [*COUNT, 1],
         },
@@ -649,7 +652,7 @@ CALLS |= {
             "budget": integer(-1, 13),
             "num_clusters": NOT_ALL_ROWS,
             "candidate_factor": number(0.5),
-            "seed": SEED,
+            "seed": KMEANS_SEED,
             "engine": ENGINE,
             "max_rows": [*COUNT, 1],
         },
@@ -893,7 +896,7 @@ CALLS |= {
             "labels": CLASS_OF_EACH,
             "path": PICTURE,
             "class_names": CLASS_NAMES,
-            "seed": SEED,
+            "seed": KMEANS_SEED,
             "max_samples": COUNT,
         },
     ),
@@ -1008,7 +1011,7 @@ CALLS |= {
             "start": integer(-1),
             "hold": BOOLEAN,
             "batch_size": COUNT,
-            "seed": SEED,
+            "seed": KMEANS_SEED,
             "verbose": VERBOSE,
         },
     ),
