@@ -161,7 +161,8 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         try:
             return newest, read_checkpoint(newest)
         except DamagedCheckpointError as error:
-            if not newest.exists() and find_checkpoints(self.folder):
+            now = find_checkpoints(self.folder)
+            if now and now[-1] != newest:
                 # A run that still trains has just replaced it.
                 return self._read_newest()
             raise ValueError(f"{error} {_advice(newest, older)}") from error
