@@ -23,6 +23,7 @@ from keras_ltssl.models.checks import (
     check_layer,
     sample_shape,
 )
+from keras_ltssl.models.value_range import check_value_range
 from keras_ltssl.typing import Tensor
 
 
@@ -143,6 +144,14 @@ class ContrastiveModel(keras.Model):
                 raise ValueError(
                     "The default views need images of one size. Received: "
                     f"x.shape={tuple(input_shape)}. Pass an `augmenter`."
+                )
+            if input_shape[3] not in (1, 3):
+                raise ValueError(
+                    "The default views take images of 1 or 3 channels. Pass "
+                    "an `augmenter`, such as `TwoViews([RandomResizedCrop("
+                    "height, width)])`: RandomResizedCrop and RandomBlur take "
+                    "any number of channels, RandomColorDistortion takes 1 or "
+                    f"3. Received: x.shape={tuple(input_shape)}"
                 )
             self.augmenter = simclr_views((height, width))
             self._has_default_views = True
@@ -294,6 +303,8 @@ class ContrastiveModel(keras.Model):
             # the first step.
             with replicas.scope(self):
                 self.build((None, *shape))
+        if shape is not None and not self._holds_views((None, *shape)):
+            check_value_range(x, self.augmenter)
         callbacks = given.get("callbacks") or []
         if isinstance(callbacks, keras.callbacks.CallbackList):
             for callback in self.own_callbacks():
