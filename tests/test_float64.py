@@ -52,7 +52,7 @@ TRAINED = [
 ]
 
 
-@pytest.mark.parametrize("framework, name", TRAINED)
+@pytest.mark.parametrize(("framework", "name"), TRAINED)
 def test_every_loss_and_framework_trains_a_step(framework, name):
     encoder = keras.Sequential(
         [keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(4)]

@@ -82,7 +82,7 @@ def check_value_range(images: Any, augmenter: Any) -> None:
 
 def _guess(low: float, high: float) -> str:
     if low < 0:
-        return "-1, 1" if -1 <= low and high <= 1 else f"{low:g}, {high:g}"
+        return "-1, 1" if low >= -1 and high <= 1 else f"{low:g}, {high:g}"
     return "0, 1" if high <= 1 else "0, 255" if high <= 255 else "0, 65535"
 
 

@@ -18,7 +18,7 @@ def _views(value_range):
 
 
 @pytest.mark.parametrize(
-    "images, value_range",
+    ("images", "value_range"),
     [
         (BYTES, (0, 255)),
         (BYTES.astype("float32"), (0, 255)),
@@ -33,7 +33,7 @@ def test_images_that_fit_pass(images, value_range):
 
 
 @pytest.mark.parametrize(
-    "images, value_range",
+    ("images", "value_range"),
     [
         (FRACTIONS, (0, 255)),
         (2 * FRACTIONS - 1, (0, 255)),
@@ -97,7 +97,7 @@ def test_fit_refuses_fractions_for_the_default_views():
 @pytest.mark.parametrize("channels", [2, 5])
 def test_default_views_say_which_channels_they_take(channels):
     images = np.zeros((4, SIZE, SIZE, channels), "uint8")
-    with pytest.raises(ValueError, match="1 or 3 channels.*`augmenter`"):
+    with pytest.raises(ValueError, match=r"1 or 3 channels.*`augmenter`"):
         _model().fit(images, verbose=0)
 
 
