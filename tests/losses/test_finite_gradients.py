@@ -168,4 +168,5 @@ def test_value_and_gradient_are_finite(name):
     assert not not_finite
     # What float16 cannot hold becomes infinite, and never NaN.
     value, gradient = functions["float16"](1e-6 * _ROWS)
-    assert np.isfinite(value) and not np.isnan(gradient).any()
+    assert np.isfinite(value)
+    assert not np.isnan(gradient).any()
