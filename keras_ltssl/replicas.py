@@ -10,6 +10,7 @@ the whole batch. Keras has no word for this.
 
 import contextlib
 import hashlib
+import math
 import warnings
 from typing import Any
 
@@ -194,6 +195,35 @@ def check_parts(x: Any, y: Any) -> None:
             "Received: the same data in several processes. Pass "
             "`part=(rank, number of processes)` to ImageBatches or "
             "MixedBatches, or slice arrays."
+        )
+
+
+def check_batches(x: Any, batch_size: int | None) -> None:
+    """Raises if JAX cannot share a batch of arrays among its devices.
+
+    Args:
+        x: The samples. Other data than arrays and this package's datasets
+            cannot be checked before they are read.
+        batch_size: What `fit` was given, or `None`.
+    """
+    if keras.backend.backend() != "jax":
+        return
+    distribution = keras.distribution.distribution()
+    if not isinstance(distribution, keras.distribution.DataParallel):
+        return
+    devices = math.prod(distribution.device_mesh.shape)
+    if isinstance(x, np.ndarray) or keras.ops.is_tensor(x):
+        size = min(batch_size or 32, len(x))
+        sizes = {size, len(x) % size or size}
+    else:
+        sizes = set(getattr(x, "batch_sizes", ()))
+    uneven = sorted(size for size in sizes if size % devices)
+    if uneven:
+        raise ValueError(
+            "JAX shares each batch evenly among its devices, so every batch, "
+            f"also the last one, must be a multiple of {devices} samples. "
+            f"Received: batches of {uneven} samples. Leave the rest of the "
+            "samples out, or choose another `batch_size`."
         )
 
 

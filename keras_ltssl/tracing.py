@@ -8,22 +8,46 @@ import keras
 from keras_ltssl.typing import Tensor
 
 
-def reads_as_constant(variable: Any, tensor: Tensor) -> bool:
-    """Says whether a compiled step would freeze `variable` at today's value.
+def is_untracked(variable: Any) -> bool:
+    """Returns whether a training step on JAX would lose what it assigns.
 
-    JAX threads only the variables of the model through a compiled step. There
-    any other variable reads as a concrete array while `tensor`, which the step
-    computes, is traced: later changes to the variable would never be seen, and
-    assignments inside the step would be lost. The other backends see every
-    variable. Keras has no word for this question.
+    Keras hands the variables of the model to a step on JAX, compiled or not,
+    and takes their new values back from it. Any other variable keeps the value
+    that it has now. The other backends see every variable. Outside of a step
+    this returns `False`.
+
+    Args:
+        variable: A `keras.Variable` to which the step has assigned nothing yet.
     """
     if keras.backend.backend() != "jax":
         return False
-    import jax
+    step = _enclosing_scope()
+    return step is not None and step.get_current_value(variable) is None
 
-    return isinstance(tensor, jax.core.Tracer) and not isinstance(
-        variable.value, jax.core.Tracer
-    )
+
+def infers_shapes() -> bool:
+    """Returns whether PyTorch runs this on stand-ins, to learn shapes.
+
+    Keras may then call a function more than once.
+    """
+    return keras.backend.backend() == "torch" and _enclosing_scope() is not None
+
+
+def _enclosing_scope() -> Any:
+    # Keras has no API for this, but a scope knows the one around it.
+    with keras.StatelessScope(initialize_variables=False) as inner:
+        return inner.original_scope
+
+
+def traced_function(tensor: Tensor) -> Any:
+    """Returns the graph that TensorFlow traces `tensor` into, or `None`.
+
+    Two tensors of one traced step are of one graph. Where nothing is traced,
+    and on the other backends, there is no graph.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return None
+    return getattr(tensor, "graph", None)
 
 
 def compiled_by_xla(

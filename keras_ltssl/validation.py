@@ -11,9 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-# The largest seed that scikit-learn takes.
-LARGEST_SEED = 2**32 - 1
-
 
 def check_integer(
     name: str,
@@ -536,12 +533,8 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    if not isinstance(value, numbers.Real) or _is_bool(value):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # An integer beyond the largest float.
-        return False
+    is_number = isinstance(value, numbers.Real) and not _is_bool(value)
+    return is_number and math.isfinite(value)
 
 
 def _is_within(value: Any, minimum: Any, maximum: Any) -> bool:

@@ -220,7 +220,7 @@ def test_a_scheduler_refuses_foreign_losses_and_unknown_frequencies():
     model.compile("sgd", loss="mse")
     with pytest.raises(ValueError, match="drives a loss of keras_ltssl"):
         model.fit(views(), views(), verbose=0, callbacks=[scheduler])
-    with pytest.raises(ValueError, match='"epoch" or "batch"'):
+    with pytest.raises(ValueError, match="'epoch', 'batch'"):
         lt.callbacks.TemperatureScheduler(
             lt.schedules.CosineTemperature(), frequency="step"
         )

@@ -52,13 +52,13 @@ def three_steps(name, compiler):
     state = lt.layers.LossState(loss, steps_per_epoch=2)
     random = np.random.default_rng(0)
     views = random.normal(size=(3, SAMPLES, 2, 8)).astype("float32")
-    state(torch.tensor(views[0]), training=True)
     ids = torch.arange(SAMPLES)
     ids[::4] = -1
     step = compiler(lambda z: loss(ids, z))
     results = []
     for z in views:
         z = torch.tensor(z, requires_grad=True)
+        state(z, training=True)
         value = step(z)
         value.backward()
         results += [value.detach().numpy(), z.grad.numpy()]

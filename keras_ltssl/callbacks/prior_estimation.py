@@ -44,6 +44,9 @@ class PriorEstimation(keras.callbacks.Callback):
         arXiv:2310.17622.
     """
 
+    estimates_prior = True
+    """What `GeometricHarmonizationLoss` looks for among the callbacks."""
+
     def __init__(self, start: int | None = None, interval: int = 20) -> None:
         super().__init__()
         self.start = check_integer_or_none("start", start, minimum=0)
@@ -68,7 +71,6 @@ class PriorEstimation(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         loss = self._loss()
-        loss.has_estimator = True
         epochs = self.params.get("epochs")
         if epochs is not None and self._first(loss) >= epochs:
             warnings.warn(
@@ -77,9 +79,6 @@ class PriorEstimation(keras.callbacks.Callback):
                 "of GeometricHarmonizationLoss, or `start`.",
                 stacklevel=2,
             )
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._loss().has_estimator = False
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None

@@ -99,18 +99,14 @@ class EpochBatches(keras.utils.PyDataset):
         return len(self._current.batches)
 
     @property
+    def batch_sizes(self) -> list[int]:
+        """Number of samples in each batch of the epoch."""
+        return [len(numbers) for numbers in self._current.batches]
+
+    @property
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one sample."""
         return self._current.rows.shape
-
-    def first_samples(self, count: int) -> Images:
-        """Returns up to `count` samples; what `fit` reads stays as it is.
-
-        Args:
-            count: Integer >= 1.
-        """
-        numbers = self._current.batches[0][:count]
-        return self._current.rows.read(numbers)
 
     def __len__(self) -> int:
         return self.num_batches

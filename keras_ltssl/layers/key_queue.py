@@ -70,8 +70,7 @@ class KeyQueue(keras.layers.Layer):
 
     def is_filled(self) -> Tensor:
         """Returns which places hold a key, `(size,)`."""
-        places = ops.arange(self.size, dtype="int32")
-        return places < ops.convert_to_tensor(self.filled)
+        return ops.arange(self.size) < ops.convert_to_tensor(self.filled)
 
     def enqueue(self, keys: Tensor, is_ood: Tensor) -> None:
         """Puts the keys of a batch in place of the oldest ones.

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
+from keras_ltssl import replicas
 from keras_ltssl.layers.key_queue import KeyQueue
 from keras_ltssl.layers.sample_memory import SampleMemory
+from keras_ltssl.tracing import infers_shapes, traced_function
 from keras_ltssl.typing import Tensor
+from keras_ltssl.validation import check_integer, check_number
 
 if TYPE_CHECKING:
     from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 
-# Keras restores the layers of a model and the loss it was compiled with one
-# after the other, each from its own config. States wait here until the loss
-# that was saved with them comes by and is replaced by the one they hold.
+# Keras restores the layers of a model, and then the loss that it was compiled
+# with. A state waits here, by its key, until that loss is restored.
 _waiting: "weakref.WeakValueDictionary[str, LossState]" = (
     weakref.WeakValueDictionary()
 )
@@ -33,9 +35,10 @@ class _Means(keras.metrics.Metric):
         super().__init__(name="means_of_the_loss")
         self.names = names
         self._logged: dict[str, float | Tensor] = {}
-        # Of the values, and then of how many there were.
+        self._counts: list[Tensor] = []
+        # Of the values, then of how many there were, then of the counts.
         self.sums = self.add_variable(
-            shape=(2 * len(names),), initializer="zeros", name="sums"
+            shape=(2 * len(names) + 3,), initializer="zeros", name="sums"
         )
 
     def log(self, name: str, value: float | Tensor) -> None:
@@ -47,22 +50,33 @@ class _Means(keras.metrics.Metric):
             )
         self._logged[name] = value
 
+    def count(self, samples: Tensor, named: Tensor, repeated: Tensor) -> None:
+        """Keeps how many samples, ids and repeated ids this step has."""
+        self._counts = [samples, named, repeated]
+
     def update_state(self) -> None:
-        """Adds what the step has logged to the means."""
-        if not self._logged:
+        """Adds what the step has logged and counted to the sums."""
+        if not self._logged and not self._counts:
             return
         zero, one = ops.zeros((), self.dtype), ops.ones((), self.dtype)
         new = [self._logged.get(name, zero) for name in self.names]
         new += [one if name in self._logged else zero for name in self.names]
+        new += self._counts or [zero] * 3
         new = [ops.cast(value, self.dtype) for value in new]
         self._logged.clear()
+        self._counts = []
         self.sums.assign_add(ops.stop_gradient(ops.stack(new)))
 
     def result(self) -> dict[str, Tensor]:
         sums = ops.convert_to_tensor(self.sums)
         count = len(self.names)
-        means = ops.divide_no_nan(sums[:count], sums[count:])
+        means = ops.divide_no_nan(sums[:count], sums[count : 2 * count])
         return {name: means[i] for i, name in enumerate(self.names)}
+
+    def counts(self) -> tuple[int, int, int]:
+        """Returns the samples, ids and repeated ids since the last reset."""
+        samples, named, repeated = ops.convert_to_numpy(self.sums)[-3:]
+        return int(samples), int(named), int(repeated)
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -121,14 +135,14 @@ class LossState(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         # Projections reach the loss in float32 under every precision policy.
-        # `call` casts, for Keras would make float32 of float64 as well.
-        super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
+        super().__init__(**{"dtype": "float32", **kwargs})
         # Built by hand and thereby never locked: `attach` adds layers later.
         self.built = True
         self.step = self._counter("step")
         self._steps_per_epoch = self._counter("steps_per_epoch")
         self._earlier_epochs = self._number("earlier_epochs", 0.0)
         self.temperature = self._number("temperature", 1.0)
+        self._first_step = self._counter("first_step")
         self.parts: dict[str, keras.layers.Layer] = {}
         self._means: dict[str, _Means] = {}
         self.loss: ContrastiveLoss | None = None
@@ -136,6 +150,9 @@ class LossState(keras.layers.Layer):
         self._dim: int | None = None
         self.is_training: bool | None = None
         self.knows_epochs = False
+        self.watches_data = False
+        self._is_called = False
+        self._graph: weakref.ref[Any] | None = None
         self._queue: weakref.ref[KeyQueue] | None = None
         if steps_per_epoch is not None:
             self.set_steps_per_epoch(steps_per_epoch)
@@ -183,6 +200,9 @@ class LossState(keras.layers.Layer):
         self._means.clear()
         self._means["of_the_loss"] = _Means(loss.metric_names)
         self.is_training = None
+        self._is_called = False
+        for counter in (self.step, self._first_step, self._earlier_epochs):
+            counter.assign(0)
         if isinstance(loss.temperature, float):
             self.temperature.assign(loss.temperature)
         loss.bind(self)
@@ -209,11 +229,51 @@ class LossState(keras.layers.Layer):
         self._build_parts(self._dim)
         # The loss runs next, in the same step, and has no `training` argument.
         self.is_training = bool(training)
+        self._is_called = True
+        graph = traced_function(z)
+        self._graph = None if graph is None else weakref.ref(graph)
         # Weak: the queue belongs to the model, and is no part of this layer.
         self._queue = None if queue is None else weakref.ref(queue)
-        if keras.backend.standardize_dtype(z.dtype) == "float64":
-            return z
-        return ops.cast(z, "float32")
+        return z
+
+    def take_call(self, z: Tensor) -> bool:
+        """Returns whether projections have just passed through, and forgets.
+
+        Each call of this layer serves one call of the loss. On TensorFlow, a
+        call from outside of the step that is traced does not count.
+
+        Args:
+            z: The projections that the loss was given.
+        """
+        is_called = self._is_called
+        self._is_called = is_called and infers_shapes()
+        graph = None if self._graph is None else self._graph()
+        return is_called and (
+            graph is traced_function(z) or replicas.infers_shapes()
+        )
+
+    def observe(self, ids: Tensor | None, samples: int | Tensor) -> None:
+        """Counts what tells class labels from sample ids, if it is asked to.
+
+        Args:
+            ids: Sample ids of the step, `(batch,)`, or `None`.
+            samples: How many samples the step has.
+        """
+        if not self.watches_data:
+            return
+        named = repeated = ops.zeros((), "int32")
+        if ids is not None:
+            ordered = ops.sort(ids)
+            is_same = ops.logical_and(
+                ordered[1:] == ordered[:-1], ordered[1:] >= 0
+            )
+            named = ops.sum(ops.cast(ids >= 0, "int32"))
+            repeated = ops.sum(ops.cast(is_same, "int32"))
+        self._means["of_the_loss"].count(samples, named, repeated)
+
+    def counts(self) -> tuple[int, int, int]:
+        """Returns how many samples, ids and repeated ids `observe` has seen."""
+        return self._means["of_the_loss"].counts()
 
     def get_queue(self) -> KeyQueue | None:
         """Returns the keys that this step is compared with, if not its own."""
@@ -223,8 +283,11 @@ class LossState(keras.layers.Layer):
     def epoch(self) -> Tensor:
         """Epochs trained so far as a float32 scalar, fractions included."""
         steps = ops.maximum(ops.convert_to_tensor(self._steps_per_epoch), 1)
+        since = ops.convert_to_tensor(self.step) - ops.convert_to_tensor(
+            self._first_step
+        )
         return ops.convert_to_tensor(self._earlier_epochs) + (
-            ops.cast(self.step, "float32") / ops.cast(steps, "float32")
+            ops.cast(since, "float32") / ops.cast(steps, "float32")
         )
 
     def advance(self) -> None:
@@ -247,17 +310,28 @@ class LossState(keras.layers.Layer):
 
         Epochs trained so far keep their count when the number changes.
         """
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ValueError(
-                "`steps_per_epoch` must be an integer >= 1. "
-                f"Received: steps_per_epoch={steps!r}"
-            )
+        steps = check_integer("steps_per_epoch", steps, minimum=1)
         before = int(ops.convert_to_numpy(self._steps_per_epoch))
         if before not in (0, steps):
-            self._earlier_epochs.assign(self.epoch)
-            self.step.assign(0)
+            self.set_epoch(float(ops.convert_to_numpy(self.epoch)))
         self._steps_per_epoch.assign(steps)
         self.knows_epochs = True
+
+    def set_epoch(self, epoch: float) -> None:
+        """Sets the epoch that training is in; schedules go on from there.
+
+        `ContrastiveModel.fit` does this when an epoch begins, so that a
+        schedule in the loss follows Keras' epoch. A plain `keras.Model` counts
+        its steps instead: call this before `fit(initial_epoch=epoch)`.
+
+        Args:
+            epoch: Epochs trained so far, a number >= 0.
+        """
+        check_number("epoch", epoch, minimum=0)
+        if float(ops.convert_to_numpy(self.epoch)) != epoch:
+            self._earlier_epochs.assign(float(epoch))
+            # A copy: JAX gives the array of each variable away in a step.
+            self._first_step.assign(ops.copy(ops.convert_to_tensor(self.step)))
 
     def check_ids_seen(self) -> None:
         """Says so when a memory was given ids that it has no place for."""
@@ -273,7 +347,14 @@ class LossState(keras.layers.Layer):
 
     def load_own_variables(self, store: Any) -> None:
         """Restores the counters and the temperature."""
-        super().load_own_variables(store)
+        own = self._non_trainable_variables
+        if len(store.keys()) == len(own) - 1:
+            # Saved before there was a first step, which was always 0.
+            for index, variable in enumerate(own[:-1]):
+                variable.assign(store[str(index)])
+            self._first_step.assign(0)
+        else:
+            super().load_own_variables(store)
         steps = int(ops.convert_to_numpy(self._steps_per_epoch))
         self.knows_epochs = steps > 0
 
@@ -282,6 +363,8 @@ class LossState(keras.layers.Layer):
         loss = None
         if self.loss is not None:
             loss = keras.saving.serialize_keras_object(self.loss)
+            # The state of this loss is the one that is made with it.
+            loss.pop("build_config", None)
         return {**super().get_config(), "loss": loss, "key": self.key}
 
     @classmethod
@@ -291,15 +374,20 @@ class LossState(keras.layers.Layer):
         key = config.pop("key")
         loss = config.pop("loss")
         if loss is not None:
-            loss = keras.saving.deserialize_keras_object(
-                {**loss, "config": {**loss["config"], "state_key": None}}
-            )
+            loss = keras.saving.deserialize_keras_object(loss)
         state = cls(loss=loss, **config)
         _waiting[key] = state
         return state
 
     @staticmethod
-    def restored_loss(key: str | None) -> "ContrastiveLoss | None":
-        """Returns the loss of the state that was just restored as `key`."""
-        state = None if key is None else _waiting.pop(key, None)
-        return None if state is None else state.loss
+    def rejoin(loss: "ContrastiveLoss", key: str) -> None:
+        """Gives a restored loss the state that was restored as `key`, if any.
+
+        Args:
+            loss: A loss without a state, of the configuration of the state's.
+            key: The `key` of the state that the loss was saved with.
+        """
+        state = _waiting.pop(key, None)
+        if state is not None:
+            state.loss = loss
+            loss.bind(state)

@@ -250,8 +250,7 @@ class RandomColorDistortion(RandomImageLayer):
         if len(input_shape) != 4 or input_shape[3] not in (1, 3):
             raise ValueError(
                 "`RandomColorDistortion` needs images of shape (batch, height, "
-                "width, channels) with one or three channels; "
-                "`RandomResizedCrop` and `RandomBlur` take any number. "
+                "width, channels) with one or three channels. "
                 f"Received: input shape={tuple(input_shape)}"
             )
 

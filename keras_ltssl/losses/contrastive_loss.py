@@ -1,6 +1,8 @@
 """What every contrastive loss is: ids, two views, a temperature, a state."""
 
+import inspect
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,10 +13,10 @@ from keras_ltssl.layers.loss_state import LossState
 from keras_ltssl.losses.anchors import check_views
 from keras_ltssl.losses.contrast import BatchContrast, Contrast
 from keras_ltssl.losses.queue_contrast import QueueContrast
-from keras_ltssl.losses.unit_views import as_floats, unit_views
+from keras_ltssl.losses.unit_views import unit_views
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.schedules.temperature_schedule import get_schedule
-from keras_ltssl.tracing import reads_as_constant, uncompiled_on_torch
+from keras_ltssl.tracing import is_untracked, uncompiled_on_torch
 from keras_ltssl.typing import Tensor
 
 
@@ -23,6 +25,9 @@ class _Reduction(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return y_pred
+
+
+_SMALL_INTEGERS = ("int8", "uint8", "int16", "uint16")
 
 
 @uncompiled_on_torch
@@ -79,7 +84,7 @@ class ContrastiveLoss(keras.losses.Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.temperature = get_schedule(temperature)
+        self._temperature = get_schedule(temperature)
         # Named, for TensorFlow takes no scope that begins with an underscore.
         self._reduction = _Reduction(
             name="reduction", reduction=reduction, dtype=dtype
@@ -87,6 +92,54 @@ class ContrastiveLoss(keras.losses.Loss):
         # Weak: the state refers to its loss, and Keras walks attributes
         # without end where two savable objects refer to each other.
         self._state: weakref.ref[LossState] | None = None
+
+    built = False
+    """Whether Keras has restored what `get_build_config` returned."""
+
+    @property
+    def temperature(self) -> float | TemperatureSchedule:
+        """τ as it was set: a number or a schedule.
+
+        A number may be set at any time, and the next step uses it. What a
+        callback drives shows in `current_temperature()`.
+        """
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, temperature: float | TemperatureSchedule) -> None:
+        if not self.has_temperature:
+            raise ValueError(
+                f"{type(self).__name__} has no temperature to set. "
+                f"Received: temperature={temperature!r}"
+            )
+        new = get_schedule(temperature)
+        state = self.get_state()
+        if state is not None:
+            if isinstance(new, TemperatureSchedule) or isinstance(
+                self._temperature, TemperatureSchedule
+            ):
+                raise ValueError(
+                    "A schedule cannot be set or replaced after `compile`, "
+                    "since a compiled step keeps the old one. Compile the "
+                    "model with a new loss. "
+                    f"Received: temperature={temperature!r}"
+                )
+            state.temperature.assign(new)
+        self._temperature = new
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        is_attached = getattr(self, "_state", None) and self.get_state()
+        if (
+            is_attached
+            and name != "temperature"
+            and name in inspect.signature(type(self)).parameters
+        ):
+            raise ValueError(
+                f"`{name}` cannot be set after `compile`, since a compiled "
+                "step keeps its old value. Compile the model with a new "
+                f"{type(self).__name__}. Received: {name}={value!r}"
+            )
+        super().__setattr__(name, value)
 
     @property
     def needs_state(self) -> bool:
@@ -138,8 +191,14 @@ class ContrastiveLoss(keras.losses.Loss):
                 f"makes. Received: shape={tuple(z.shape)}"
             )
 
-    def check_training(self) -> None:
-        """Says what a training that begins lacks; its callbacks are known."""
+    def check_training(
+        self, callbacks: Sequence[keras.callbacks.Callback]
+    ) -> None:
+        """Raises if the training lacks a callback that the loss needs.
+
+        Args:
+            callbacks: The callbacks that `fit` was given.
+        """
 
     def per_sample(
         self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
@@ -181,10 +240,11 @@ class ContrastiveLoss(keras.losses.Loss):
             )
         state = self._checked_state(y_pred)
         # The batch of all replicas, so that each remembers the same.
-        z = replicas.gather(as_floats(y_pred))
+        z = replicas.gather(y_pred)
         ids = None if ids is None else replicas.gather(ids)
         losses = self.per_sample(ids, z, self.current_temperature())
         if state is not None and state.is_training:
+            state.observe(ids, ops.shape(z)[0])
             queue = state.get_queue()
             if queue is not None:
                 keys = unit_views(z)[:, 1]
@@ -230,48 +290,68 @@ class ContrastiveLoss(keras.losses.Loss):
                 state.log(name, value)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments and the key of the state."""
+        """Returns the constructor's arguments."""
         temperature: Any = self.temperature
         if isinstance(temperature, TemperatureSchedule):
             temperature = keras.saving.serialize_keras_object(temperature)
-        config = {
+        return {
             "temperature": temperature,
             "reduction": self.reduction,
             "name": self.name,
             "dtype": self.dtype,
         }
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """Returns the key of the state, by which a saved loss finds it."""
         state = self.get_state()
-        if state is not None:
-            config["state_key"] = state.key
-        return config
+        return None if state is None else {"state_key": state.key}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Joins the state that was restored with this loss, if there is one.
+
+        Args:
+            config: What `get_build_config` returned.
+        """
+        LossState.rejoin(self, config["state_key"])
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "ContrastiveLoss":
-        """Builds the loss, or finds it in the state that was just restored."""
+        """Builds the loss from what `get_config` returned."""
         config = dict(config)
+        # Files of older versions keep the key of the state here.
         key = config.pop("state_key", None)
-        restored: ContrastiveLoss | None = LossState.restored_loss(key)
-        return cls(**config) if restored is None else restored
+        loss = cls(**config)
+        if key is not None:
+            LossState.rejoin(loss, key)
+        return loss
 
     def copy(self) -> "ContrastiveLoss":
-        """Returns a loss of the same configuration, of no model yet."""
-        config = self.get_config()
-        config.pop("state_key", None)
-        return type(self).from_config(config)
+        """Returns an unattached loss of the same configuration."""
+        return type(self).from_config(self.get_config())
 
     def _as_ids(self, y_true: Tensor) -> Tensor:
         ids = ops.convert_to_tensor(y_true)
         dtype = keras.backend.standardize_dtype(ids.dtype)
-        if replicas.infers_shapes():
+        if replicas.infers_shapes() or dtype in (
+            "int8",
+            "uint8",
+            "int16",
+            "uint16",
+        ):
+            # Small types cannot hold `num_samples`, with which they compare.
             ids = ops.cast(ids, "int32")
         elif "int" not in dtype:
             raise ValueError(
                 "Targets must be sample ids, integers of shape (batch,), "
-                f"-1 for out-of-distribution samples. Received: dtype={dtype}"
+                "-1 for out-of-distribution samples. Class labels are never "
+                "needed: leave them out, as "
+                "`keras.utils.image_dataset_from_directory(..., "
+                f"labels=None)` does. Received: dtype={dtype}"
             )
         if len(ids.shape) > 2 or (len(ids.shape) == 2 and ids.shape[1] != 1):
             raise ValueError(
-                "Targets must be sample ids of shape (batch,). "
+                "Targets must be sample ids of shape (batch,). Class labels "
+                "are never needed: leave them out. "
                 f"Received: shape={tuple(ids.shape)}"
             )
         return ops.reshape(ids, (-1,))
@@ -289,15 +369,18 @@ class ContrastiveLoss(keras.losses.Loss):
                     "`outputs = keras_ltssl.layers.LossState(loss)(outputs)`."
                 )
             return None
-        if state.is_training is None or (
-            state.is_training and reads_as_constant(state.step, z)
+        if not state.take_call(z) or (
+            state.is_training and is_untracked(state.step)
         ):
             raise ValueError(
                 f"The LossState of this {name} is not part of the model that "
                 "is trained, so its values would stay frozen. Pass the "
                 "model's projections through it: "
                 "`outputs = keras_ltssl.layers.LossState(loss)(outputs)`, and "
-                "compile with the same loss."
+                "compile with the same loss. A copy of a model, as by "
+                "`keras.models.clone_model`, has a state and a loss of its "
+                "own: compile it with "
+                f"`copy.get_layer({state.name!r}).loss`."
             )
         if state.is_training and self.needs_epochs and not state.knows_epochs:
             raise ValueError(

@@ -1,5 +1,6 @@
 """Geometric Harmonization on top of any contrastive loss."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -159,7 +160,6 @@ class GeometricHarmonizationLoss(WrappingLoss):
             "share_momentum", share_momentum, minimum=0, below=1
         )
         self.seed = check_integer("seed", seed, minimum=0)
-        self.has_estimator = False
 
     def own_layers(self) -> dict[str, keras.layers.Layer]:
         layers: dict[str, keras.layers.Layer] = {
@@ -181,9 +181,11 @@ class GeometricHarmonizationLoss(WrappingLoss):
             "prior_entropy",
         )
 
-    def check_training(self) -> None:
-        super().check_training()
-        if not self.has_estimator:
+    def check_training(
+        self, callbacks: Sequence[keras.callbacks.Callback]
+    ) -> None:
+        super().check_training(callbacks)
+        if not any(getattr(c, "estimates_prior", False) for c in callbacks):
             raise ValueError(
                 "GeometricHarmonizationLoss needs the share of the population "
                 "that belongs to each target to be estimated from time to "
@@ -255,8 +257,7 @@ class GeometricHarmonizationLoss(WrappingLoss):
             harmonization_weight=weight,
             prior_entropy=targets.prior_entropy(),
         )
-        weight = ops.cast(weight, losses.dtype)
-        return losses + weight * ops.cast(terms, losses.dtype)
+        return losses + ops.cast(weight * terms, losses.dtype)
 
     def _observe(self, state: Any, ids: Tensor | None, scores: Tensor) -> None:
         scores = ops.stop_gradient(scores)

@@ -1,11 +1,14 @@
 """What the losses that add a term to another loss have in common."""
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import keras
 
 from keras_ltssl.layers.loss_state import LossState
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.schedules import TemperatureSchedule
+from keras_ltssl.typing import Tensor
 
 _Kind = TypeVar("_Kind", bound=ContrastiveLoss)
 
@@ -61,6 +64,18 @@ class WrappingLoss(ContrastiveLoss):
                 f"Received: base_loss={base_loss!r}"
             )
 
+    @property
+    def temperature(self) -> float | TemperatureSchedule:
+        """τ of the inner loss; setting it sets that one's."""
+        return self.base_loss.temperature
+
+    @temperature.setter
+    def temperature(self, temperature: float | TemperatureSchedule) -> None:
+        self.base_loss.temperature = temperature
+
+    def current_temperature(self) -> float | Tensor:
+        return self.base_loss.current_temperature()
+
     def own_layers(self) -> dict[str, keras.layers.Layer]:
         """Returns new layers for what this loss remembers, by name."""
         return {}
@@ -99,7 +114,15 @@ class WrappingLoss(ContrastiveLoss):
         return self.base_loss.has_loops or own is not None
 
     def state_layers(self) -> dict[str, keras.layers.Layer]:
-        return {**self.base_loss.state_layers(), **self.own_layers()}
+        inner, own = self.base_loss.state_layers(), self.own_layers()
+        shared = sorted(inner.keys() & own.keys())
+        if shared:
+            raise ValueError(
+                f"{type(self).__name__} and its `base_loss`, a "
+                f"{type(self.base_loss).__name__}, must keep what they "
+                f"remember under different names. Received: both use {shared}"
+            )
+        return {**inner, **own}
 
     def bind(self, state: LossState) -> None:
         super().bind(state)
@@ -109,14 +132,16 @@ class WrappingLoss(ContrastiveLoss):
         super().check_largest_id(largest)
         self.base_loss.check_largest_id(largest)
 
-    def check_training(self) -> None:
-        super().check_training()
-        self.base_loss.check_training()
+    def check_training(
+        self, callbacks: Sequence[keras.callbacks.Callback]
+    ) -> None:
+        super().check_training(callbacks)
+        self.base_loss.check_training(callbacks)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["temperature"]
         base = keras.saving.serialize_keras_object(self.base_loss)
         # The state belongs to the outermost loss, which finds it again.
-        base["config"].pop("state_key", None)
+        base.pop("build_config", None)
         return {**config, "base_loss": base}

@@ -30,8 +30,8 @@ class BYOL(ContrastiveModel):
         m = 1 - (1 - momentum) (1 + cos(π e / E)) / 2
 
     where e is the epoch, fractions included, out of the E epochs of `fit`: from
-    `momentum` up to 1. All of it happens inside the training step. A second
-    `fit` adds its epochs to E; outside of `fit`, m is `momentum`.
+    `momentum` up to 1. All of it happens inside the training step. Outside of
+    `fit`, m is `momentum`.
 
     It trains with `BYOLLoss`, on its own or inside `GeometricHarmonizationLoss`
     or `BoostedLoss`. The losses over negatives (NT-Xent, focal, TASE, COLT and
@@ -74,6 +74,7 @@ class BYOL(ContrastiveModel):
         Self-Supervised Learning. NeurIPS 2020, arXiv:2006.07733.
     """
 
+    has_negatives_in_batch = False
     needs_epochs = True
     part_names = ("encoder", "projector", "augmenter", "predictor")
 
@@ -153,8 +154,7 @@ class BYOL(ContrastiveModel):
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         bound = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
         bound.apply_defaults()
-        epochs = bound.arguments["epochs"] - bound.arguments["initial_epoch"]
-        self.total_epochs.assign(self.loss_state.epoch + float(epochs))
+        self.total_epochs.assign(float(bound.arguments["epochs"]))
         return super().fit(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:

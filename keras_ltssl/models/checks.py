@@ -1,13 +1,16 @@
-"""Says what is wrong with the parts and the data of a model."""
+"""Checks of the parts and of the data of a model."""
 
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops, tree
+
+from keras_ltssl.sample_ids import check_distinct
 
 
 def check_layer(name: str, part: Any) -> None:
-    """Says so when an argument is no Keras layer."""
+    """Raises if an argument is no Keras layer."""
     if not isinstance(part, keras.layers.Layer):
         raise ValueError(
             f"`{name}` must be a Keras layer or model. "
@@ -16,7 +19,7 @@ def check_layer(name: str, part: Any) -> None:
 
 
 def check_features(shape: Any) -> None:
-    """Says so when an encoder gives anything but `(batch, features)`."""
+    """Raises if an encoder gives anything but `(batch, features)`."""
     if isinstance(shape, tuple) or hasattr(shape, "__len__"):
         sizes = tuple(shape)
         if len(sizes) == 2 and not isinstance(sizes[0], (tuple, list)):
@@ -50,34 +53,119 @@ def sample_shape(x: Any) -> tuple[int | None, ...] | None:
     return tuple(shape[1:])
 
 
-def check_finite(x: Any) -> None:
-    """Refuses NaN and infinities in an array, a few rows at a time."""
-    if not isinstance(x, np.ndarray) or not np.issubdtype(x.dtype, np.floating):
+def check_data(x: Any, y: Any, sample_weight: Any, where: str = "") -> None:
+    """Raises if data cannot be trained on, as far as they are at hand.
+
+    Arrays and tensors are checked. What a dataset or a generator yields is
+    checked when its batches come.
+
+    Args:
+        x: Samples or views.
+        y: Sample ids, or `None`.
+        sample_weight: Weights of the samples, or `None`.
+        where: What the data are for, to begin the message with.
+    """
+    check_single("x", x, where)
+    check_finite("x", x, where)
+    check_ids(y, where)
+    check_finite("sample_weight", sample_weight, where)
+
+
+def check_single(name: str, x: Any, where: str = "") -> None:
+    """Raises if samples come as a pair of views, or by name."""
+    if isinstance(x, (list, tuple)):
+        raise ValueError(
+            f"{where}`{name}` must be one array. For two views of each sample, "
+            f"`{name} = np.stack([x1, x2], axis=1)`, of shape (batch, 2, ...). "
+            f"Received: a {type(x).__name__} of {len(x)}"
+        )
+    if isinstance(x, dict):
+        raise ValueError(
+            f"{where}`{name}` must be one array, not several by name. Pass "
+            "what the encoder takes, such as `batch['image']`. Received: a "
+            f"dict with the keys {list(x)}"
+        )
+
+
+def check_finite(name: str, values: Any, where: str = "") -> None:
+    """Raises if an array or a tensor holds NaN or infinity."""
+    if ops.is_tensor(values):
+        is_float = "float" in keras.backend.standardize_dtype(values.dtype)
+        if not is_float or bool(ops.all(ops.isfinite(values))):
+            return
+        values = ops.convert_to_numpy(values)
+    if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
         return
-    rows = max(1, 2**24 // max(1, int(np.prod(x.shape[1:]))))
-    for start in range(0, len(x), rows):
-        if not np.isfinite(x[start : start + rows]).all():
+    # Some rows at a time, for the mask takes memory.
+    rows = max(1, 2**24 // max(1, int(np.prod(values.shape[1:]))))
+    for start in range(0, len(values), rows):
+        is_finite = np.isfinite(values[start : start + rows])
+        if not is_finite.all():
+            bad = np.argmin(is_finite.reshape(len(is_finite), -1).all(axis=1))
             raise ValueError(
-                "`x` must hold finite numbers. "
-                f"Received: NaN or infinity in rows {start} to "
-                f"{min(start + rows, len(x)) - 1}"
+                f"{where}`{name}` must hold finite numbers. "
+                f"Received: NaN or infinity in row {start + int(bad)}"
             )
 
 
-def check_ids(y: Any) -> None:
-    """Says so when targets are no sample ids."""
+def check_ids(y: Any, where: str = "") -> None:
+    """Raises if targets are no sample ids."""
     if y is None:
         return
     ids = np.asarray(y) if isinstance(y, (list, tuple)) else y
+    if ops.is_tensor(ids):
+        ids = ops.convert_to_numpy(ids)
     if not isinstance(ids, np.ndarray):
         return
     if not np.issubdtype(ids.dtype, np.integer):
         raise ValueError(
-            "`y` must hold sample ids, integers; labels are never needed. "
+            f"{where}`y` must hold sample ids, integers. Class labels are "
+            "never needed: leave them out, `fit(x)`. "
             f"Received: dtype={ids.dtype}"
+        )
+    if ids.ndim > 2 or (ids.ndim == 2 and ids.shape[1] != 1):
+        raise ValueError(
+            f"{where}`y` must hold sample ids, of shape (samples,). Class "
+            "labels are never needed: leave them out, `fit(x)`. "
+            f"Received: shape={ids.shape}"
         )
     if ids.size and ids.min() < -1:
         raise ValueError(
-            "`y` must hold sample ids >= 0, or -1 for out-of-distribution "
-            f"samples. Received: {ids.min()}"
+            f"{where}`y` must hold sample ids >= 0, or -1 for "
+            f"out-of-distribution samples. Received: {ids.min()}"
+        )
+    check_distinct(f"{where}y", ids.ravel())
+
+
+def check_metrics(metrics: Any) -> None:
+    """Raises if metrics compare labels, which training does not have."""
+    for metric in tree.flatten(metrics):
+        is_builtin = type(metric).__module__.startswith("keras.")
+        if isinstance(metric, str) or (
+            is_builtin and isinstance(metric, keras.metrics.Metric)
+        ):
+            raise ValueError(
+                "`metrics` must not compare with labels, since there are "
+                "none. To watch the accuracy of the encoder, use "
+                "`callbacks=[keras_ltssl.callbacks.KNNProbe(...)]`. "
+                f"Received: metrics={metrics!r}"
+            )
+
+
+def check_batch_size(x: Any, batch_size: int | None, loss_name: str) -> None:
+    """Raises if every batch holds a single sample, which has no negatives.
+
+    Args:
+        x: Array, tensor or dataset.
+        batch_size: What `fit` was given, or `None`.
+        loss_name: Name of the loss, for the message.
+    """
+    size: Any = getattr(x, "batch_size", None)
+    if isinstance(x, np.ndarray) or ops.is_tensor(x):
+        size = min(batch_size or 32, len(x))
+    if size == 1:
+        raise ValueError(
+            f"{loss_name} compares the samples of a batch with each other, so "
+            "`batch_size` must be at least 2, and should be some hundred. "
+            "Received: batches of 1 sample"
         )

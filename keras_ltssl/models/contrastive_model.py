@@ -2,7 +2,9 @@
 
 import functools
 import inspect
-from typing import Any
+import math
+import warnings
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,23 +19,29 @@ from keras_ltssl.losses.boosted import BoostedLoss
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.wrapping_loss import find_loss
 from keras_ltssl.models.checks import (
+    check_batch_size,
+    check_data,
     check_features,
-    check_finite,
-    check_ids,
     check_layer,
+    check_metrics,
+    check_single,
     sample_shape,
 )
-from keras_ltssl.models.value_range import check_value_range
 from keras_ltssl.typing import Tensor
 
 
-class _LossWatch(keras.callbacks.Callback):
-    """Tells the loss how long an epoch is, and sees that it gets its due."""
+class _TrainingWatch(keras.callbacks.Callback):
+    """Hands Keras' epoch to the loss, and stops training that goes wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_first_epoch = True
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         model = self.model
         steps = self.params.get("steps")
         replicas.prepare(model, steps)
+        model.loss_state.watches_data = True
         if steps is not None:
             model.loss_state.set_steps_per_epoch(int(steps))
         elif model.needs_epochs or model.loss.needs_epochs:
@@ -47,13 +55,64 @@ class _LossWatch(keras.callbacks.Callback):
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        # By now, every other callback has said that it is there.
-        self.model.loss.check_training()
+        state = self.model.loss_state
+        if self._is_first_epoch and self.model.loss.needs_epochs:
+            trained = float(ops.convert_to_numpy(state.epoch))
+            if trained > epoch:
+                warnings.warn(
+                    f"The loss has trained for {trained:g} epochs, and `fit` "
+                    f"begins at epoch {epoch}, so its schedules go back. To "
+                    f"go on, pass `initial_epoch={math.ceil(trained)}`.",
+                    stacklevel=2,
+                )
+        if state.knows_epochs:
+            state.set_epoch(epoch)
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        # Batches 1, 2, 4, 8, ... of the first epoch: reading waits for them.
+        steps = batch + 1
+        if self._is_first_epoch and steps & (steps - 1) == 0:
+            self._check_counts(steps)
+
+    def _check_counts(self, steps: int) -> None:
+        model = self.model
+        samples, named, repeated = model.loss_state.counts()
+        if model.has_negatives_in_batch and samples <= steps:
+            check_batch_size(np.zeros(1), 1, type(model.loss).__name__)
+        if not repeated:
+            return
+        message = (
+            "`y` must name each sample once, by its row in the training set. "
+            "Repeated ids look like class labels, which are never needed: "
+            "leave them out. `keras.utils.image_dataset_from_directory` does "
+            "so with `labels=None`. Received: "
+            f"{repeated} of {named} ids repeat another one of their batch"
+        )
+        if repeated > named / 2:
+            raise ValueError(message)
+        if repeated > named / 20 and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(message, stacklevel=2)
+
+    _has_warned = False
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        self.model.loss_state.check_ids_seen()
+        model = self.model
+        self._is_first_epoch = False
+        model.loss_state.watches_data = False
+        model.loss_state.check_ids_seen()
+        for weight in model.trainable_weights:
+            if not bool(ops.all(ops.isfinite(weight))):
+                raise ValueError(
+                    f"Training has diverged in epoch {epoch}: the weight "
+                    f"{weight.path} holds NaN or infinity. A smaller learning "
+                    "rate or a larger temperature may help; so may a look for "
+                    "NaN in the data."
+                )
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -104,6 +163,9 @@ class ContrastiveModel(keras.Model):
         Learning of Visual Representations. ICML 2020, arXiv:2002.05709.
     """
 
+    has_negatives_in_batch = True
+    """Whether a sample is compared with the others of its batch."""
+
     needs_epochs = False
     """Whether the model must know how many steps an epoch has."""
 
@@ -145,14 +207,6 @@ class ContrastiveModel(keras.Model):
                     "The default views need images of one size. Received: "
                     f"x.shape={tuple(input_shape)}. Pass an `augmenter`."
                 )
-            if input_shape[3] not in (1, 3):
-                raise ValueError(
-                    "The default views take images of 1 or 3 channels. Pass "
-                    "an `augmenter`, such as `TwoViews([RandomResizedCrop("
-                    "height, width)])`: RandomResizedCrop and RandomBlur take "
-                    "any number of channels, RandomColorDistortion takes 1 or "
-                    f"3. Received: x.shape={tuple(input_shape)}"
-                )
             self.augmenter = simclr_views((height, width))
             self._has_default_views = True
         # On a symbolic batch, every layer builds itself.
@@ -166,12 +220,13 @@ class ContrastiveModel(keras.Model):
             return has_two and len(shape) == len(self.encoder.input_shape) + 1
         return has_two
 
-    def call(
-        self, x: Tensor | tuple[Tensor, Tensor], training: bool | None = None
-    ) -> Tensor:
-        x, ids = x if isinstance(x, (tuple, list)) else (x, None)
-        views = x
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         is_boosted = isinstance(self.augmenter, BoostedViews)
+        ids = None
+        if isinstance(x, _Named):
+            x, ids = x
+        check_single("x", x)
+        views = x
         if not self._holds_views(x.shape):
             if self.augmenter is None:
                 raise ValueError(
@@ -240,6 +295,7 @@ class ContrastiveModel(keras.Model):
                 f"NTXentLoss(). Received: loss={loss!r}"
             )
         self.check_loss(loss)
+        check_metrics([kwargs.get("metrics"), kwargs.get("weighted_metrics")])
         if (
             loss.get_state() is not None
             and loss.get_state() is not self.loss_state
@@ -292,10 +348,7 @@ class ContrastiveModel(keras.Model):
         bound = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
         given = bound.arguments
         x, y = given.get("x"), given.get("y")
-        check_finite(x)
-        check_ids(y)
-        self._check_ids_for_loss(x, y)
-        replicas.check_parts(x, y)
+        self._check_fit(given)
         shape = sample_shape(x)
         if not self.built and shape is not None:
             # Keras would, too, but older ones wrap what is wrong with the
@@ -303,26 +356,63 @@ class ContrastiveModel(keras.Model):
             # the first step.
             with replicas.scope(self):
                 self.build((None, *shape))
-        if shape is not None and not self._holds_views((None, *shape)):
-            check_value_range(x, self.augmenter)
+        self._check_ids_for_loss(x, y)
         callbacks = given.get("callbacks") or []
         if isinstance(callbacks, keras.callbacks.CallbackList):
             for callback in self.own_callbacks():
                 callbacks.append(callback)
+            all_callbacks = callbacks.callbacks
         else:
             if not isinstance(callbacks, (list, tuple)):
                 callbacks = [callbacks]
             callbacks = [*self.own_callbacks(), *callbacks]
+            all_callbacks = callbacks
         given["callbacks"] = callbacks
+        if isinstance(self.loss, ContrastiveLoss):
+            self.loss.check_training(all_callbacks)
         self.training_data = x
         try:
             return super().fit(*bound.args[1:], **bound.kwargs)
         finally:
             self.training_data = None
+            self.loss_state.watches_data = False
+
+    def _check_fit(self, given: dict[str, Any]) -> None:
+        """Raises if the arguments of `fit` cannot be trained on."""
+        x, y = given.get("x"), given.get("y")
+        check_data(x, y, given.get("sample_weight"))
+        validation = given.get("validation_data")
+        if isinstance(validation, (tuple, list)):
+            x_val, y_val, weight = keras.utils.unpack_x_y_sample_weight(
+                tuple(validation)
+            )
+            check_data(x_val, y_val, weight, where="`validation_data`: ")
+        if given.get("class_weight") is not None:
+            raise ValueError(
+                "`class_weight` weights samples by their class, and targets "
+                "are sample ids here. Pass `sample_weight`, one weight for "
+                f"each sample. Received: class_weight={given['class_weight']}"
+            )
+        if self.has_negatives_in_batch:
+            name = type(self.loss).__name__
+            check_batch_size(x, given.get("batch_size"), name)
+        replicas.check_parts(x, y)
+        replicas.check_batches(x, given.get("batch_size"))
+
+    @functools.wraps(keras.Model.evaluate)
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        # Within `fit`, which has checked them, Keras adds an argument.
+        if "_use_cached_eval_dataset" not in kwargs:
+            signature = inspect.signature(keras.Model.evaluate)
+            given = signature.bind(self, *args, **kwargs).arguments
+            check_data(
+                given.get("x"), given.get("y"), given.get("sample_weight")
+            )
+        return super().evaluate(*args, **kwargs)
 
     def own_callbacks(self) -> list[keras.callbacks.Callback]:
         """Returns new callbacks that training needs in any case."""
-        return [_LossWatch()]
+        return [_TrainingWatch()]
 
     def train_step(self, *args: Any) -> Any:
         """Trains on a batch; boosted views are told whose views they are."""
@@ -340,7 +430,7 @@ class ContrastiveModel(keras.Model):
         x, y, weight = keras.utils.unpack_x_y_sample_weight(args[-1])
         if y is None:
             raise ValueError(_no_ids(self.loss))
-        data = keras.utils.pack_x_y_sample_weight((x, y), y, weight)
+        data = keras.utils.pack_x_y_sample_weight(_Named(x, y), y, weight)
         return (*args[:-1], data)
 
     def _check_ids_for_loss(self, x: Any, y: Any) -> None:
@@ -352,6 +442,11 @@ class ContrastiveModel(keras.Model):
             raise ValueError(_no_ids(self.loss))
         if isinstance(ids, (np.ndarray, list, tuple)) and len(ids):
             self.loss.check_largest_id(int(np.max(ids)))
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The names of what training logs."""
+        return list(self.get_metrics_result())
 
     def compute_loss(
         self,
@@ -376,6 +471,8 @@ class ContrastiveModel(keras.Model):
         serialize = keras.saving.serialize_keras_object
         return {
             "name": self.name,
+            "trainable": self.trainable,
+            "dtype": serialize(self.dtype_policy),
             **{
                 name: None if part is None else serialize(part)
                 for name, part in parts.items()
@@ -396,6 +493,13 @@ class ContrastiveModel(keras.Model):
             for name in cls.part_names
         }
         return cls(**{**config, **parts})
+
+
+class _Named(NamedTuple):
+    """Samples and their ids, for views that depend on which sample it is."""
+
+    samples: Any
+    ids: Any
 
 
 def _no_ids(loss: ContrastiveLoss) -> str:

@@ -60,6 +60,8 @@ class MomentumContrast(ContrastiveModel):
         Learning. 2020, arXiv:2003.04297.
     """
 
+    has_negatives_in_batch = False
+
     def __init__(
         self,
         encoder: keras.layers.Layer,

@@ -78,7 +78,6 @@ class MomentumNetwork(keras.layers.Layer):
                 old = ops.convert_to_tensor(follower)
                 moved = old
                 if original.trainable:
-                    share = ops.cast(momentum, old.dtype)
-                    moved = share * old + (1.0 - share) * new
+                    moved = momentum * old + (1.0 - momentum) * new
                 follower.assign(ops.where(has_started, moved, new))
         self.has_started.assign(ops.ones_like(has_started))

@@ -98,13 +98,13 @@ def test_the_loss_is_that_of_predictions_and_targets():
 
 
 @pytest.mark.every_backend
-def test_a_second_fit_adds_its_epochs_and_one_that_resumes_does_not():
+def test_the_momentum_follows_the_epochs_of_fit():
     model = make()
     model.fit(views(), batch_size=8, epochs=2, verbose=0)
-    model.fit(views(), batch_size=8, epochs=2, verbose=0)
-    assert float(model.total_epochs) == 4.0
-    model.fit(views(), batch_size=8, epochs=6, initial_epoch=4, verbose=0)
-    assert float(model.total_epochs) == 6.0
+    assert float(model.current_momentum()) == 1.0
+    model.fit(views(), batch_size=8, epochs=3, initial_epoch=2, verbose=0)
+    assert float(model.total_epochs) == 3.0
+    assert float(model.current_momentum()) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -132,8 +132,9 @@ def test_schedule_in_the_loss_advances_in_training_only():
     )
     model.evaluate(views(), verbose=0)
     assert float(model.loss_state.epoch) == pytest.approx(2)
-    model.fit(views(), batch_size=8, epochs=1, verbose=0)
+    model.fit(views(), batch_size=8, epochs=3, initial_epoch=2, verbose=0)
     assert float(model.loss_state.epoch) == pytest.approx(3)
+    assert int(model.loss_state.step) == 8
 
 
 @pytest.mark.every_backend
@@ -192,9 +193,10 @@ def test_keras_file_restores_everything_and_goes_on(tmp_path):
             ops.convert_to_numpy(old), ops.convert_to_numpy(new)
         )
     assert int(again.loss_state.step) == 6
-    x = views(seed=3)
-    one = model.fit(x, batch_size=16, shuffle=False, verbose=0).history
-    two = again.fit(x, batch_size=16, shuffle=False, verbose=0).history
+    arguments = {"batch_size": 16, "shuffle": False, "verbose": 0}
+    arguments |= {"initial_epoch": 3, "epochs": 4}
+    one = model.fit(views(seed=3), **arguments).history
+    two = again.fit(views(seed=3), **arguments).history
     for name in one:
         np.testing.assert_allclose(one[name], two[name], rtol=1e-5)
 
