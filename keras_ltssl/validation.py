@@ -11,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+# The largest seed that scikit-learn takes.
+LARGEST_SEED = 2**32 - 1
+
 
 def check_integer(
     name: str,
@@ -533,8 +536,12 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    is_number = isinstance(value, numbers.Real) and not _is_bool(value)
-    return is_number and math.isfinite(value)
+    if not isinstance(value, numbers.Real) or _is_bool(value):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # An integer beyond the largest float.
+        return False
 
 
 def _is_within(value: Any, minimum: Any, maximum: Any) -> bool:

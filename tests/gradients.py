@@ -6,27 +6,43 @@ import numpy as np
 
 def value_and_gradient(function, z):
     """Returns `function(z)` and its gradient, compiled where Keras would."""
+    return compiled(function)(z)
+
+
+def compiled(function):
+    """Returns a function from z to `function(z)` and its gradient.
+
+    One for many inputs is compiled once for those of the same shape.
+    """
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
         @tf.function
-        def run(z):
+        def differentiate(z):
             with tf.GradientTape() as tape:
                 tape.watch(z)
                 value = function(z)
             return value, tape.gradient(value, z)
 
-        value, gradient = run(tf.convert_to_tensor(z))
+        def run(z):
+            return differentiate(tf.convert_to_tensor(z))
+
     elif backend == "jax":
         import jax
 
-        value, gradient = jax.jit(jax.value_and_grad(function))(z)
+        run = jax.jit(jax.value_and_grad(function))
     else:
         import torch
 
-        z = torch.tensor(z, requires_grad=True)
-        value = function(z)
-        value.backward()
-        value, gradient = value.detach(), z.grad
-    return np.asarray(value), np.asarray(gradient)
+        def run(z):
+            z = torch.tensor(z, requires_grad=True)
+            value = function(z)
+            value.backward()
+            return value.detach(), z.grad
+
+    def on_arrays(z):
+        value, gradient = run(z)
+        return np.asarray(value), np.asarray(gradient)
+
+    return on_arrays

@@ -76,17 +76,21 @@ def find_checkpoints(folder: Path) -> list[Path]:
 def _is_checkpoint(path: Path) -> bool:
     if not _NAME.fullmatch(path.name) or not path.is_dir():
         return False
-    names = [file.name for file in path.iterdir()]
+    try:
+        names = [file.name for file in path.iterdir()]
+    except FileNotFoundError:  # Another process has just removed it.
+        return False
     return not names or any(_OWN_FILE.fullmatch(name) for name in names)
 
 
 def check_foreign(folder: Path, epochs: int) -> None:
     """Raises if foreign files are in the way of a run's checkpoints."""
     remove_checkpoint(folder / "unfinished")  # Of a run that was killed.
-    in_the_way = [folder / "unfinished"] if folder.is_dir() else []
-    in_the_way += [folder / checkpoint_name(i + 1) for i in range(epochs)]
-    for path in in_the_way:
-        if path.exists() and not _is_checkpoint(path):
+    for path in sorted(folder.iterdir()):
+        is_in_the_way = path.name == "unfinished" or (
+            _NAME.fullmatch(path.name) and epoch_of(path) <= epochs
+        )
+        if is_in_the_way and not _is_checkpoint(path):
             raise ValueError(
                 f"{path} is no checkpoint, but has the name of one. Move it "
                 "away, or use another folder."

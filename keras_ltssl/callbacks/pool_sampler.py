@@ -16,6 +16,7 @@ from keras_ltssl.datasets.epoch_batches import EpochBatches
 from keras_ltssl.datasets.mixed_batches import MixedBatches
 from keras_ltssl.samplers.pool_choice import PoolChoice
 from keras_ltssl.validation import (
+    LARGEST_SEED,
     check_choice,
     check_integer,
     check_integer_or_none,
@@ -89,7 +90,7 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
             "pool_subset", pool_subset, self.budget, len(data.pool_rows)
         )
         self.batch_size = check_integer("batch_size", batch_size, minimum=1)
-        self.seed = check_integer("seed", seed, minimum=0)
+        self.seed = check_integer("seed", seed, 0, LARGEST_SEED)
         self.verbose = check_choice("verbose", verbose, VERBOSE)
         self.choice: Any = None
         self.sampled_epochs: list[int] = []

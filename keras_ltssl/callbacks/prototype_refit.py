@@ -12,6 +12,7 @@ from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.samplers.kmeans import kmeans
 from keras_ltssl.samplers.unit_rows import unit_rows
 from keras_ltssl.validation import (
+    LARGEST_SEED,
     check_boolean,
     check_choice,
     check_integer,
@@ -78,7 +79,7 @@ class PrototypeRefit(keras.callbacks.Callback):
         self.start = check_integer("start", start, minimum=0)
         self.hold = check_boolean("hold", hold)
         self.batch_size = check_integer("batch_size", batch_size, minimum=1)
-        self.seed = check_integer("seed", seed, minimum=0)
+        self.seed = check_integer("seed", seed, 0, LARGEST_SEED)
         self.verbose = check_choice("verbose", verbose, VERBOSE)
         self.fitted_epochs: list[int] = []
         self._network: keras.Model | None = None

@@ -28,7 +28,7 @@ from keras_ltssl.callbacks.training_state import (
     read_state,
     restore_state,
 )
-from keras_ltssl.validation import check_integer
+from keras_ltssl.validation import check_instance, check_integer, check_path
 
 
 class ResumableCheckpoint(keras.callbacks.Callback):
@@ -94,10 +94,10 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         keep: int = 2,
     ) -> None:
         super().__init__()
-        if not isinstance(folder, (str, os.PathLike)):
-            raise ValueError(
-                f"`folder` must be a path. Received: folder={folder!r}"
-            )
+        check_path("folder", folder)
+        check_instance(
+            "callbacks", callbacks, (list, tuple), "a list or a tuple"
+        )
         for callback in callbacks:
             if not all(
                 callable(getattr(callback, name, None))
@@ -161,7 +161,8 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         try:
             return newest, read_checkpoint(newest)
         except DamagedCheckpointError as error:
-            if not newest.exists() and find_checkpoints(self.folder):
+            now = find_checkpoints(self.folder)
+            if now and now[-1] != newest:
                 # A run that still trains has just replaced it.
                 return self._read_newest()
             raise ValueError(f"{error} {_advice(newest, older)}") from error

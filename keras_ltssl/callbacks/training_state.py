@@ -179,9 +179,18 @@ def _load_old_weights(model: keras.Model, path: Path) -> None:
 
 def _config(value: Any) -> Any:
     """Returns the class and the arguments of a loss or an optimizer."""
+    serialize = keras.saving.serialize_keras_object
     try:
-        config = keras.saving.serialize_keras_object(value)
-        return json.loads(json.dumps(_comparable(config)))
+        # By itself, for serializing imports TensorFlow wherever there is one.
+        config = (
+            {
+                "class_name": type(value).__name__,
+                "config": value.get_config(),
+            }
+            if hasattr(value, "get_config")
+            else serialize(value)
+        )
+        return json.loads(json.dumps(_comparable(config), default=serialize))
     # What cannot be saved is only told apart by its type.
     except Exception:
         return {"class_name": type(value).__name__}

@@ -108,6 +108,15 @@ class EpochBatches(keras.utils.PyDataset):
         """Shape of one sample."""
         return self._current.rows.shape
 
+    def first_samples(self, count: int) -> Images:
+        """Returns up to `count` samples; what `fit` reads stays as it is.
+
+        Args:
+            count: Integer >= 1.
+        """
+        numbers = self._current.batches[0][:count]
+        return self._current.rows.read(numbers)
+
     def __len__(self) -> int:
         return self.num_batches
 

@@ -70,7 +70,8 @@ class KeyQueue(keras.layers.Layer):
 
     def is_filled(self) -> Tensor:
         """Returns which places hold a key, `(size,)`."""
-        return ops.arange(self.size) < ops.convert_to_tensor(self.filled)
+        places = ops.arange(self.size, dtype="int32")
+        return places < ops.convert_to_tensor(self.filled)
 
     def enqueue(self, keys: Tensor, is_ood: Tensor) -> None:
         """Puts the keys of a batch in place of the oldest ones.

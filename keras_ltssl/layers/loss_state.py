@@ -135,7 +135,8 @@ class LossState(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         # Projections reach the loss in float32 under every precision policy.
-        super().__init__(**{"dtype": "float32", **kwargs})
+        # `call` casts, for Keras would make float32 of float64 as well.
+        super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
         # Built by hand and thereby never locked: `attach` adds layers later.
         self.built = True
         self.step = self._counter("step")
@@ -234,7 +235,9 @@ class LossState(keras.layers.Layer):
         self._graph = None if graph is None else weakref.ref(graph)
         # Weak: the queue belongs to the model, and is no part of this layer.
         self._queue = None if queue is None else weakref.ref(queue)
-        return z
+        if keras.backend.standardize_dtype(z.dtype) == "float64":
+            return z
+        return ops.cast(z, "float32")
 
     def take_call(self, z: Tensor) -> bool:
         """Returns whether projections have just passed through, and forgets.

@@ -136,7 +136,7 @@ class PerSampleRandAugment(RandomImageLayer):
         # A uniform number just below 1 times 15 is 15 after rounding.
         drawn = ops.minimum(ops.cast(draws[:, 0] * count, "int32"), count - 1)
         is_due = draws[:, 1] < ops.cast(probability, "float32")
-        sign = ops.where(draws[:, 2] < 0.5, -1.0, 1.0)
+        sign = 1.0 - 2.0 * ops.cast(draws[:, 2] < 0.5, "float32")
         return ops.where(is_due, drawn, -1), sign, draws[:, 3:]
 
     def augment(

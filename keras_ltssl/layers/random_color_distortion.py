@@ -250,7 +250,8 @@ class RandomColorDistortion(RandomImageLayer):
         if len(input_shape) != 4 or input_shape[3] not in (1, 3):
             raise ValueError(
                 "`RandomColorDistortion` needs images of shape (batch, height, "
-                "width, channels) with one or three channels. "
+                "width, channels) with one or three channels; "
+                "`RandomResizedCrop` and `RandomBlur` take any number. "
                 f"Received: input shape={tuple(input_shape)}"
             )
 

@@ -6,6 +6,9 @@ import keras
 
 from keras_ltssl.validation import check_integer_or_none
 
+# The largest seed that Keras takes on every backend.
+_LARGEST_SEED = 2**31 - 1
+
 
 class RandomImageLayer(keras.layers.Layer):
     """Base class: images with the channels last, a seed of its own.
@@ -26,7 +29,7 @@ class RandomImageLayer(keras.layers.Layer):
                 "Received: keras.config.image_data_format()="
                 f"{keras.config.image_data_format()!r}"
             )
-        self.seed = check_integer_or_none("seed", seed, minimum=0)
+        self.seed = check_integer_or_none("seed", seed, 0, _LARGEST_SEED)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -11,6 +11,7 @@ from keras_ltssl.losses.tail_score import (
     tail_score_in_chunks,
     tail_score_of_shares,
 )
+from keras_ltssl.losses.unit_views import as_floats
 from keras_ltssl.typing import Tensor
 
 
@@ -48,6 +49,9 @@ class BatchContrast:
         chunk_size: int | None,
         views: tuple[Tensor, Tensor] | None = None,
     ) -> None:
+        # Once for all terms: float16 could not hold the sum of their gradients
+        # where it holds each of them.
+        z = as_floats(z)
         self._anchors = compare_anchors(
             z, temperature, chunk_size, normalised=views
         )

@@ -13,7 +13,7 @@ from keras_ltssl.layers.loss_state import LossState
 from keras_ltssl.losses.anchors import check_views
 from keras_ltssl.losses.contrast import BatchContrast, Contrast
 from keras_ltssl.losses.queue_contrast import QueueContrast
-from keras_ltssl.losses.unit_views import unit_views
+from keras_ltssl.losses.unit_views import as_floats, unit_views
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.schedules.temperature_schedule import get_schedule
 from keras_ltssl.tracing import is_untracked, uncompiled_on_torch
@@ -240,7 +240,7 @@ class ContrastiveLoss(keras.losses.Loss):
             )
         state = self._checked_state(y_pred)
         # The batch of all replicas, so that each remembers the same.
-        z = replicas.gather(y_pred)
+        z = replicas.gather(as_floats(y_pred))
         ids = None if ids is None else replicas.gather(ids)
         losses = self.per_sample(ids, z, self.current_temperature())
         if state is not None and state.is_training:

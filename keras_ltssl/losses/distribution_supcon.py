@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_ltssl.losses.anchors import compare_anchors, with_gradient_to
+from keras_ltssl.losses.unit_views import as_floats
 from keras_ltssl.typing import Tensor
 from keras_ltssl.validation import as_tensor
 
@@ -55,6 +56,7 @@ def distribution_supcon(
         Out-of-Distribution Data in Self-Supervised Long-Tail Learning (COLT).
         ICLR 2023, arXiv:2306.04934.
     """
+    z = as_floats(z)  # Once: float16 might not hold the sum of two gradients.
     anchors = compare_anchors(z, temperature, chunk_size)
     units = with_gradient_to(z, anchors.normalised)
     return supcon_of_anchors(anchors.losses, units, is_ood, temperature)

@@ -189,7 +189,7 @@ class DySTreSSLoss(ContrastiveLoss):
         losses = anchor_losses(z, level, self.chunk_size, scale)
         if state is not None:
             mean = _mean_over_pairs(scale, z, self.chunk_size)
-            self.log(temperature=level * mean)
+            self.log(temperature=ops.cast(level, mean.dtype) * mean)
         return ops.mean(losses, axis=-1)
 
     def get_config(self) -> dict[str, Any]:

@@ -257,7 +257,8 @@ class GeometricHarmonizationLoss(WrappingLoss):
             harmonization_weight=weight,
             prior_entropy=targets.prior_entropy(),
         )
-        return losses + ops.cast(weight * terms, losses.dtype)
+        weight = ops.cast(weight, losses.dtype)
+        return losses + weight * ops.cast(terms, losses.dtype)
 
     def _observe(self, state: Any, ids: Tensor | None, scores: Tensor) -> None:
         scores = ops.stop_gradient(scores)

@@ -177,10 +177,11 @@ class QueueContrast:
         chunk_size: int | None,
     ) -> None:
         # Copies: PyTorch would see the queue change before it goes backward.
-        self._keys = ops.copy(ops.convert_to_tensor(queue.keys))
+        keys = ops.copy(ops.convert_to_tensor(queue.keys))
         self._key_is_ood = ops.copy(ops.convert_to_tensor(queue.is_ood))
         self._is_filled = queue.is_filled()
         self._units = unit_views(z)
+        self._keys = ops.cast(keys, self._units.dtype)
         tau = ops.stop_gradient(ops.cast(temperature, self._units.dtype))
         self._tau = ops.broadcast_to(tau, (ops.shape(self._units)[0],))
         self._chunk_size = chunk_size

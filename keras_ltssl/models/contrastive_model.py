@@ -27,6 +27,7 @@ from keras_ltssl.models.checks import (
     check_single,
     sample_shape,
 )
+from keras_ltssl.models.value_range import check_value_range
 from keras_ltssl.typing import Tensor
 
 
@@ -207,6 +208,14 @@ class ContrastiveModel(keras.Model):
                     "The default views need images of one size. Received: "
                     f"x.shape={tuple(input_shape)}. Pass an `augmenter`."
                 )
+            if input_shape[3] not in (1, 3):
+                raise ValueError(
+                    "The default views take images of 1 or 3 channels. Pass "
+                    "an `augmenter`, such as `TwoViews([RandomResizedCrop("
+                    "height, width)])`: RandomResizedCrop and RandomBlur take "
+                    "any number of channels, RandomColorDistortion takes 1 or "
+                    f"3. Received: x.shape={tuple(input_shape)}"
+                )
             self.augmenter = simclr_views((height, width))
             self._has_default_views = True
         # On a symbolic batch, every layer builds itself.
@@ -356,6 +365,8 @@ class ContrastiveModel(keras.Model):
             # the first step.
             with replicas.scope(self):
                 self.build((None, *shape))
+        if shape is not None and not self._holds_views((None, *shape)):
+            check_value_range(x, self.augmenter)
         self._check_ids_for_loss(x, y)
         callbacks = given.get("callbacks") or []
         if isinstance(callbacks, keras.callbacks.CallbackList):

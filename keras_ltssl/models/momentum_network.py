@@ -78,6 +78,7 @@ class MomentumNetwork(keras.layers.Layer):
                 old = ops.convert_to_tensor(follower)
                 moved = old
                 if original.trainable:
-                    moved = momentum * old + (1.0 - momentum) * new
+                    share = ops.cast(momentum, old.dtype)
+                    moved = share * old + (1.0 - share) * new
                 follower.assign(ops.where(has_started, moved, new))
         self.has_started.assign(ops.ones_like(has_started))

@@ -12,7 +12,11 @@ from threadpoolctl import threadpool_limits
 
 from keras_ltssl.samplers.checks import as_features
 from keras_ltssl.samplers.unit_rows import as_floats, unit_rows
-from keras_ltssl.validation import check_choice, check_integer
+from keras_ltssl.validation import (
+    LARGEST_SEED,
+    check_choice,
+    check_integer,
+)
 
 # As many as scikit-learn makes at most; both stop earlier when done.
 ITERATIONS = 300
@@ -114,7 +118,7 @@ def cluster(
             "`num_clusters` must not exceed the rows of `features`. Received: "
             f"num_clusters={count}, and {len(rows)} rows"
         )
-    start = check_integer("seed", seed, minimum=0)
+    start = check_integer("seed", seed, 0, LARGEST_SEED)
     check_choice("engine", engine, ("sklearn", "faiss", None))
     most = check_integer("max_rows", max_rows, minimum=1)
     if most < count:

@@ -22,6 +22,7 @@ from checkpoints import (
 )
 
 import keras_ltssl as lt
+from keras_ltssl.callbacks import resumable_checkpoint
 
 # A folder that holds a run already.
 
@@ -187,6 +188,38 @@ def test_two_callbacks_of_one_fit_need_two_folders(tmp_path):
     callbacks = [lt.callbacks.ResumableCheckpoint(tmp_path) for _ in range(2)]
     with pytest.raises(ValueError, match=rf"of this process \({os.getpid()}\)"):
         hooks(small_model(), callbacks, 1).on_train_begin()
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_not_damaged(
+    folder, monkeypatch
+):
+    read = resumable_checkpoint.read_checkpoint
+
+    def read_slowly(path):
+        if path.name == "epoch-000003":  # A run that trains is faster.
+            path.rename(folder / "epoch-000004")
+            manifest = folder / "epoch-000004" / "manifest.json"
+            text = manifest.read_text()
+            manifest.write_text(text.replace('"epoch": 3', '"epoch": 4'))
+        return read(path)
+
+    monkeypatch.setattr(resumable_checkpoint, "read_checkpoint", read_slowly)
+    assert lt.callbacks.ResumableCheckpoint(folder).restore(small_model()) == 4
+
+
+def test_all_processes_stop_when_the_first_one_cannot_write(
+    tmp_path, monkeypatch
+):
+    replicas = resumable_checkpoint.replicas
+    monkeypatch.setattr(replicas, "process", lambda: (1, 2))
+    monkeypatch.setattr(replicas, "of_first", lambda value: "disk is full")
+    model = small_model()
+    checkpoint = lt.callbacks.ResumableCheckpoint(tmp_path / "run")
+    with pytest.raises(ValueError, match="first process has stopped: disk is"):
+        pretend(model, checkpoint, 1)
+    monkeypatch.setattr(replicas, "of_first", lambda value: None)
+    pretend(model, checkpoint, 1)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_fit_in_another_thread_needs_another_folder(tmp_path):

@@ -24,7 +24,10 @@ from keras_ltssl.evaluation.pictures.canvas import (
     save_png,
 )
 from keras_ltssl.evaluation.tables import shortened
-from keras_ltssl.validation import check_integer
+from keras_ltssl.validation import (
+    LARGEST_SEED,
+    check_integer,
+)
 
 # Fewer samples than this have too few neighbours for t-SNE.
 FEWEST_FOR_TSNE = 30
@@ -91,7 +94,7 @@ def plot_embedding(
     values = as_features(features, "features")
     keys = as_labels(labels, "labels", len(values), "features")
     check_integer("max_samples", max_samples, minimum=1)
-    check_integer("seed", seed, minimum=0)
+    check_integer("seed", seed, 0, LARGEST_SEED)
     if len(values) < 2:
         raise ValueError("`features` must have at least 2 rows. Received: 1")
     classes, positions, counts = np.unique(
