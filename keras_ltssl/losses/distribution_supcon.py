@@ -56,7 +56,8 @@ def distribution_supcon(
         Out-of-Distribution Data in Self-Supervised Long-Tail Learning (COLT).
         ICLR 2023, arXiv:2306.04934.
     """
-    z = as_floats(z)  # Once: float16 might not hold the sum of two gradients.
+    # In floats once: float16 might not hold the sum of two gradients.
+    z = as_floats(as_tensor("z", z))
     anchors = compare_anchors(z, temperature, chunk_size)
     units = with_gradient_to(z, anchors.normalised)
     return supcon_of_anchors(anchors.losses, units, is_ood, temperature)
