@@ -195,8 +195,11 @@ class ContrastiveModel(keras.Model):
         self.loss_state = LossState()
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
-        if isinstance(input_shape[0], (tuple, list)):  # Samples and ids.
-            input_shape = tuple(input_shape[0])
+        is_named = isinstance(input_shape, dict)
+        if is_named or isinstance(input_shape[0], (tuple, list)):
+            if is_named or not isinstance(self.augmenter, BoostedViews):
+                check_single("x", input_shape)
+            input_shape = tuple(input_shape[0])  # Of samples and ids.
         if (
             self.augmenter is None
             and not self._holds_views(input_shape)
