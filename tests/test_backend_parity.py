@@ -65,12 +65,14 @@ def five_steps(loss):
                 views[start : start + 16],
                 IDS[start : start + 16],
                 batch_size=16,
+                initial_epoch=epoch,
+                epochs=epoch + 1,
                 shuffle=False,
                 verbose=0,
                 callbacks=callbacks,
             ).history["loss"][0]
         )
-        for start in range(0, 80, 16)
+        for epoch, start in enumerate(range(0, 80, 16))
     ]
 
 

@@ -4,15 +4,12 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from keras_ltssl.validation import check_path, check_sizes
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 # What Pillow raises for a file that is damaged or no image.
 _FAULTS = (
@@ -105,9 +102,7 @@ def read_images(
     return images
 
 
-def _decode(
-    file: "Image.Image", height: int, width: int
-) -> npt.NDArray[np.uint8]:
+def _decode(file: Any, height: int, width: int) -> npt.NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
     # A JPEG decoder can skip detail that the resizing would drop: it decodes
@@ -138,7 +133,7 @@ def _decode(
     return np.asarray(image)
 
 
-def _orientation(file: "Image.Image") -> int | None:
+def _orientation(file: Any) -> int | None:
     """Returns the orientation in EXIF, 1 to 8, if there is one."""
     try:
         return file.getexif().get(_ORIENTATION)
@@ -147,7 +142,7 @@ def _orientation(file: "Image.Image") -> int | None:
         return None
 
 
-def _to_rgb(file: "Image.Image") -> "Image.Image":
+def _to_rgb(file: Any) -> Any:
     """Returns an image with three channels of 8 bits.
 
     Pillow's own conversion cuts wider values at 255 instead of scaling them.

@@ -165,7 +165,7 @@ def test_stopped_by_sigterm_it_says_how_to_resume(tmp_path):
             "no negatives and no temperature",
         ),
         (["--method=gh", "--ood=x.npz"], "what colt chooses from"),
-        (["--imbalance=0.5"], "`imbalance` must be >= 1"),
+        (["--imbalance=0.5"], "`imbalance` must be a finite number >= 1"),
     ],
 )
 def test_bad_flags_are_refused_before_anything_is_written(
