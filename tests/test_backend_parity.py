@@ -58,7 +58,7 @@ def five_steps(loss):
         )
     callbacks = []
     if isinstance(loss, lt.losses.GeometricHarmonizationLoss):
-        callbacks.append(lt.callbacks.PriorEstimation())
+        callbacks.append(lt.callbacks.PriorEstimation(interval=1))
     return [
         float(
             model.fit(

@@ -136,7 +136,8 @@ def _decode(file: Any, height: int, width: int) -> npt.NDArray[np.uint8]:
 def _orientation(file: Any) -> int | None:
     """Returns the orientation in EXIF, 1 to 8, if there is one."""
     try:
-        return file.getexif().get(_ORIENTATION)
+        orientation: int | None = file.getexif().get(_ORIENTATION)
+        return orientation
     except _FAULTS:
         # Damaged EXIF. Pixels that are damaged, too, get their error later.
         return None
