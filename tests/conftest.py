@@ -9,6 +9,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import pytest
 
+# A script that asks for virtual devices, before anything else uses one.
+collect_ignore = ["train_on_devices.py"]
+
 
 @pytest.fixture(autouse=True)
 def _same_random_numbers_in_every_test():
