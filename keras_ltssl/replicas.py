@@ -211,7 +211,8 @@ def check_batches(x: Any, batch_size: int | None) -> None:
     distribution = keras.distribution.distribution()
     if not isinstance(distribution, keras.distribution.DataParallel):
         return
-    devices = math.prod(distribution.device_mesh.shape)
+    # Each process holds its part of a batch, for its part of the devices.
+    devices = math.prod(distribution.device_mesh.shape) // process()[1]
     if isinstance(x, np.ndarray) or keras.ops.is_tensor(x):
         size = min(batch_size or 32, len(x))
         sizes = {size, len(x) % size or size}

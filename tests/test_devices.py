@@ -127,6 +127,13 @@ def test_processes_of_jax_train_as_one_device(runs, tmp_path):
             np.testing.assert_allclose(array, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="A rule of JAX's runtime.")
+def test_batches_that_devices_cannot_share_are_refused(runs):
+    message = str(runs["one"]["uneven"])
+    assert "multiple of 4 samples" in message
+    assert "batches of [2] samples" in message
+
+
 @only_torch
 def test_processes_with_the_same_data_are_refused(runs):
     for run in runs["several"]:

@@ -206,6 +206,18 @@ def warnings_of_batch_statistics(scope):
     return " ".join(str(warning.message) for warning in told)
 
 
+def refusal_of_uneven_batches(scope):
+    """Returns what `fit` says of a last batch of two for four devices."""
+    scope()
+    model = make_model("nt_xent", rate=0.1)
+    views = np.zeros((BATCH + 2, 2, DIM), "float32")
+    try:
+        model.fit(views, batch_size=BATCH, verbose=0)
+    except ValueError as error:
+        return str(error)
+    return "none"
+
+
 def views_of_two_processes(rank, folder):
     """Returns what this process drew, after a fit that both took part in.
 
@@ -248,6 +260,8 @@ def main(path):
                 arrays[f"{devices}/{name}/{what}"] = array
     if BACKEND == "tensorflow":
         arrays["warnings"] = warnings_of_batch_statistics(scope)
+    if BACKEND == "jax" and not IS_PROCESS:
+        arrays["uneven"] = refusal_of_uneven_batches(scope)
     if BACKEND == "torch" and IS_PROCESS:
         arrays.update(refusals(part[0]))
         arrays.update(views_of_two_processes(part[0], os.path.dirname(path)))

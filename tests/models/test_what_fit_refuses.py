@@ -264,28 +264,6 @@ def test_small_integers_name_samples_of_a_large_set(dtype, first, num_samples):
     model.train_on_batch(views(), ids)
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "jax", reason="a rule of JAX's runtime"
-)
-def test_uneven_batches_for_several_devices_are_refused(monkeypatch):
-    class Mesh:
-        shape = (4,)
-
-    class Distribution(keras.distribution.DataParallel):
-        def __init__(self):
-            self._device_mesh = Mesh()
-
-    monkeypatch.setattr(keras.distribution, "distribution", Distribution)
-    from keras_ltssl import replicas
-
-    replicas.check_batches(views(32), 16)
-    with pytest.raises(ValueError, match=r"multiple of 4.*batches of \[2\]"):
-        replicas.check_batches(views(34), 16)
-    data = lt.datasets.ImageBatches(views(33), batch_size=8)
-    with pytest.raises(ValueError, match=r"batches of \[1\]"):
-        replicas.check_batches(data, None)
-
-
 def test_dtype_and_trainable_are_kept_in_the_config():
     model = make(dtype="mixed_bfloat16", trainable=False)
     again = type(model).from_config(model.get_config())
