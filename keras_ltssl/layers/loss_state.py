@@ -36,9 +36,12 @@ class _Means(keras.metrics.Metric):
         self.names = names
         self._logged: dict[str, float | Tensor] = {}
         self._counts: list[Tensor] = []
-        # Of the values, then of how many there were, then of the counts.
+        # Of the values, and then of how many there were.
         self.sums = self.add_variable(
-            shape=(2 * len(names) + 3,), initializer="zeros", name="sums"
+            shape=(2 * len(names),), initializer="zeros", name="sums"
+        )
+        self.counted = self.add_variable(
+            shape=(3,), initializer="zeros", name="counted"
         )
 
     def log(self, name: str, value: float | Tensor) -> None:
@@ -50,32 +53,39 @@ class _Means(keras.metrics.Metric):
             )
         self._logged[name] = value
 
-    def count(self, samples: Tensor, named: Tensor, repeated: Tensor) -> None:
+    def count(
+        self, samples: int | Tensor, named: Tensor, repeated: Tensor
+    ) -> None:
         """Keeps how many samples, ids and repeated ids this step has."""
         self._counts = [samples, named, repeated]
 
     def update_state(self) -> None:
         """Adds what the step has logged and counted to the sums."""
-        if not self._logged and not self._counts:
-            return
-        zero, one = ops.zeros((), self.dtype), ops.ones((), self.dtype)
-        new = [self._logged.get(name, zero) for name in self.names]
-        new += [one if name in self._logged else zero for name in self.names]
-        new += self._counts or [zero] * 3
-        new = [ops.cast(value, self.dtype) for value in new]
-        self._logged.clear()
-        self._counts = []
-        self.sums.assign_add(ops.stop_gradient(ops.stack(new)))
+        if self._counts:
+            self._add(self.counted, self._counts)
+            self._counts = []
+        if self._logged:
+            zero, one = ops.zeros((), self.dtype), ops.ones((), self.dtype)
+            new = [self._logged.get(name, zero) for name in self.names]
+            new += [
+                one if name in self._logged else zero for name in self.names
+            ]
+            self._logged.clear()
+            self._add(self.sums, new)
+
+    def _add(self, variable: Any, values: list[float | Tensor]) -> None:
+        new = ops.stack([ops.cast(value, self.dtype) for value in values])
+        variable.assign_add(ops.stop_gradient(new))
 
     def result(self) -> dict[str, Tensor]:
         sums = ops.convert_to_tensor(self.sums)
         count = len(self.names)
-        means = ops.divide_no_nan(sums[:count], sums[count : 2 * count])
+        means = ops.divide_no_nan(sums[:count], sums[count:])
         return {name: means[i] for i, name in enumerate(self.names)}
 
     def counts(self) -> tuple[int, int, int]:
         """Returns the samples, ids and repeated ids since the last reset."""
-        samples, named, repeated = ops.convert_to_numpy(self.sums)[-3:]
+        samples, named, repeated = ops.convert_to_numpy(self.counted)
         return int(samples), int(named), int(repeated)
 
 
