@@ -24,6 +24,17 @@ _waiting: "weakref.WeakValueDictionary[str, LossState]" = (
 )
 
 
+def _one_after(values: Tensor | None) -> int | Tensor:
+    """Returns 1; on TensorFlow, where a step is traced, not before `values`.
+
+    At the end of data of unknown size, Keras begins a step without data there.
+    TensorFlow then still does what needs none, such as counting steps.
+    """
+    if values is None or traced_function(values) is None:
+        return 1
+    return ops.maximum(ops.cast(values[0] > 0, "int32"), 1)
+
+
 class _Means(keras.metrics.Metric):
     """The means of what a loss logs, by name.
 
@@ -59,22 +70,27 @@ class _Means(keras.metrics.Metric):
         """Keeps how many samples, ids and repeated ids this step has."""
         self._counts = [samples, named, repeated]
 
-    def update_state(self) -> None:
+    def update_state(self, after: Tensor | None = None) -> None:
         """Adds what the step has logged and counted to the sums."""
+        one = _one_after(after)
         if self._counts:
-            self._add(self.counted, self._counts)
+            self._add(self.counted, self._counts, one)
             self._counts = []
         if self._logged:
-            zero, one = ops.zeros((), self.dtype), ops.ones((), self.dtype)
+            zero, known = ops.zeros((), self.dtype), ops.ones((), self.dtype)
             new = [self._logged.get(name, zero) for name in self.names]
             new += [
-                one if name in self._logged else zero for name in self.names
+                known if name in self._logged else zero for name in self.names
             ]
             self._logged.clear()
-            self._add(self.sums, new)
+            self._add(self.sums, new, one)
 
-    def _add(self, variable: Any, values: list[float | Tensor]) -> None:
+    def _add(
+        self, variable: Any, values: list[float | Tensor], one: int | Tensor
+    ) -> None:
         new = ops.stack([ops.cast(value, self.dtype) for value in values])
+        if ops.is_tensor(one):
+            new *= ops.cast(one, self.dtype)
         variable.assign_add(ops.stop_gradient(new))
 
     def result(self) -> dict[str, Tensor]:
@@ -163,8 +179,10 @@ class LossState(keras.layers.Layer):
         self.knows_epochs = False
         self.watches_data = False
         self._is_called = False
+        self._is_of_shapes = False
         self._graph: weakref.ref[Any] | None = None
         self._queue: weakref.ref[KeyQueue] | None = None
+        self._given_steps_per_epoch = steps_per_epoch
         if steps_per_epoch is not None:
             self.set_steps_per_epoch(steps_per_epoch)
         if loss is not None:
@@ -241,6 +259,7 @@ class LossState(keras.layers.Layer):
         # The loss runs next, in the same step, and has no `training` argument.
         self.is_training = bool(training)
         self._is_called = True
+        self._is_of_shapes = infers_shapes()
         graph = traced_function(z)
         self._graph = None if graph is None else weakref.ref(graph)
         # Weak: the queue belongs to the model, and is no part of this layer.
@@ -252,18 +271,23 @@ class LossState(keras.layers.Layer):
     def take_call(self, z: Tensor) -> bool:
         """Returns whether projections have just passed through, and forgets.
 
-        Each call of this layer serves one call of the loss. On TensorFlow, a
-        call from outside of the step that is traced does not count.
+        Each call of this layer serves one call of the loss. Calls by which
+        Keras learns shapes, as when a model is made, do not count in a step,
+        nor do, on TensorFlow, those from outside of the step that is traced.
 
         Args:
             z: The projections that the loss was given.
         """
-        is_called = self._is_called
-        self._is_called = is_called and infers_shapes()
-        graph = None if self._graph is None else self._graph()
-        return is_called and (
-            graph is traced_function(z) or replicas.infers_shapes()
-        )
+        if infers_shapes():
+            return self._is_called
+        is_called = self._is_called and not self._is_of_shapes
+        self._is_called = False
+        if not is_called or replicas.infers_shapes():
+            return is_called
+        if self._graph is None:
+            return traced_function(z) is None
+        graph = self._graph()
+        return graph is not None and graph is traced_function(z)
 
     def observe(self, ids: Tensor | None, samples: int | Tensor) -> None:
         """Counts what tells class labels from sample ids, if it is asked to.
@@ -303,9 +327,14 @@ class LossState(keras.layers.Layer):
             ops.cast(since, "float32") / ops.cast(steps, "float32")
         )
 
-    def advance(self) -> None:
-        """Counts one training step."""
-        self.step.assign(ops.convert_to_tensor(self.step) + 1)
+    def advance(self, after: Tensor | None = None) -> None:
+        """Counts one training step.
+
+        Args:
+            after: The losses of the step, `(batch,)`: without them, none is
+                counted. Defaults to `None`: at once.
+        """
+        self.step.assign(ops.convert_to_tensor(self.step) + _one_after(after))
 
     def log(self, name: str, value: float | Tensor) -> None:
         """Has the mean of `value`, a scalar, over all steps logged as `name`.
@@ -314,9 +343,13 @@ class LossState(keras.layers.Layer):
         """
         self._means["of_the_loss"].log(name, value)
 
-    def write_log(self) -> None:
-        """Adds what this step has logged to the means."""
-        self._means["of_the_loss"].update_state()
+    def write_log(self, after: Tensor | None = None) -> None:
+        """Adds what this step has logged to the means.
+
+        Args:
+            after: As for `advance`.
+        """
+        self._means["of_the_loss"].update_state(after)
 
     def set_steps_per_epoch(self, steps: int) -> None:
         """Sets how many steps an epoch has from now on.
@@ -378,7 +411,12 @@ class LossState(keras.layers.Layer):
             loss = keras.saving.serialize_keras_object(self.loss)
             # The state of this loss is the one that is made with it.
             loss.pop("build_config", None)
-        return {**super().get_config(), "loss": loss, "key": self.key}
+        return {
+            **super().get_config(),
+            "loss": loss,
+            "steps_per_epoch": self._given_steps_per_epoch,
+            "key": self.key,
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "LossState":

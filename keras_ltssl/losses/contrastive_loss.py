@@ -250,9 +250,9 @@ class ContrastiveLoss(keras.losses.Loss):
                 keys = unit_views(z)[:, 1]
                 is_ood = ops.zeros_like(keys[:, 0]) > 0
                 queue.enqueue(keys, is_ood if ids is None else ids < 0)
-            state.advance()
+            state.advance(losses)
         if state is not None:
-            state.write_log()
+            state.write_log(losses)
         return replicas.own(y_pred, losses)
 
     def contrast(
