@@ -317,14 +317,14 @@ def jit(make, tmp_path):
 
 @row("`jit_compile=False`")
 def no_jit(make, tmp_path):
-    model = make(tase, jit_compile=False)
-    check_as_default(make, model, train(model), tase)
+    model = make(jit_compile=False)
+    check_as_default(make, model, train(model))
 
 
 @row("`run_eagerly=True`")
 def eager(make, tmp_path):
-    model = make(tase, run_eagerly=True)
-    check_as_default(make, model, train(model), tase)
+    model = make(run_eagerly=True)
+    check_as_default(make, model, train(model))
 
 
 class WithoutJit(keras.layers.Layer):
@@ -352,8 +352,8 @@ def without_jit(make, tmp_path):
     ),
 )
 def several_steps(make, tmp_path):
-    model = make(tase, steps_per_execution=2)
-    check_as_default(make, model, train(model), tase)
+    model = make(steps_per_execution=2)
+    check_as_default(make, model, train(model))
 
 
 @row(
@@ -567,9 +567,9 @@ def float16(make, tmp_path):
 @row("`mixed_bfloat16`")
 def bfloat16(make, tmp_path):
     with dtype_policy("mixed_bfloat16"):
-        model = make(tase)
+        model = make()
         logs = train(model)
-    check_as_default(make, model, logs, tase, tolerance=0.1)
+    check_as_default(make, model, logs, tolerance=0.1)
     kinds = {weight.dtype for weight in model.trainable_weights}
     assert kinds == {"float32"}
 
@@ -587,11 +587,11 @@ def bfloat16(make, tmp_path):
 def float64(make, tmp_path):
     keras.config.set_floatx("float64")
     try:
-        model = make(tase)
+        model = make()
         logs = train(model)
     finally:
         keras.config.set_floatx("float32")
-    check_as_default(make, model, logs, tase)
+    check_as_default(make, model, logs)
 
 
 @row("A frozen encoder")
@@ -623,7 +623,7 @@ def frozen(make, tmp_path):
     },
 )
 def clone(make, tmp_path):
-    model = make(tase)
+    model = make()
     again = keras.models.clone_model(model)
     loss = model.loss
     if make.is_plain:
@@ -631,9 +631,9 @@ def clone(make, tmp_path):
     again.compile(keras.optimizers.SGD(0.1), loss=loss)
     make.built(again, (None, 2, 6))
     again.set_weights(model.get_weights())
-    check_as_default(make, again, train(again), tase)
+    check_as_default(make, again, train(again))
     assert step_of(model) == 0
-    check_as_default(make, model, train(model), tase)
+    check_as_default(make, model, train(model))
 
 
 @row(
