@@ -332,12 +332,7 @@ class ContrastiveLoss(keras.losses.Loss):
     def _as_ids(self, y_true: Tensor) -> Tensor:
         ids = ops.convert_to_tensor(y_true)
         dtype = keras.backend.standardize_dtype(ids.dtype)
-        if replicas.infers_shapes() or dtype in (
-            "int8",
-            "uint8",
-            "int16",
-            "uint16",
-        ):
+        if replicas.infers_shapes() or dtype in _SMALL_INTEGERS:
             # Small types cannot hold `num_samples`, with which they compare.
             ids = ops.cast(ids, "int32")
         elif "int" not in dtype:
