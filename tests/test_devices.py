@@ -4,6 +4,7 @@ Real devices of this computer's processor: four of JAX, two replicas of
 TensorFlow, two processes of PyTorch.
 """
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -80,13 +81,27 @@ def run_processes(folder):
             process.communicate()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def runs(tmp_path_factory):
     """What "one" and "several" devices computed, the latter by process."""
-    folder = tmp_path_factory.mktemp("devices")
-    one = results(start(folder / "one.npz"), folder / "one.npz")
-    several = run_processes(folder) if BACKEND == "torch" else [one]
-    return {"one": one, "several": several}
+    # The folder of all workers of this run: one computes, the others wait.
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with open(folder / "devices.lock", "w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        one = folder / "one.npz"
+        if not one.exists():
+            if BACKEND == "torch":
+                for rank, run in enumerate(run_processes(folder)):
+                    np.savez(folder / f"several-{rank}.npz", **run)
+            results(start(folder / "new.npz"), folder / "new.npz")
+            (folder / "new.npz").rename(one)
+    several = sorted(folder.glob("several-*.npz")) or [one]
+    return {
+        "one": dict(np.load(one)),
+        "several": [dict(np.load(path)) for path in several],
+    }
 
 
 @pytest.mark.skipif(

@@ -466,3 +466,19 @@ def test_two_states_of_one_name_are_refused():
     loss = Second(lt.losses.TASELoss(num_prototypes=3))
     with pytest.raises(ValueError, match=r"both use \['prototypes'\]"):
         contrastive_model(loss)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax",
+    reason="only JAX freezes variables outside of the model",
+)
+@pytest.mark.parametrize("mode", [{}, {"run_eagerly": True}])
+def test_a_state_that_is_hidden_from_the_model_is_refused(mode):
+    loss = lt.losses.NTXentLoss()
+    state = lt.layers.LossState(loss)
+    hidden = keras.layers.Lambda(lambda z: state(z, training=True))
+    inputs = keras.Input((2, 6))
+    model = keras.Model(inputs, hidden(keras.layers.Dense(6)(inputs)))
+    model.compile("sgd", loss=loss, **mode)
+    with pytest.raises(ValueError, match="would stay frozen"):
+        model.fit(views(), np.arange(16), verbose=0)

@@ -164,8 +164,17 @@ def check_batch_size(x: Any, batch_size: int | None, loss_name: str) -> None:
     if isinstance(x, np.ndarray) or ops.is_tensor(x):
         size = min(batch_size or 32, len(x))
     if size == 1:
-        raise ValueError(
-            f"{loss_name} compares the samples of a batch with each other, so "
-            "`batch_size` must be at least 2, and should be some hundred. "
-            "Received: batches of 1 sample"
-        )
+        raise single_samples(loss_name)
+
+
+def single_samples(loss_name: str) -> ValueError:
+    """Returns the error for batches that hold a single sample each.
+
+    Args:
+        loss_name: Name of the loss.
+    """
+    return ValueError(
+        f"{loss_name} compares the samples of a batch with each other, so "
+        "`batch_size` must be at least 2, and should be some hundred. "
+        "Received: batches of 1 sample"
+    )

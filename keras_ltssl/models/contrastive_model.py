@@ -26,6 +26,7 @@ from keras_ltssl.models.checks import (
     check_metrics,
     check_single,
     sample_shape,
+    single_samples,
 )
 from keras_ltssl.models.value_range import check_value_range
 from keras_ltssl.typing import Tensor
@@ -37,6 +38,7 @@ class _TrainingWatch(keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self._is_first_epoch = True
+        self._has_warned = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         model = self.model
@@ -80,8 +82,9 @@ class _TrainingWatch(keras.callbacks.Callback):
     def _check_counts(self, steps: int) -> None:
         model = self.model
         samples, named, repeated = model.loss_state.counts()
-        if model.has_negatives_in_batch and samples <= steps:
-            check_batch_size(np.zeros(1), 1, type(model.loss).__name__)
+        # None are counted in a step that `train_on_batch` has compiled.
+        if model.has_negatives_in_batch and 0 < samples <= steps:
+            raise single_samples(type(model.loss).__name__)
         if not repeated:
             return
         message = (
@@ -96,8 +99,6 @@ class _TrainingWatch(keras.callbacks.Callback):
         if repeated > named / 20 and not self._has_warned:
             self._has_warned = True
             warnings.warn(message, stacklevel=2)
-
-    _has_warned = False
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None

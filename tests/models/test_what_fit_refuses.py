@@ -157,6 +157,13 @@ def test_batches_of_one_sample_have_no_negatives(make_data, arguments):
         model.fit(make_data(), shuffle=False, verbose=0, **arguments)
 
 
+def test_a_fit_after_a_step_of_ones_own_is_not_taken_for_batches_of_one():
+    model = make()
+    model.train_on_batch(views(16))
+    model.fit(views(), batch_size=16, verbose=0)
+    assert int(model.loss_state.step) == 3
+
+
 def test_a_queue_holds_negatives_for_a_batch_of_one():
     model = make(framework=lt.models.MomentumContrast, queue_size=8)
     model.fit(views(4), batch_size=1, verbose=0)
