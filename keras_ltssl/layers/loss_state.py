@@ -46,7 +46,6 @@ class _Means(keras.metrics.Metric):
         super().__init__(name="means_of_the_loss")
         self.names = names
         self._logged: dict[str, float | Tensor] = {}
-        self._counts: list[Tensor] = []
         # Of the values, and then of how many there were.
         self.sums = self.add_variable(
             shape=(2 * len(names),), initializer="zeros", name="sums"
@@ -67,23 +66,18 @@ class _Means(keras.metrics.Metric):
     def count(
         self, samples: int | Tensor, named: Tensor, repeated: Tensor
     ) -> None:
-        """Keeps how many samples, ids and repeated ids this step has."""
-        self._counts = [samples, named, repeated]
+        """Adds how many samples, ids and repeated ids this step has."""
+        self._add(self.counted, [samples, named, repeated], 1)
 
     def update_state(self, after: Tensor | None = None) -> None:
-        """Adds what the step has logged and counted to the sums."""
-        one = _one_after(after)
-        if self._counts:
-            self._add(self.counted, self._counts, one)
-            self._counts = []
-        if self._logged:
-            zero, known = ops.zeros((), self.dtype), ops.ones((), self.dtype)
-            new = [self._logged.get(name, zero) for name in self.names]
-            new += [
-                known if name in self._logged else zero for name in self.names
-            ]
-            self._logged.clear()
-            self._add(self.sums, new, one)
+        """Adds what the step has logged to the sums."""
+        if not self._logged:
+            return
+        zero, known = ops.zeros((), self.dtype), ops.ones((), self.dtype)
+        new = [self._logged.get(name, zero) for name in self.names]
+        new += [known if name in self._logged else zero for name in self.names]
+        self._logged.clear()
+        self._add(self.sums, new, _one_after(after))
 
     def _add(
         self, variable: Any, values: list[float | Tensor], one: int | Tensor

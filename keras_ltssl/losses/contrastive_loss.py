@@ -242,9 +242,12 @@ class ContrastiveLoss(keras.losses.Loss):
         # The batch of all replicas, so that each remembers the same.
         z = replicas.gather(as_floats(y_pred))
         ids = None if ids is None else replicas.gather(ids)
+        if state is not None and state.is_training:
+            # First: replicas of TensorFlow take turns where they assign, and
+            # must not do so between what they log and `write_log`.
+            state.observe(ids, ops.shape(z)[0])
         losses = self.per_sample(ids, z, self.current_temperature())
         if state is not None and state.is_training:
-            state.observe(ids, ops.shape(z)[0])
             queue = state.get_queue()
             if queue is not None:
                 keys = unit_views(z)[:, 1]
