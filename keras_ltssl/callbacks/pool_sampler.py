@@ -118,7 +118,7 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
         """
 
     def check_model(self) -> None:
-        """Says what the model lacks for a choice, before training begins."""
+        """Raises if the model lacks what a choice needs."""
 
     def get_state(self) -> dict[str, Array]:
         """Returns the choice in force as arrays, for a checkpoint."""

@@ -141,7 +141,7 @@ def read_image_list(
 
 
 def _leaves_its_folder(path: str) -> bool:
-    """Says whether a path leaves the folder that it is joined to."""
+    """Returns whether a path leaves the folder that it is joined to."""
     if os.path.splitdrive(path)[0] or path[0] in (os.sep, os.altsep):
         return True
     # By its text alone: no file has to exist, and links are not followed.

@@ -284,7 +284,7 @@ class LossState(keras.layers.Layer):
         return graph is not None and graph is traced_function(z)
 
     def observe(self, ids: Tensor | None, samples: int | Tensor) -> None:
-        """Counts what tells class labels from sample ids, if it is asked to.
+        """Counts samples, ids and repeated ids while `watches_data` is set.
 
         Args:
             ids: Sample ids of the step, `(batch,)`, or `None`.
@@ -374,7 +374,7 @@ class LossState(keras.layers.Layer):
             self._first_step.assign(ops.copy(ops.convert_to_tensor(self.step)))
 
     def check_ids_seen(self) -> None:
-        """Says so when a memory was given ids that it has no place for."""
+        """Raises if an id was too large for a memory."""
         for name, part in self.parts.items():
             if isinstance(part, SampleMemory) and part.built:
                 unknown = int(ops.convert_to_numpy(part.unknown_ids))

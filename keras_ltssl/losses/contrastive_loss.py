@@ -172,7 +172,7 @@ class ContrastiveLoss(keras.losses.Loss):
         self._state = weakref.ref(state)
 
     def check_largest_id(self, largest: int) -> None:
-        """Says what is wrong with ids, given the largest one."""
+        """Raises if the largest sample id is out of range."""
         if self.num_samples is not None and largest >= self.num_samples:
             raise ValueError(
                 f"Sample ids must be below `num_samples` of "
@@ -181,7 +181,7 @@ class ContrastiveLoss(keras.losses.Loss):
             )
 
     def check_projections(self, z: Tensor) -> None:
-        """Says what is wrong with the shape of projections."""
+        """Raises if the projections have another shape than the loss needs."""
         if not self.needs_targets:
             check_views(z)
         elif len(z.shape) != 3 or z.shape[1] != 4:
