@@ -14,7 +14,7 @@ from keras_ltssl.datasets.mixed_batches import MixedBatches
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.nt_xent import nt_xent
 from keras_ltssl.samplers import MAKChoice, choose_mak
-from keras_ltssl.typing import Tensor
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_integer, check_number
 
 Array = np.ndarray[Any, Any]

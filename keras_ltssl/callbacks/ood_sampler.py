@@ -7,10 +7,10 @@ import numpy as np
 
 from keras_ltssl.callbacks.pool_sampler import PoolSampler
 from keras_ltssl.datasets.mixed_batches import MixedBatches
-from keras_ltssl.layers.sample_memory import SampleMemory
 from keras_ltssl.losses.colt import COLTLoss
 from keras_ltssl.losses.wrapping_loss import find_loss
 from keras_ltssl.samplers import OODChoice, choose_ood
+from keras_ltssl.state.sample_memory import SampleMemory
 from keras_ltssl.validation import check_number
 
 Array = np.ndarray[Any, Any]

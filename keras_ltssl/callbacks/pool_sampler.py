@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl import replicas
+from keras_ltssl.backend import replicas
 from keras_ltssl.callbacks.embedding import VERBOSE, embed
 from keras_ltssl.datasets.epoch_batches import EpochBatches
 from keras_ltssl.datasets.mixed_batches import MixedBatches

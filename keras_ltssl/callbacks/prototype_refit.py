@@ -5,12 +5,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_ltssl import replicas
+from keras_ltssl.arrays import unit_rows
+from keras_ltssl.backend import replicas
 from keras_ltssl.callbacks.embedding import VERBOSE, embed
-from keras_ltssl.layers.prototypes import Prototypes
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.samplers.kmeans import kmeans
-from keras_ltssl.samplers.unit_rows import unit_rows
+from keras_ltssl.state.prototypes import Prototypes
 from keras_ltssl.validation import (
     LARGEST_SEED,
     check_boolean,

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_ltssl import replicas
+from keras_ltssl.backend import replicas
 from keras_ltssl.callbacks.checkpoint_folder import (
     Checkpoint,
     DamagedCheckpointError,

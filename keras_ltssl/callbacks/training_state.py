@@ -10,13 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_ltssl.backend.random_states import random_states
 from keras_ltssl.callbacks.checkpoint_folder import (
     OLD_WEIGHTS,
     Arrays,
     Checkpoint,
 )
 from keras_ltssl.callbacks.training_differences import find_differences
-from keras_ltssl.random_states import random_states
 
 # A name changes nothing, and Keras numbers names within a process.
 _IGNORED = (

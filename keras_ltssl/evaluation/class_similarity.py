@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keras_ltssl.arrays import unit_rows
 from keras_ltssl.evaluation.groups import Grouping, class_groups
 from keras_ltssl.evaluation.labelled_features import as_features, as_labels
-from keras_ltssl.samplers.unit_rows import unit_rows
 from keras_ltssl.validation import as_array, check_boolean
 
 

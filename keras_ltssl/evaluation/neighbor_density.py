@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_ltssl.samplers.unit_rows import unit_rows
+from keras_ltssl.arrays import unit_rows
 
 # Cosines held at a time, 16 MiB of float32.
 BLOCK_COSINES = 2**22

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keras_ltssl.arrays import as_scores
 from keras_ltssl.evaluation.groups import Grouping, class_groups
 from keras_ltssl.evaluation.headness_estimate import (
     MAX_BANK,
@@ -20,7 +21,6 @@ from keras_ltssl.evaluation.headness_estimate import (
 from keras_ltssl.evaluation.imbalance_curve import ImbalanceCurve
 from keras_ltssl.evaluation.ranks import percentiles
 from keras_ltssl.evaluation.tail_agreement import TailAgreement, tail_agreement
-from keras_ltssl.samplers.checks import as_scores
 from keras_ltssl.validation import as_array, check_integer
 
 # Standard deviation of a uniform number in [0, 1]: of a percentile that is

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl.typing import Tensor
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor, check_integer
 
 _Array: TypeAlias = np.ndarray[Any, Any]

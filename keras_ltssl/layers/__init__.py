@@ -1,22 +1,22 @@
 """Layers: views of an image, projection head, and the state of losses."""
 
-from keras_ltssl.layers.boosted_views import BoostedViews
-from keras_ltssl.layers.geometric_targets import GeometricTargets
-from keras_ltssl.layers.headness import Assignment, Headness
-from keras_ltssl.layers.key_queue import KeyQueue
-from keras_ltssl.layers.loss_state import LossState
-from keras_ltssl.layers.mixed_headness import MixedHeadness
-from keras_ltssl.layers.per_sample_rand_augment import PerSampleRandAugment
 from keras_ltssl.layers.projection_head import ProjectionHead
-from keras_ltssl.layers.prototypes import Prototypes
-from keras_ltssl.layers.random_blur import RandomBlur
-from keras_ltssl.layers.random_color_distortion import RandomColorDistortion
-from keras_ltssl.layers.random_resized_crop import RandomResizedCrop
-from keras_ltssl.layers.sample_memory import SampleMemory
-from keras_ltssl.layers.share_headness import ShareHeadness
-from keras_ltssl.layers.simclr_views import simclr_views
-from keras_ltssl.layers.two_views import TwoViews
-from keras_ltssl.layers.typicality_headness import TypicalityHeadness
+from keras_ltssl.state.geometric_targets import GeometricTargets
+from keras_ltssl.state.headness import Assignment, Headness
+from keras_ltssl.state.key_queue import KeyQueue
+from keras_ltssl.state.loss_state import LossState
+from keras_ltssl.state.mixed_headness import MixedHeadness
+from keras_ltssl.state.prototypes import Prototypes
+from keras_ltssl.state.sample_memory import SampleMemory
+from keras_ltssl.state.share_headness import ShareHeadness
+from keras_ltssl.state.typicality_headness import TypicalityHeadness
+from keras_ltssl.views.boosted_views import BoostedViews
+from keras_ltssl.views.per_sample_rand_augment import PerSampleRandAugment
+from keras_ltssl.views.random_blur import RandomBlur
+from keras_ltssl.views.random_color_distortion import RandomColorDistortion
+from keras_ltssl.views.random_resized_crop import RandomResizedCrop
+from keras_ltssl.views.simclr_views import simclr_views
+from keras_ltssl.views.two_views import TwoViews
 
 __all__ = [
     "Assignment",

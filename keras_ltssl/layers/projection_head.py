@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_ltssl.typing import Tensor
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_boolean, check_integer_or_none
 
 

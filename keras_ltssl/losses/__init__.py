@@ -19,10 +19,10 @@ from keras_ltssl.losses.harmonization_term import (
     harmonization_from_scores,
     target_scores,
 )
+from keras_ltssl.losses.kernels.queue import queue_nt_xent
+from keras_ltssl.losses.kernels.sinkhorn import sinkhorn
 from keras_ltssl.losses.macl import MACLLoss, aligned_temperature, macl
 from keras_ltssl.losses.nt_xent import NTXentLoss, nt_xent
-from keras_ltssl.losses.queue_contrast import queue_nt_xent
-from keras_ltssl.losses.sinkhorn import sinkhorn
 from keras_ltssl.losses.tail_score import tail_score
 from keras_ltssl.losses.tase import (
     TASELoss,

@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.layers.sample_memory import SampleMemory
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
-from keras_ltssl.typing import Tensor
+from keras_ltssl.state.sample_memory import SampleMemory
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor, check_integer, check_number
 
 

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
-from keras_ltssl.losses.unit_views import unit_views
-from keras_ltssl.typing import Tensor
+from keras_ltssl.losses.kernels.unit_views import unit_views
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor
 
 

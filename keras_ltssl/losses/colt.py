@@ -5,12 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.layers.sample_memory import SampleMemory
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.nt_xent import NTXentLoss
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
 from keras_ltssl.schedules import TemperatureSchedule
-from keras_ltssl.typing import Tensor
+from keras_ltssl.state.sample_memory import SampleMemory
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
     check_integer,
     check_integer_or_none,

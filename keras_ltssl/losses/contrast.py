@@ -2,17 +2,17 @@
 
 from typing import Protocol
 
-from keras_ltssl.losses.anchors import (
+from keras_ltssl.losses.distribution_supcon import supcon_of_anchors
+from keras_ltssl.losses.kernels.anchors import (
     compare_anchors,
     with_gradient_to,
 )
-from keras_ltssl.losses.distribution_supcon import supcon_of_anchors
+from keras_ltssl.losses.kernels.unit_views import as_floats
 from keras_ltssl.losses.tail_score import (
     tail_score_in_chunks,
     tail_score_of_shares,
 )
-from keras_ltssl.losses.unit_views import as_floats
-from keras_ltssl.typing import Tensor
+from keras_ltssl.types import Tensor
 
 
 class Contrast(Protocol):

@@ -2,9 +2,9 @@
 
 from keras import ops
 
-from keras_ltssl.losses.anchors import compare_anchors, with_gradient_to
-from keras_ltssl.losses.unit_views import as_floats
-from keras_ltssl.typing import Tensor
+from keras_ltssl.losses.kernels.anchors import compare_anchors, with_gradient_to
+from keras_ltssl.losses.kernels.unit_views import as_floats
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor
 
 

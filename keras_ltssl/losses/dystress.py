@@ -8,13 +8,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.losses.anchors import anchor_losses
-from keras_ltssl.losses.blocks import in_blocks
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
-from keras_ltssl.losses.unit_views import unit_views
+from keras_ltssl.losses.kernels.anchors import anchor_losses
+from keras_ltssl.losses.kernels.chunks import in_blocks
+from keras_ltssl.losses.kernels.unit_views import unit_views
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.schedules.temperature_schedule import check_range
-from keras_ltssl.typing import Tensor
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor, check_integer_or_none
 
 

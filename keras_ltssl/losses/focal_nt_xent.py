@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.losses.anchors import anchor_losses
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.kernels.anchors import anchor_losses
 from keras_ltssl.schedules import TemperatureSchedule
-from keras_ltssl.typing import Tensor
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_integer_or_none, check_number
 
 

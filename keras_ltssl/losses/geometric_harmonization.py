@@ -7,16 +7,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl.layers.geometric_targets import GeometricTargets
-from keras_ltssl.layers.sample_memory import SampleMemory
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.harmonization_term import (
     harmonization_from_scores,
     target_scores,
 )
-from keras_ltssl.losses.sinkhorn import check_scaling
+from keras_ltssl.losses.kernels.sinkhorn import check_scaling
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
-from keras_ltssl.typing import Tensor
+from keras_ltssl.state.geometric_targets import GeometricTargets
+from keras_ltssl.state.sample_memory import SampleMemory
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
     check_integer,
     check_integer_or_none,

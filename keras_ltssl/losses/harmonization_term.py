@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from keras_ltssl.losses.anchors import check_views
-from keras_ltssl.losses.sinkhorn import sinkhorn
-from keras_ltssl.losses.unit_views import unit_views
-from keras_ltssl.typing import Tensor
+from keras_ltssl.losses.kernels.anchors import check_views
+from keras_ltssl.losses.kernels.sinkhorn import sinkhorn
+from keras_ltssl.losses.kernels.unit_views import unit_views
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor, check_number
 
 

@@ -5,15 +5,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.losses.anchors import (
+from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.kernels.anchors import (
     anchor_losses,
     check_temperatures,
     check_views,
 )
-from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
-from keras_ltssl.losses.unit_views import unit_views
+from keras_ltssl.losses.kernels.unit_views import unit_views
 from keras_ltssl.schedules import TemperatureSchedule
-from keras_ltssl.typing import Tensor
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
     as_tensor,
     check_boolean,

@@ -2,10 +2,10 @@
 
 from keras import ops
 
-from keras_ltssl.in_place import ProductRoom, exp_in_place, fill_columns
-from keras_ltssl.losses.anchors import Anchors, compare_anchors
-from keras_ltssl.losses.blocks import in_blocks
-from keras_ltssl.typing import Tensor
+from keras_ltssl.backend.in_place import ProductRoom, exp_in_place, fill_columns
+from keras_ltssl.losses.kernels.anchors import Anchors, compare_anchors
+from keras_ltssl.losses.kernels.chunks import in_blocks
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor, check_integer
 
 

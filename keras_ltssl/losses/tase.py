@@ -5,16 +5,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.layers.headness import Assignment, Headness
-from keras_ltssl.layers.mixed_headness import MixedHeadness
-from keras_ltssl.layers.prototypes import Prototypes
-from keras_ltssl.layers.share_headness import ShareHeadness
-from keras_ltssl.layers.typicality_headness import TypicalityHeadness
-from keras_ltssl.losses.anchors import check_temperatures, unit_anchors
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
-from keras_ltssl.losses.unit_views import as_floats
+from keras_ltssl.losses.kernels.anchors import check_temperatures, unit_anchors
+from keras_ltssl.losses.kernels.unit_views import as_floats
 from keras_ltssl.schedules import TemperatureSchedule
-from keras_ltssl.typing import Tensor
+from keras_ltssl.state.headness import Assignment, Headness
+from keras_ltssl.state.mixed_headness import MixedHeadness
+from keras_ltssl.state.prototypes import Prototypes
+from keras_ltssl.state.share_headness import ShareHeadness
+from keras_ltssl.state.typicality_headness import TypicalityHeadness
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
     as_tensor,
     check_integer,

@@ -5,10 +5,10 @@ from typing import Any, TypeVar
 
 import keras
 
-from keras_ltssl.layers.loss_state import LossState
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.schedules import TemperatureSchedule
-from keras_ltssl.typing import Tensor
+from keras_ltssl.state.loss_state import LossState
+from keras_ltssl.types import Tensor
 
 _Kind = TypeVar("_Kind", bound=ContrastiveLoss)
 

@@ -13,7 +13,7 @@ from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.models.checks import check_layer
 from keras_ltssl.models.contrastive_model import ContrastiveModel
 from keras_ltssl.models.momentum_network import MomentumNetwork
-from keras_ltssl.typing import Tensor
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_number
 
 

@@ -10,11 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl import replicas
-from keras_ltssl.layers.boosted_views import BoostedViews
-from keras_ltssl.layers.loss_state import LossState
+from keras_ltssl.backend import replicas
 from keras_ltssl.layers.projection_head import ProjectionHead
-from keras_ltssl.layers.simclr_views import simclr_views
 from keras_ltssl.losses.boosted import BoostedLoss
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.wrapping_loss import find_loss
@@ -29,7 +26,10 @@ from keras_ltssl.models.checks import (
     single_samples,
 )
 from keras_ltssl.models.value_range import check_value_range
-from keras_ltssl.typing import Tensor
+from keras_ltssl.state.loss_state import LossState
+from keras_ltssl.types import Tensor
+from keras_ltssl.views.boosted_views import BoostedViews
+from keras_ltssl.views.simclr_views import simclr_views
 
 
 class _TrainingWatch(keras.callbacks.Callback):

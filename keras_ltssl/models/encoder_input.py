@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_ltssl.typing import Tensor
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_pair, check_sizes
 
 

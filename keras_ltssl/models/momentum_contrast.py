@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.layers.key_queue import KeyQueue
 from keras_ltssl.models.contrastive_model import ContrastiveModel
 from keras_ltssl.models.momentum_network import MomentumNetwork
-from keras_ltssl.typing import Tensor
+from keras_ltssl.state.key_queue import KeyQueue
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_integer, check_number
 
 

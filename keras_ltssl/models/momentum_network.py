@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.typing import Tensor
+from keras_ltssl.types import Tensor
 
 
 class MomentumNetwork(keras.layers.Layer):

@@ -5,7 +5,7 @@ from typing import Literal
 import keras
 
 from keras_ltssl.models.encoder_input import image_input
-from keras_ltssl.typing import Tensor
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_boolean, check_choice, check_instance
 
 

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ltssl.models.contrastive_model import ContrastiveModel
 from keras_ltssl.models.pruned_twin import PrunedTwin
-from keras_ltssl.typing import Tensor
+from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_number
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_ltssl.samplers.checks import as_scores
+from keras_ltssl.arrays import as_scores
 from keras_ltssl.validation import as_array, check_integer, check_number
 
 # Means of equal scores differ by this much, relatively, through rounding.

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
-from keras_ltssl.samplers.checks import (
+from keras_ltssl.arrays import (
     as_features,
     check_row_count,
     check_same_dim,
+    unit_rows,
 )
-from keras_ltssl.samplers.unit_rows import unit_rows
 
 # Entries worked on at a time: 4 MiB of float64.
 BLOCK_ENTRIES = 2**19

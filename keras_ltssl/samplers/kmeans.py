@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.cluster import KMeans, kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
-from keras_ltssl.samplers.checks import as_features
-from keras_ltssl.samplers.unit_rows import as_floats, unit_rows
+from keras_ltssl.arrays import as_features, as_floats, unit_rows
 from keras_ltssl.validation import (
     LARGEST_SEED,
     check_choice,

@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
-from keras_ltssl.samplers.checks import (
+from keras_ltssl.arrays import (
     as_features,
     as_scores,
     check_row_count,
     check_same_dim,
+    rescaled,
+    unit_rows,
 )
 from keras_ltssl.samplers.greedy_k_centers import take_farthest
 from keras_ltssl.samplers.kmeans import MAX_ROWS, Engine, unit_clusters
 from keras_ltssl.samplers.pool_choice import PoolChoice
-from keras_ltssl.samplers.unit_rows import rescaled, unit_rows
 from keras_ltssl.validation import check_number
 
 # Entries of the pool read at a time, 4 MiB of float64.

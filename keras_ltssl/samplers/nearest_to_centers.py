@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
-from keras_ltssl.samplers.checks import as_features
-from keras_ltssl.samplers.unit_rows import as_floats, rescaled, unit_rows
+from keras_ltssl.arrays import as_features, as_floats, rescaled, unit_rows
 from keras_ltssl.validation import as_array
 
 # Entries of the pool read at a time: 2 MiB of float32, which a cache holds.

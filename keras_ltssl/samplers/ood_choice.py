@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_ltssl.samplers.checks import (
+from keras_ltssl.arrays import (
     as_features,
     as_scores,
     check_row_count,
     check_same_dim,
+    unit_rows,
 )
 from keras_ltssl.samplers.cluster_budgets import (
     cluster_budgets,
@@ -24,7 +25,6 @@ from keras_ltssl.samplers.kmeans import (
 )
 from keras_ltssl.samplers.nearest_to_centers import take_nearest
 from keras_ltssl.samplers.pool_choice import PoolChoice
-from keras_ltssl.samplers.unit_rows import unit_rows
 from keras_ltssl.validation import check_number
 
 

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import keras_ltssl as lt
-from keras_ltssl.losses.queue_contrast import QueueContrast
+from keras_ltssl.losses.kernels.queue import QueueContrast
 from tests import reference
 from tests.gradients import compiled
 

@@ -7,7 +7,7 @@ from keras import ops
 import keras_ltssl as lt
 import reference
 from gradients import value_and_gradient
-from keras_ltssl.losses.queue_contrast import QueueContrast
+from keras_ltssl.losses.kernels.queue import QueueContrast
 
 pytestmark = pytest.mark.every_backend
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import keras_ltssl as lt
-from keras_ltssl.samplers.unit_rows import unit_rows
+from keras_ltssl.arrays import unit_rows
 
 ROWS, DIM = 50_000, 256
 MIB = ROWS * DIM * 4 / 2**20  # 49, and a whole one in float64 twice that

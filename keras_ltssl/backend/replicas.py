@@ -1,0 +1,244 @@
+"""The one place that knows that a model may train on several devices.
+
+On JAX a loss sees the whole batch, however `keras.distribution` has spread it
+over devices, and nothing here has anything to do. TensorFlow's
+`tf.distribute` strategies and PyTorch's processes (`torch.distributed`) call it
+on every *replica* with a part of the batch. There `gather` gives it the rest,
+with gradients, and so negatives, prototypes, shares and memories are those of
+the whole batch. Keras has no word for this.
+"""
+
+import contextlib
+import hashlib
+import math
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_ltssl.backend.random_states import random_states
+from keras_ltssl.types import Tensor
+
+
+def _processes() -> Any:
+    """Returns our functions on PyTorch's processes; `None` without those."""
+    if keras.backend.backend() != "torch":
+        return None
+    import torch.distributed
+
+    if not torch.distributed.is_available():
+        return None
+    if not torch.distributed.is_initialized():
+        return None
+    from keras_ltssl.backend import torch_processes
+
+    return torch_processes if torch.distributed.get_world_size() > 1 else None
+
+
+def _context() -> Any:
+    """Returns what TensorFlow's replica knows of the others, or `None`.
+
+    Also `None` where no step is computed, but Keras infers shapes.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    several = context is not None and context.num_replicas_in_sync > 1
+    return context if several else None
+
+
+def infers_shapes() -> bool:
+    """Says whether Keras tries a step on the mean of several replicas' batches.
+
+    It does so on TensorFlow to learn shapes; ids are no integers there.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return tf.distribute.get_replica_context() is None
+
+
+def gather(rows: Tensor) -> Tensor:
+    """Returns the rows of all replicas, one replica's after the other's.
+
+    The gradient that comes back is the sum of what all replicas send, so the
+    gradients of their own losses add up to that of the sum of all losses.
+    Replicas may have different numbers of rows.
+
+    Args:
+        rows: `(rows, ...)`.
+    """
+    context, processes = _context(), _processes()
+    if context is not None:
+        import tensorflow as tf
+
+        gathered = context.all_gather(rows, axis=0)
+        # It has forgotten the shape of a row.
+        return tf.ensure_shape(gathered, [None, *rows.shape[1:]])
+    # On "meta", Keras infers shapes.
+    if processes is not None and rows.device.type != "meta":
+        return processes.gather(rows)
+    return rows
+
+
+def own(rows: Tensor, gathered: Tensor) -> Tensor:
+    """Returns the rows of this replica among those of all.
+
+    Args:
+        rows: What this replica had, any tensor with as many rows.
+        gathered: Computed from what `gather` returned, `(all rows, ...)`.
+    """
+    context, processes = _context(), _processes()
+    if context is not None:
+        import tensorflow as tf
+
+        size = tf.shape(rows)[0]
+        sizes = context.all_gather(size[None], axis=0)
+        start = tf.reduce_sum(sizes[: context.replica_id_in_sync_group])
+        return gathered[start : start + size]
+    if processes is not None and rows.device.type != "meta":
+        start = processes.first_row(rows)
+        return gathered[start : start + len(rows)]
+    return gathered
+
+
+def process() -> tuple[int, int]:
+    """Returns which process of how many this is, the first being 0."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.process_index(), jax.process_count()
+    if _processes() is None:
+        return 0, 1
+    import torch.distributed
+
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def of_first(value: Any) -> Any:
+    """Returns what the first process has given, for choices made on the host.
+
+    On PyTorch, encoders differ between processes in their batch statistics, and
+    what is chosen by them must not.
+    """
+    processes = _processes()
+    return value if processes is None else processes.of_first(value)
+
+
+def scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
+    """Returns what variables of `model` are to be made in."""
+    if keras.backend.backend() == "tensorflow":
+        return model.distribute_strategy.scope()  # type: ignore[no-any-return]
+    return contextlib.nullcontext()
+
+
+def prepare(model: keras.Model, steps: int | None) -> None:
+    """Makes replicas train as one, or says why they cannot.
+
+    On PyTorch, weights become those of the first process, gradients the mean
+    over all, and random numbers differ between processes.
+
+    Args:
+        model: Built and compiled.
+        steps: Steps of an epoch, if they are known.
+    """
+    processes = _processes()
+    if processes is None:
+        replicas = 1
+        if keras.backend.backend() == "tensorflow":
+            replicas = model.distribute_strategy.num_replicas_in_sync
+        if replicas > 1:
+            _warn_of_batch_statistics(
+                model, "Pass `synchronized=True` to them."
+            )
+        return
+    all_steps = processes.of_all(steps)
+    if None in all_steps or len(set(all_steps)) > 1:
+        raise ValueError(
+            "All processes must train for the same, known number of steps an "
+            f"epoch, or they would wait for each other forever. "
+            f"Received: {all_steps}"
+        )
+    _warn_of_batch_statistics(
+        model, "With small parts prefer normalisation that needs no batch."
+    )
+    state = [*model.variables, *model.optimizer.variables]
+    processes.copy_from_first(variable.value for variable in state)
+    rank, _ = process()
+    for seed in random_states(model):  # A seed and a counter.
+        seed.assign(keras.ops.add(seed, np.array([rank, 0], seed.dtype)))
+    processes.average_gradients(
+        weight.value for weight in model.trainable_weights
+    )
+
+
+def check_parts(x: Any, y: Any) -> None:
+    """Says so when several processes were given the same data."""
+    processes = _processes()
+    if processes is None:
+        return
+    digest = hashlib.sha256()
+    for array in (x, y):
+        if isinstance(array, np.ndarray):
+            digest.update(np.ascontiguousarray(array[:4096]).tobytes())
+    # Whatever else yields batches cannot be compared before it is read.
+    known = isinstance(x, np.ndarray) or hasattr(x, "part")
+    data = (digest.hexdigest(), getattr(x, "part", None)) if known else None
+    parts = processes.of_all(data)
+    if None not in parts and len(set(parts)) < len(parts):
+        raise ValueError(
+            "Each process must train on a part of its own of every batch. "
+            "Received: the same data in several processes. Pass "
+            "`part=(rank, number of processes)` to ImageBatches or "
+            "MixedBatches, or slice arrays."
+        )
+
+
+def check_batches(x: Any, batch_size: int | None) -> None:
+    """Raises if JAX cannot share a batch of arrays among its devices.
+
+    Args:
+        x: The samples. Other data than arrays and this package's datasets
+            cannot be checked before they are read.
+        batch_size: What `fit` was given, or `None`.
+    """
+    if keras.backend.backend() != "jax":
+        return
+    distribution = keras.distribution.distribution()
+    if not isinstance(distribution, keras.distribution.DataParallel):
+        return
+    # Each process holds its part of a batch, for its part of the devices.
+    devices = math.prod(distribution.device_mesh.shape) // process()[1]
+    if isinstance(x, np.ndarray) or keras.ops.is_tensor(x):
+        size = min(batch_size or 32, len(x))
+        sizes = {size, len(x) % size or size}
+    else:
+        sizes = set(getattr(x, "batch_sizes", ()))
+    uneven = sorted(size for size in sizes if size % devices)
+    if uneven:
+        raise ValueError(
+            "JAX shares each batch evenly among its devices, so every batch, "
+            f"also the last one, must be a multiple of {devices} samples. "
+            f"Received: batches of {uneven} samples. Leave the rest of the "
+            "samples out, or choose another `batch_size`."
+        )
+
+
+def _warn_of_batch_statistics(model: keras.Model, advice: str) -> None:
+    local = [
+        layer.name
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and not getattr(layer, "synchronized", False)
+    ]
+    if local:
+        warnings.warn(
+            "Losses and what they remember are those of the whole batch, but "
+            "batch normalisation uses the statistics of each replica's part, "
+            f"in {len(local)} layers ({local[0]}, ...). {advice}",
+            stacklevel=2,
+        )

@@ -1,0 +1,1 @@
+"""Fast forms of what the losses compute: see README.md here."""

@@ -1,0 +1,219 @@
+"""One NT-Xent value per anchor, with its analytic gradient."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from keras_ltssl.losses.kernels.negatives import (
+    PairScale,
+    Softmax,
+    all_at_once,
+    in_chunks,
+)
+from keras_ltssl.losses.kernels.unit_views import (
+    as_floats,
+    through_units,
+    units_and_inverse_norms,
+)
+from keras_ltssl.types import Tensor
+from keras_ltssl.validation import (
+    as_tensor,
+    check_array_of_numbers,
+    check_integer_or_none,
+    check_number,
+)
+
+
+def check_views(z: Tensor) -> None:
+    """Raises if `z` is not `(batch, 2, dim)`."""
+    if len(z.shape) != 3 or z.shape[1] != 2:
+        raise ValueError(
+            "`z` must hold two views of each sample, shape (batch, 2, dim). "
+            f"Received: z.shape={tuple(z.shape)}"
+        )
+
+
+def check_temperatures(temperature: float | Tensor) -> None:
+    """Raises if a temperature whose value is known by now is none."""
+    if isinstance(temperature, (np.ndarray, list, tuple)):
+        check_array_of_numbers("temperature", temperature)
+        values = np.asarray(temperature)
+        if (
+            not values.size
+            or not np.isfinite(values).all()
+            or not (values > 0).all()
+        ):
+            raise ValueError(
+                "`temperature` must hold finite numbers > 0. "
+                f"Received: temperature={temperature!r}"
+            )
+    elif isinstance(temperature, np.generic) or not hasattr(
+        temperature, "shape"
+    ):
+        check_number("temperature", temperature, above=0)
+
+
+def check_one_a_sample(name: str, values: Tensor, z: Tensor) -> None:
+    """Raises if `values` is neither a scalar nor `(batch,)`, as `z` has it."""
+    shape, batch = values.shape, z.shape[0]
+    if len(shape) > 1 or (
+        len(shape) == 1 and None not in (shape[0], batch) and shape[0] != batch
+    ):
+        raise ValueError(
+            f"`{name}` must be a scalar or have shape (batch,) = ({batch},). "
+            f"Received: {name}.shape={tuple(shape)}"
+        )
+
+
+class Anchors(NamedTuple):
+    """The NT-Xent losses of anchors, and what they were computed from.
+
+    Anchors are in the order of `all_at_once`. Only the losses have a gradient.
+    """
+
+    losses: Tensor
+    """`(batch, 2)`."""
+    miss: Tensor
+    """What softmax leaves to the negatives of each anchor, `(2 * batch,)`."""
+    shares: Softmax | None
+    """The softmax over its negatives, if it was held as a whole."""
+    normalised: tuple[Tensor, Tensor]
+    """What `unit_anchors` returns."""
+
+
+def unit_anchors(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the unit vectors of all anchors, and their inverse norms.
+
+    Args:
+        z: Projections `(batch, 2, dim)`, floats.
+
+    Returns:
+        `(2 * batch, dim)` and `(2 * batch, 1)`, first views first.
+    """
+    z = ops.stop_gradient(z)
+    return units_and_inverse_norms(ops.concatenate([z[:, 0], z[:, 1]]))
+
+
+def with_gradient_to(z: Tensor, normalised: tuple[Tensor, Tensor]) -> Tensor:
+    """Returns the unit vectors of `unit_anchors(z)`, with their gradient."""
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def units_of(
+        z: Tensor, units: Tensor, inverse_norms: Tensor
+    ) -> tuple[Tensor, Any]:
+        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
+            if upstream is None:
+                (upstream,) = args
+            return _through_anchors(upstream, units, inverse_norms), None, None
+
+        return units, gradient
+
+    return units_of(as_floats(z), *normalised)
+
+
+def _through_anchors(
+    to_units: Tensor, units: Tensor, inverse_norms: Tensor
+) -> Tensor:
+    """Returns the gradient to `z` from that to the anchors' unit vectors."""
+    to_z = through_units(to_units, units, inverse_norms)
+    batch = ops.shape(to_z)[0] // 2
+    return ops.stack([to_z[:batch], to_z[batch:]], axis=1)
+
+
+def anchor_losses(
+    z: Tensor,
+    temperature: float | Tensor,
+    chunk_size: int | None = None,
+    pair_scale: PairScale | None = None,
+) -> Tensor:
+    """Returns the NT-Xent loss of every anchor, shape `(batch, 2)`.
+
+    See `compare_anchors`.
+    """
+    return compare_anchors(z, temperature, chunk_size, pair_scale).losses
+
+
+def compare_anchors(
+    z: Tensor,
+    temperature: float | Tensor,
+    chunk_size: int | None = None,
+    pair_scale: PairScale | None = None,
+    normalised: tuple[Tensor, Tensor] | None = None,
+) -> Anchors:
+    """Returns the NT-Xent loss of every anchor, and what led to it.
+
+        l_a = -log( exp(s_ap/τ_a) / Σ_{b≠a} exp(s_ab/τ_a) )
+            = softplus( log Σ_{negatives} exp(s_ab/τ_a) - s_ap/τ_a )
+
+    The second form loses no digits when the positive dominates. The gradient
+    is written out, down to `z`: see `negatives`.
+
+    Args:
+        z: Projections `(batch, 2, dim)`, not normalised.
+        temperature: τ, a number or scalar tensor, or one per sample `(batch,)`.
+            It is a constant to the gradient.
+        chunk_size: Anchors whose similarities are held at a time, or `None`
+            for all `2 * batch` of them.
+        pair_scale: What the τ of a pair is multiplied by, an elementwise
+            function of its cosine: τ_ab = τ_a · pair_scale(s_ab). A constant
+            to the gradient, too. Defaults to `None`, 1 for every pair.
+        normalised: `unit_anchors(z)`, from who has needed it before. Defaults
+            to `None`.
+    """
+    z = as_tensor("z", z)
+    check_views(z)
+    check_temperatures(temperature)
+    check_integer_or_none("chunk_size", chunk_size, minimum=1)
+    z = as_floats(z)
+    batch = ops.shape(z)[0]
+    tau = ops.stop_gradient(ops.cast(temperature, z.dtype))
+    check_one_a_sample("temperature", tau, z)
+    tau = ops.broadcast_to(tau, (batch,))
+
+    units, inverse_norms = normalised or unit_anchors(z)
+    cosine = ops.sum(units[:batch] * units[batch:], axis=-1)
+    tau_positive = tau
+    if pair_scale is not None:
+        tau_positive = tau * pair_scale(cosine)
+    taus = ops.concatenate([tau, tau])
+    if chunk_size is None:
+        negatives = all_at_once(units, taus, pair_scale)
+    else:
+        negatives = in_chunks(units, taus, pair_scale, chunk_size)
+    positive = cosine / tau_positive
+    excess = negatives.log_sums - ops.concatenate([positive, positive])
+    losses = ops.softplus(excess)
+    losses = ops.stack([losses[:batch], losses[batch:]], axis=1)
+    miss = ops.sigmoid(excess)
+
+    # All is computed by now, where others can have it; this adds the gradient.
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def with_gradient(
+        z: Tensor,
+        losses: Tensor,
+        miss: Tensor,
+        tau_positive: Tensor,
+        units: Tensor,
+        inverse_norms: Tensor,
+        *held: Tensor,
+    ) -> tuple[Tensor, Any]:
+        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
+            if upstream is None:
+                (upstream,) = args
+            weights = miss * ops.concatenate([upstream[:, 0], upstream[:, 1]])
+            to_units = negatives.push(weights, units, *held)
+            # Both anchors of a sample pull both of its views together.
+            pull = ((weights[:batch] + weights[batch:]) / tau_positive)[:, None]
+            to_units -= ops.concatenate(
+                [pull * units[batch:], pull * units[:batch]]
+            )
+            to_z = _through_anchors(to_units, units, inverse_norms)
+            return to_z, *[None] * (5 + len(held))
+
+        return losses, gradient
+
+    losses = with_gradient(
+        z, losses, miss, tau_positive, units, inverse_norms, *negatives.held
+    )
+    return Anchors(losses, miss, negatives.shares, (units, inverse_norms))

@@ -1,0 +1,245 @@
+"""Queries against their own key and a queue of earlier keys (MoCo)."""
+
+from typing import NamedTuple
+
+from keras import ops
+
+from keras_ltssl.losses.kernels.anchors import (
+    check_one_a_sample,
+    check_temperatures,
+    check_views,
+)
+from keras_ltssl.losses.kernels.chunks import in_blocks
+from keras_ltssl.losses.kernels.negatives import Softmax, lowest, softmax_over
+from keras_ltssl.losses.kernels.unit_views import unit_views
+from keras_ltssl.state.key_queue import KeyQueue
+from keras_ltssl.types import Tensor
+from keras_ltssl.validation import as_tensor, check_integer_or_none
+
+
+class _Queries(NamedTuple):
+    """The losses of queries, and what they were computed from."""
+
+    losses: Tensor
+    """`(batch,)`; only these have a gradient."""
+    miss: Tensor
+    """What softmax leaves to the queue, `(batch,)`."""
+    shares: Softmax | None
+    """The softmax over the queue, if it was held as a whole."""
+
+
+def _softmax_of(
+    queries: Tensor, tau: Tensor, keys: Tensor, is_filled: Tensor
+) -> Softmax:
+    """Returns the softmax of queries over the queue, `(queries, size)`."""
+    logits = (queries / tau[:, None]) @ ops.transpose(keys)
+    return softmax_over(ops.where(is_filled, logits, lowest(logits)))
+
+
+def _compare(
+    units: Tensor,
+    keys: Tensor,
+    is_filled: Tensor,
+    tau: Tensor,
+    chunk_size: int | None,
+) -> _Queries:
+    """Returns what `queue_nt_xent` is made of.
+
+    With P_in, the softmax over the queue, the gradient to a query is
+
+        (1 - p_i)/τ_i · (Σ_n P_in n - k_i)
+
+    where p_i is the probability of its own key. No key of the queue gets a
+    gradient, so all of this is known when the loss is: the loss is returned as
+    a linear function of the queries with these coefficients.
+
+    Args:
+        units: What `unit_views` returned, `(batch, 2, dim)`.
+        keys: `(size, dim)`.
+        is_filled: `(size,)`.
+        tau: `(batch,)`.
+        chunk_size: Queries at a time, or `None` for all.
+    """
+    fixed = ops.stop_gradient(units)
+    queries, own = fixed[:, 0], fixed[:, 1]
+
+    def means_of(shares: Softmax) -> Tensor:
+        return shares.exponentials @ keys / shares.sums[:, None]
+
+    def log_sums_and_means(block: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        rows, tau_rows = block
+        shares = _softmax_of(rows, tau_rows, keys, is_filled)
+        return shares.log_sums, means_of(shares)
+
+    shares = None
+    if chunk_size is None:
+        shares = _softmax_of(queries, tau, keys, is_filled)
+        log_sums, means = shares.log_sums, means_of(shares)
+    else:
+        log_sums, means = in_blocks(
+            log_sums_and_means, (queries, tau), chunk_size
+        )
+    positive = ops.sum(queries * own, axis=-1)
+    excess = log_sums - positive / tau
+    miss = ops.sigmoid(excess)
+    slope = (miss / tau)[:, None] * (means - own)
+    at_queries = ops.sum(slope * (units[:, 0] - queries), axis=-1)
+    return _Queries(ops.softplus(excess) + at_queries, miss, shares)
+
+
+def queue_nt_xent(
+    z: Tensor,
+    keys: Tensor,
+    is_filled: Tensor,
+    temperature: float | Tensor = 0.2,
+    chunk_size: int | None = None,
+) -> Tensor:
+    """Computes the contrastive loss of queries against a queue of keys.
+
+        l_i = -log( exp(q_i·k_i/τ) / (exp(q_i·k_i/τ) + Σ_n exp(q_i·n/τ)) )
+
+    where the query q_i is the first view of a sample, its key k_i the second,
+    and n runs over the keys of the queue. Keys of the batch itself are not
+    negatives. While the queue is empty, the loss is 0. The gradient flows to
+    the queries alone.
+
+    Args:
+        z: Projections, `(batch, 2, dim)`: queries and keys, any scale.
+        keys: Unit vectors of earlier samples, `(size, dim)`.
+        is_filled: Which of them are there, `(size,)`.
+        temperature: τ > 0, a scalar, or one per sample, `(batch,)`. Defaults
+            to `0.2`.
+        chunk_size: Queries whose similarities are held at a time. Defaults to
+            `None`, all of them.
+
+    Returns:
+        The loss of each sample, `(batch,)`.
+
+    Raises:
+        ValueError: As `nt_xent`, and if `keys` is not `(size, dim)` or
+            `is_filled` not `(size,)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> same = np.ones((4, 2, 8), "float32")
+    >>> keys = np.ones((15, 8), "float32") / np.sqrt(8)
+    >>> loss = lt.losses.queue_nt_xent(same, keys, np.arange(15) < 10)
+    >>> bool(np.allclose(loss, np.log(11), atol=1e-5))
+    True
+
+    Reference:
+        He, Fan, Wu, Xie, Girshick. Momentum Contrast for Unsupervised Visual
+        Representation Learning. CVPR 2020, arXiv:1911.05722.
+    """
+    z = as_tensor("z", z)
+    keys = as_tensor("keys", keys)
+    is_filled = as_tensor("is_filled", is_filled)
+    check_views(z)
+    check_temperatures(temperature)
+    check_integer_or_none("chunk_size", chunk_size, minimum=1)
+    if len(keys.shape) != 2 or keys.shape[1] != z.shape[2]:
+        raise ValueError(
+            f"`keys` must have shape (size, dim) = (size, {z.shape[2]}). "
+            f"Received: keys.shape={tuple(keys.shape)}"
+        )
+    if tuple(is_filled.shape) != (keys.shape[0],):
+        raise ValueError(
+            "`is_filled` must hold one value for each key, shape (size,) = "
+            f"({keys.shape[0]},). Received: is_filled.shape="
+            f"{tuple(is_filled.shape)}"
+        )
+    units = unit_views(z)
+    keys = ops.stop_gradient(ops.cast(keys, units.dtype))
+    is_filled = ops.cast(is_filled, "bool")
+    tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
+    check_one_a_sample("temperature", tau, z)
+    tau = ops.broadcast_to(tau, (ops.shape(units)[0],))
+    return _compare(units, keys, is_filled, tau, chunk_size).losses
+
+
+class QueueContrast:
+    """The first view of every sample against its key and a queue (MoCo).
+
+    Args:
+        z: Queries and keys, `(batch, 2, dim)`.
+        queue: Keys of earlier samples.
+        temperature: τ, a scalar or `(batch,)`.
+        chunk_size: Queries held at a time, or `None` for all.
+    """
+
+    def __init__(
+        self,
+        z: Tensor,
+        queue: KeyQueue,
+        temperature: float | Tensor,
+        chunk_size: int | None,
+    ) -> None:
+        # Copies: PyTorch would see the queue change before it goes backward.
+        keys = ops.copy(ops.convert_to_tensor(queue.keys))
+        self._key_is_ood = ops.copy(ops.convert_to_tensor(queue.is_ood))
+        self._is_filled = queue.is_filled()
+        self._units = unit_views(z)
+        self._keys = ops.cast(keys, self._units.dtype)
+        tau = ops.stop_gradient(ops.cast(temperature, self._units.dtype))
+        self._tau = ops.broadcast_to(tau, (ops.shape(self._units)[0],))
+        self._chunk_size = chunk_size
+        self._compared = _compare(
+            self._units, self._keys, self._is_filled, self._tau, chunk_size
+        )
+        self.losses = self._compared.losses[:, None]
+        # With a gradient; those in `_compare` are constants.
+        queries, own = self._units[:, 0], ops.stop_gradient(self._units[:, 1])
+        self._positive = ops.sum(queries * own, axis=-1)
+        self._log_partition = self._compared.losses + self._positive / self._tau
+
+    def supcon(self, is_ood: Tensor) -> Tensor:
+        """Returns COLT's distribution term of each query, `(batch,)`.
+
+        Positives are the query's own key and the keys of its domain in the
+        queue. Zero while neither batch nor queue has an OOD sample.
+        """
+        is_ood = ops.cast(is_ood, "bool")
+        queries = self._units[:, 0]
+
+        def mean_cosine(is_member: Tensor) -> Tensor:
+            member = ops.logical_and(is_member, self._is_filled)
+            member = ops.cast(member, queries.dtype)
+            total = ops.sum(self._keys * member[:, None], axis=0)
+            cosines = self._positive + ops.sum(queries * total, axis=-1)
+            return cosines / (1.0 + ops.sum(member))
+
+        same = ops.where(
+            is_ood,
+            mean_cosine(self._key_is_ood),
+            mean_cosine(ops.logical_not(self._key_is_ood)),
+        )
+        losses = self._log_partition - same / self._tau
+        earlier = ops.logical_and(self._key_is_ood, self._is_filled)
+        any_ood = ops.logical_or(ops.any(is_ood), ops.any(earlier))
+        return ops.where(any_ood, losses, ops.zeros_like(losses))
+
+    def tail_scores(self, top_k: int) -> Tensor:
+        """Returns the sum of each query's k largest probabilities of keys."""
+        top_k = min(top_k, int(self._keys.shape[0]))
+
+        def sums_of_largest(shares: Softmax) -> Tensor:
+            # Before the division, which is one a row then.
+            largest = ops.top_k(shares.exponentials, top_k, sorted=False)[0]
+            return ops.sum(largest, axis=-1) / shares.sums
+
+        def scores_of(block: tuple[Tensor, ...]) -> Tensor:
+            rows, tau_rows = block
+            return sums_of_largest(
+                _softmax_of(rows, tau_rows, self._keys, self._is_filled)
+            )
+
+        if self._compared.shares is not None:
+            scores = sums_of_largest(self._compared.shares)
+        else:
+            queries = ops.stop_gradient(self._units[:, 0])
+            scores = in_blocks(
+                scores_of, (queries, self._tau), self._chunk_size
+            )
+        return self._compared.miss * scores

@@ -1,0 +1,1 @@
+"""What losses keep in a model: memories, prototypes, queues, targets."""

@@ -1,0 +1,36 @@
+"""Headness from the size of a sample's prototype."""
+
+import keras
+from keras import ops
+
+from keras_ltssl.state.headness import Assignment, Headness
+from keras_ltssl.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class ShareHeadness(Headness):
+    """The rank of a sample's prototype among population shares.
+
+        h_i = Σ_j π_j [π_j < π_k(i)] + ½ Σ_j π_j [π_j = π_k(i)]
+
+    the part of the population that lives in smaller prototypes, so that its
+    population mean is 0.5 exactly. This package's own design.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> similarities = np.eye(2, dtype="float32")
+    >>> assignment = lt.layers.Assignment(
+    ...     None, similarities, similarities, np.array([0.75, 0.25], "float32")
+    ... )
+    >>> np.asarray(lt.layers.ShareHeadness().estimate(assignment)).tolist()
+    [0.625, 0.125]
+    """
+
+    def estimate(self, assignment: Assignment) -> Tensor:
+        shares = ops.convert_to_tensor(assignment.shares)
+        smaller = ops.cast(shares < shares[:, None], shares.dtype)
+        not_larger = ops.cast(shares <= shares[:, None], shares.dtype)
+        rank = 0.5 * ops.sum((smaller + not_larger) * shares, axis=-1)
+        return ops.take(rank, assignment.labels)

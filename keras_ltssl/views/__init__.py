@@ -1,0 +1,1 @@
+"""Random image layers, and the layers that make two views with them."""

@@ -1,0 +1,254 @@
+"""RandAugment with a probability and a strength for every image."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ltssl.types import Tensor
+from keras_ltssl.validation import check_integer, check_pair
+from keras_ltssl.views.rand_augment_operations import (
+    MAX_STRENGTH,
+    OPERATIONS,
+    rand_augment,
+)
+from keras_ltssl.views.random_image_layer import RandomImageLayer
+
+
+@keras.saving.register_keras_serializable(package="keras_ltssl")
+class PerSampleRandAugment(RandomImageLayer):
+    """Augments each image by operations, and as much, as befits it.
+
+    `num_ops` times over, each image draws one of 15 operations, all equally
+    likely, and gets it with its own probability and at its own strength:
+    shears, translations, rotation, autocontrast, inversion, equalization,
+    solarization, posterization, contrast, colour, brightness, sharpness and a
+    gray square. See `rand_augment` for what they do; which way a shear, a
+    translation or a rotation goes, and where the square lies, is drawn, too.
+
+    Operations and ranges are those published with BCL: twice as far as
+    RandAugment's in shears, rotation and the like. As there, some are not
+    stronger at a larger strength: solarization and posterization are weaker,
+    and contrast, colour, brightness and sharpness do nothing at 15, take away
+    below and add above. Images with one channel have no colour to change.
+
+    `keras.layers.RandAugment` draws one operation for the whole batch, computes
+    all of them for every image, and keeps Keras from compiling the model.
+
+    When not training, images are returned as they are. The work is done in
+    float32 whatever the dtype policy, and the outcome is cast to the layer's
+    compute dtype. No gradient flows through. Saving a model also saves how far
+    the random numbers have come.
+
+    Args:
+        num_ops: Operations an image may get, integer >= 1. Defaults to `1`.
+        value_range: Pair of floats, the values of black and white. Results
+            are clipped to it. Defaults to `(0, 255)`.
+        seed: Integer or None. The same seed gives the same augmentations.
+            Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`: `name`, `dtype`,
+            `trainable`.
+
+    Call arguments:
+        images: Tensor `(batch, height, width, channels)` with one or three
+            channels, integer or float.
+        probability: Tensor `(batch,)` in [0, 1], of each operation.
+        strength: Tensor `(batch,)`, 0 to 30; clipped to that.
+        training: Boolean, whether to augment. Defaults to `True`; inside a
+            model it is what the model is called with.
+
+    Returns:
+        Tensor of the shape of `images` and of the compute dtype.
+
+    Raises:
+        ValueError: If an argument is out of range, or a shape does not fit.
+
+    Example:
+
+    >>> import keras
+    >>> import keras_ltssl as lt
+    >>> augment = lt.layers.PerSampleRandAugment(seed=0)
+    >>> images, probability = keras.Input((32, 32, 3)), keras.Input(())
+    >>> augment(images, probability, strength=10 + 20 * probability).shape
+    (None, 32, 32, 3)
+
+    Reference:
+        Cubuk, Zoph, Shlens, Le, "RandAugment: Practical automated data
+        augmentation with a reduced search space", 2020 (arXiv:1909.13719);
+        Zhou et al., "Contrastive Learning with Boosted Memorization", 2022
+        (arXiv:2205.12693), for one probability and strength a sample.
+    """
+
+    def __init__(
+        self,
+        num_ops: int = 1,
+        value_range: tuple[float, float] = (0, 255),
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed, **kwargs)
+        self.num_ops = check_integer("num_ops", num_ops, minimum=1)
+        self.value_range = check_pair(
+            "value_range", value_range, may_be_equal=False
+        )
+
+    def build(  # type: ignore[override]
+        self,
+        images_shape: tuple[int | None, ...],
+        probability_shape: tuple[int | None, ...],
+        strength_shape: tuple[int | None, ...],
+    ) -> None:
+        """Check that the shapes fit together.
+
+        Args:
+            images_shape: Tuple `(batch, height, width, channels)`.
+            probability_shape: Tuple `(batch,)`.
+            strength_shape: Tuple `(batch,)`.
+        """
+        super().build(images_shape)
+        if images_shape[3] not in (1, 3):
+            raise ValueError(
+                "`PerSampleRandAugment` needs images with one or three "
+                f"channels. Received: images.shape={tuple(images_shape)}"
+            )
+        for name, shape in (
+            ("probability", probability_shape),
+            ("strength", strength_shape),
+        ):
+            check_one_each(name, shape, images_shape)
+
+    def draw(
+        self, batch_size: int | Tensor, probability: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw one operation for each of `batch_size` images.
+
+        Args:
+            batch_size: Number of images, an integer or a scalar tensor.
+            probability: Tensor `(batch_size,)`, of getting it at all.
+
+        Returns:
+            `operation`, `sign` and `place` as `rand_augment` takes them.
+        """
+        draws = keras.random.uniform(
+            (batch_size, 5), seed=self.seed_generator, dtype="float32"
+        )
+        count = len(OPERATIONS)
+        # A uniform number just below 1 times 15 is 15 after rounding.
+        drawn = ops.minimum(ops.cast(draws[:, 0] * count, "int32"), count - 1)
+        is_due = draws[:, 1] < ops.cast(probability, "float32")
+        sign = 1.0 - 2.0 * ops.cast(draws[:, 2] < 0.5, "float32")
+        return ops.where(is_due, drawn, -1), sign, draws[:, 3:]
+
+    def augment(
+        self, images: Tensor, probability: Tensor, strength: Tensor
+    ) -> Tensor:
+        """Augment the images, whether training or not.
+
+        Args:
+            images: Tensor `(batch, height, width, channels)`.
+            probability: Tensor `(batch,)`.
+            strength: Tensor `(batch,)`.
+
+        Returns:
+            Tensor of the shape of `images`.
+        """
+        low, high = self.value_range
+        images = ops.cast(images, "float32")
+        strength = ops.clip(ops.cast(strength, "float32"), 0.0, MAX_STRENGTH)
+        for _ in range(self.num_ops):
+            operation, sign, place = self.draw(
+                ops.shape(images)[0], probability
+            )
+            how = (operation, strength, sign, place)
+            if (low, high) == (0, 255):
+                images = rand_augment(images, *how)
+                continue
+            pixels = (images - low) * (255.0 / (high - low))
+            pixels = low + rand_augment(pixels, *how) * ((high - low) / 255.0)
+            # What gets no operation keeps its values to the last bit.
+            images = ops.where(
+                (operation < 0)[:, None, None, None], images, pixels
+            )
+        return ops.cast(images, self.compute_dtype)
+
+    def call(
+        self,
+        images: Tensor,
+        probability: Tensor,
+        strength: Tensor,
+        training: bool = True,
+    ) -> Tensor:
+        """Augment the images.
+
+        Args:
+            images: Tensor `(batch, height, width, channels)`.
+            probability: Tensor `(batch,)`.
+            strength: Tensor `(batch,)`.
+            training: Boolean, whether to augment.
+
+        Returns:
+            Tensor of the shape of `images`.
+        """
+        if not training:
+            return ops.cast(images, self.compute_dtype)
+        return self.augment(images, probability, strength)
+
+    def compute_output_shape(  # type: ignore[override]
+        self,
+        images_shape: tuple[int | None, ...],
+        probability_shape: tuple[int | None, ...],
+        strength_shape: tuple[int | None, ...],
+    ) -> tuple[int | None, ...]:
+        """Shape of the images, which stays as it is.
+
+        Args:
+            images_shape: Tuple `(batch, height, width, channels)`.
+            probability_shape: Tuple `(batch,)`.
+            strength_shape: Tuple `(batch,)`.
+
+        Returns:
+            The first of them.
+        """
+        return images_shape
+
+    def save_own_variables(self, store: Any) -> None:
+        """Save how far the random numbers have come.
+
+        Args:
+            store: Dictionary to write to.
+        """
+        store["random_state"] = self.seed_generator.state
+
+    def load_own_variables(self, store: Any) -> None:
+        """Restore how far the random numbers had come.
+
+        Args:
+            store: Dictionary that `save_own_variables` has filled.
+        """
+        self.seed_generator.state.assign(store["random_state"])
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that make the same layer again.
+
+        Returns:
+            Dictionary.
+        """
+        config = super().get_config()
+        config.update(num_ops=self.num_ops, value_range=self.value_range)
+        return dict(config)
+
+
+def check_one_each(
+    name: str,
+    shape: tuple[int | None, ...],
+    images_shape: tuple[int | None, ...],
+) -> None:
+    """Says so when there is not one number for each image."""
+    batch = images_shape[0]
+    fits = len(shape) == 1 and (None in (shape[0], batch) or shape[0] == batch)
+    if not fits:
+        raise ValueError(
+            f"`{name}` must have one number for each image, shape (batch,). "
+            f"Received: {name}.shape={tuple(shape)}, "
+            f"images.shape={tuple(images_shape)}"
+        )

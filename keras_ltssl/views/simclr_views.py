@@ -1,0 +1,127 @@
+"""The augmentations of SimCLR as one layer."""
+
+import random
+
+from keras_ltssl.validation import (
+    check_integer,
+    check_integer_or_none,
+    check_number,
+)
+from keras_ltssl.views.random_blur import RandomBlur
+from keras_ltssl.views.random_color_distortion import RandomColorDistortion
+from keras_ltssl.views.random_resized_crop import RandomResizedCrop
+from keras_ltssl.views.two_views import TwoViews
+
+
+def simclr_views(
+    image_size: int | tuple[int, int],
+    scale: tuple[float, float] = (0.1, 1.0),
+    horizontal_flip: float = 0.5,
+    jitter: float = 0.4,
+    jitter_probability: float = 0.8,
+    grayscale: float = 0.2,
+    blur: float = 0.0,
+    value_range: tuple[float, float] = (0, 255),
+    seed: int | None = None,
+) -> TwoViews:
+    """Two views of every image, augmented as in SimCLR.
+
+    Random resized crop with a horizontal flip, blur, colour jitter and
+    grayscale, each drawn for every view of every image. The defaults are the
+    ones published for CIFAR; for ImageNet use `scale=(0.08, 1.0)` and
+    `blur=0.5`. Images with one channel only get what makes sense for them (see
+    `RandomColorDistortion`); for digits, `horizontal_flip=0.0`.
+
+    SimCLR blurs last. Here crop, flip and blur are one pair of matrices a view,
+    and the colours one more, so blur comes before the colours; the two commute
+    but for clipping, and for the weight that the edges have in the mean that
+    contrast keeps. How the colours differ from a chain of steps is told in
+    `RandomColorDistortion`.
+
+    Args:
+        image_size: Integer or pair of integers, height and width of the views
+            in pixels. The images may have another size.
+        scale: Pair of floats in `(0, 1]`, smallest and largest share of the
+            image's area in a crop. Defaults to `(0.1, 1.0)`.
+        horizontal_flip: Float in `[0, 1]`, probability of a left-right
+            flip. Defaults to `0.5`.
+        jitter: Float in `[0, 1)`, strength of brightness, contrast and
+            saturation jitter; that of the hue is a quarter. Defaults to `0.4`.
+        jitter_probability: Float in `[0, 1]`. Defaults to `0.8`.
+        grayscale: Float in `[0, 1]`, probability of grayscale. Defaults to
+            `0.2`.
+        blur: Float in `[0, 1]`, probability of Gaussian blur. Its standard
+            deviation is 0.1 to 2 pixels for images of 224 pixels, and in
+            proportion for others. Defaults to `0.0`.
+        value_range: Pair of floats, the values of black and white in the
+            images, and in the views. Defaults to `(0, 255)`.
+        seed: Integer or None. The same seed gives the same views. Defaults to
+            `None`.
+
+    Returns:
+        `TwoViews`, a layer `(batch, height, width, channels)` ->
+        `(batch, 2, *image_size, channels)`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import keras
+    >>> import keras_ltssl as lt
+    >>> views = lt.layers.simclr_views(32, seed=0)
+    >>> tuple(views(keras.ops.ones((4, 48, 48, 3), dtype="uint8")).shape)
+    (4, 2, 32, 32, 3)
+
+    Reference:
+        Chen et al., "A Simple Framework for Contrastive Learning of Visual
+        Representations", 2020 (arXiv:2002.05709), appendix A and B.9.
+    """
+    sizes = (
+        tuple(image_size)
+        if isinstance(image_size, (tuple, list))
+        else (image_size, image_size)
+    )
+    if len(sizes) != 2:
+        raise ValueError(
+            "`image_size` must be an integer or a pair (height, width). "
+            f"Received: image_size={image_size!r}"
+        )
+    height, width = (
+        check_integer("image_size", size, minimum=1) for size in sizes
+    )
+    check_number("blur", blur, minimum=0, maximum=1)
+    check_integer_or_none("seed", seed, minimum=0)
+    # Layers with the same seed would draw the same numbers.
+    numbers = None if seed is None else random.Random(seed)
+    crop_seed, color_seed, blur_seed = (
+        None if numbers is None else numbers.randrange(2**31) for _ in range(3)
+    )
+    pipeline = [
+        RandomResizedCrop(
+            height,
+            width,
+            scale=scale,
+            horizontal_flip=horizontal_flip,
+            seed=crop_seed,
+        )
+    ]
+    if blur:
+        pixel = max(height, width) / 224
+        pipeline.append(
+            RandomBlur(
+                probability=blur,
+                sigma=(0.1 * pixel, 2.0 * pixel),
+                seed=blur_seed,
+            )
+        )
+    pipeline.append(
+        RandomColorDistortion(
+            jitter=jitter,
+            jitter_probability=jitter_probability,
+            grayscale=grayscale,
+            value_range=value_range,
+            seed=color_seed,
+        )
+    )
+    return TwoViews(pipeline, name="views")
