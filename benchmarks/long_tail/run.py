@@ -9,8 +9,9 @@ First SimCLR at every temperature of the protocol, then the arms at the one that
 did best on the validation set. All arms share class orders, splits, initial
 weights and the order of batches, so that they are compared in pairs. A run that
 is stored is not run again; one that was killed goes on from its last
-checkpoint. `--workers 4` trains four runs at a time. `table.py` prints what is
-stored.
+checkpoint. `--workers 4` trains four runs at a time. `pack.py` then merges the
+runs into the table of the repository, `results.jsonl`, and `table.py` prints
+what it holds. A run that is packed counts as stored.
 """
 
 import dataclasses
@@ -29,8 +30,14 @@ import keras
 import numpy as np
 import tail_estimates
 from absl import app, flags
-from protocol import HERE, load_pool, load_protocol, load_split, training
-from stored import best_temperature, read_runs
+from protocol import (
+    as_protocol,
+    load_pool,
+    load_protocol,
+    load_split,
+    training,
+)
+from stored import PACKED, best_temperature, read_runs
 
 import keras_ltssl as lt
 
@@ -50,7 +57,10 @@ flags.DEFINE_string(
     "data", None, "The .npz file of the protocol, if it is one."
 )
 flags.DEFINE_string("pool", None, "The .npz file that COLT chooses from.")
-flags.DEFINE_string("results", str(HERE / "results"), "Folder of the results.")
+flags.DEFINE_string(
+    "results", "runs/long_tail/results", "Folder of the raw runs."
+)
+flags.DEFINE_string("packed", str(PACKED), "Table of runs that are packed.")
 flags.DEFINE_string("work", "runs/long_tail", "Folder for what is unfinished.")
 flags.DEFINE_integer("workers", 1, "Runs at a time.", lower_bound=1)
 flags.DEFINE_integer("worker", None, "Which of the workers this one is.")
@@ -77,10 +87,9 @@ def chosen_arms(protocol):
 def run_one(protocol, name, arm, order, path):
     """Trains and judges one arm on one class order; writes its JSON."""
     test, validation = load_split(protocol, order, FLAGS.data)
-    results = Path(FLAGS.results) / protocol.name
     temperature = None
     if arm.group != "tuning" and arm.make is not None:
-        temperature = best_temperature(read_runs(results), protocol)
+        temperature = best_temperature(stored_runs(protocol), protocol)
     task = arms.Task(
         epochs=protocol.epochs,
         budget=protocol.budget,
@@ -245,24 +254,33 @@ def device():
     return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
 
 
+def stored_runs(protocol):
+    """Returns the runs of a protocol: those packed, and the raw ones."""
+    return [
+        *read_runs(Path(FLAGS.packed), protocol.name),
+        *read_runs(Path(FLAGS.results) / protocol.name),
+    ]
+
+
 def missing_runs(protocol):
     """Returns the runs that are not stored, tuning first, orders in turn."""
     orders = range(min(FLAGS.orders or protocol.orders, protocol.orders))
     results = Path(FLAGS.results) / protocol.name
+    stored = {}
+    for run in stored_runs(protocol):
+        if as_protocol(run["protocol"]) != protocol:
+            raise ValueError(
+                f"{run['arm']}, order {run['order']}, of {protocol.name} was "
+                "made by another protocol. Remove it, or give the new protocol "
+                "another name."
+            )
+        stored[run["arm"], run["order"]] = run
     runs = []
     for order in orders:  # Whole orders first: they can be compared in pairs.
         for name, arm in chosen_arms(protocol).items():
-            path = results / name / f"{order}.json"
-            if not path.exists():
+            if (name, order) not in stored:
+                path = results / name / f"{order}.json"
                 runs.append((name, arm, order, path))
-                continue
-            before = json.loads(path.read_text())["protocol"]
-            now = json.loads(json.dumps(dataclasses.asdict(protocol)))
-            if before != now:
-                raise ValueError(
-                    f"{path} was made by another protocol. Remove it, or give "
-                    "the new protocol another name."
-                )
     return runs
 
 

@@ -1,21 +1,174 @@
-"""Reads the stored runs of a benchmark."""
+"""Reads the stored runs of a benchmark, and packs them into one table.
 
+`run.py` writes each run as a JSON file of its own (`PROTOCOL/ARM/ORDER.json`).
+`pack.py` puts what tables need of it on one line of a table, `results.jsonl`:
+accuracies by probe and group, agreements of tail estimates, device, date and
+seconds. `read_runs` and `read_all` read either, and return the same for both.
+
+The table begins with one line for each protocol. The lines of runs name their
+protocol and its digest.
+"""
+
+import hashlib
 import json
+import os
 
 import numpy as np
+from protocol import HERE, as_protocol
 
-from keras_ltssl.evaluation import LongTailReport
+PACKED = HERE / "results.jsonl"
 
 
-def read_runs(folder):
-    """Returns the content of every stored run of a protocol."""
-    runs = [
-        json.loads(path.read_text()) for path in sorted(folder.glob("*/*.json"))
+class Scores:
+    """The summary of a report: accuracies and balancedness by probe."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def summary(self):
+        """Returns `{probe: {"accuracy", "many", ..., "balancedness"}}`."""
+        return self.values
+
+
+def read_runs(place, protocol=None):
+    """Returns the runs of one protocol.
+
+    Args:
+        place: folder of the raw runs of the protocol (`ARM/ORDER.json`), or
+            the packed table.
+        protocol: name of the protocol, where `place` is a table.
+
+    Returns:
+        A list of dicts. `run["report"].summary()` holds accuracies on the test
+        set, `run["validation"].summary()` those on the validation set.
+    """
+    rows = read_folder(place) if place.is_dir() else read_packed(place)
+    return [
+        as_run(row)
+        for row in rows
+        if protocol in (None, row["protocol"]["name"])
     ]
-    for run in runs:
-        for part in ("report", "validation"):
-            run[part] = LongTailReport.from_json(json.dumps(run[part]))
-    return runs
+
+
+def read_all(place):
+    """Returns the runs of every protocol, by its name, in its order."""
+    folders = [place]
+    if place.is_dir():
+        folders = [each for each in sorted(place.iterdir()) if each.is_dir()]
+    found = {}
+    for folder in folders:
+        for run in read_runs(folder):
+            found.setdefault(run["protocol"]["name"], []).append(run)
+    return {name: found[name] for name in sorted(found)}
+
+
+def as_run(row):
+    """Returns the run whose line of the table is given."""
+    run = {**row, "report": Scores(row["test"])}
+    run["validation"] = Scores(row["validation"])
+    return run
+
+
+def as_row(content):
+    """Returns the line of the table for the content of a raw run."""
+    return {
+        key: content[key]
+        for key in ("protocol", "arm", "order", "title", "group", "temperature")
+    } | {
+        "test": content["report"]["summary"],
+        "validation": content["validation"]["summary"],
+        "tail": content["tail"],
+        "seconds": content["seconds"],
+        "made": content["made"],
+    }
+
+
+def read_folder(folder):
+    """Returns the lines of the raw runs in a protocol's folder."""
+    return [
+        as_row(json.loads(path.read_text()))
+        for path in sorted(folder.glob("*/*.json"))
+    ]
+
+
+def read_packed(path):
+    """Returns the lines of a packed table, each with its whole protocol."""
+    if not path.exists():
+        return []
+    protocols, rows = {}, []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        content = json.loads(line)
+        if "arm" in content:
+            content["protocol"] = protocols[content.pop("digest")]
+            rows.append(content)
+        else:
+            protocols[content["digest"]] = content["protocol"]
+    return rows
+
+
+def write_packed(path, rows):
+    """Writes a packed table, sorted, at once or not at all."""
+    protocols = {digest(row["protocol"]): row["protocol"] for row in rows}
+    lines = [
+        {"digest": key, "protocol": protocol}
+        for key, protocol in sorted(
+            protocols.items(), key=lambda item: (item[1]["name"], item[0])
+        )
+    ]
+    lines += [
+        {
+            **row,
+            "protocol": row["protocol"]["name"],
+            "digest": digest(row["protocol"]),
+        }
+        for row in sorted(rows, key=key_of)
+    ]
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(
+        "".join(
+            json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
+            for line in lines
+        ),
+        encoding="utf-8",
+    )
+    os.replace(unfinished, path)
+
+
+def merged(packed, added, replace=False):
+    """Returns the lines of both, each run once.
+
+    Raises if a run is there twice with different numbers, unless `replace`
+    says that the added one counts, and if two protocols share a name.
+    """
+    found = {key_of(row): row for row in packed}
+    protocols = {row["protocol"]["name"]: row["protocol"] for row in packed}
+    for row in added:
+        name = row["protocol"]["name"]
+        before = protocols.setdefault(name, row["protocol"])
+        if as_protocol(before) != as_protocol(row["protocol"]):
+            raise ValueError(
+                f"Runs of another protocol of the name {name} are packed. Give "
+                "the new protocol another name."
+            )
+        key = key_of(row)
+        if not replace and found.get(key, row) != row:
+            raise ValueError(
+                f"Another run of {row['arm']}, order {row['order']}, of {name} "
+                "is packed. `--replace` takes the new one instead."
+            )
+        found[key] = row
+    return list(found.values())
+
+
+def key_of(row):
+    """Returns what tells a run from others, in the order of the table."""
+    return row["protocol"]["name"], row["arm"], row["order"]
+
+
+def digest(protocol):
+    """Returns a short digest of what a protocol says."""
+    text = json.dumps(protocol, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def validation_accuracies(runs):

@@ -4,9 +4,11 @@ r"""Prints what the stored runs of the long-tail benchmark say.
     python benchmarks/long_tail/table.py --readme README.md
     python benchmarks/long_tail/table.py --check        # are both up to date?
 
-Differences to SimCLR are taken within a class order, where both runs share the
-split, the initial weights and the batches. Beside the mean stands half of its
-95 % confidence interval over class orders (Student's t).
+It reads `results.jsonl`, or what `--results` names: another packed table, or
+the folder in which `run.py` left raw runs. Differences to SimCLR are taken
+within a class order, where both runs share the split, the initial weights and
+the batches. Beside the mean stands half of its 95 % confidence interval over
+class orders (Student's t).
 """
 
 import sys
@@ -16,7 +18,7 @@ import numpy as np
 from absl import app, flags
 from protocol import HERE, as_protocol
 from scipy import stats
-from stored import best_temperature, read_runs, validation_accuracies
+from stored import PACKED, best_temperature, read_all, validation_accuracies
 
 from keras_ltssl.evaluation.tables import table
 
@@ -42,7 +44,9 @@ COLUMNS = (
     ("10-NN, few", "knn", "few"),
 )
 
-flags.DEFINE_string("results", str(HERE / "results"), "Folder of the results.")
+flags.DEFINE_string(
+    "results", str(PACKED), "Packed table, or folder of raw runs."
+)
 flags.DEFINE_string(
     "output", str(ROOT / "docs" / "benchmark.md"), "File of all tables."
 )
@@ -54,8 +58,8 @@ FLAGS = flags.FLAGS
 class Results:
     """The stored runs of one protocol."""
 
-    def __init__(self, folder):
-        self.runs = read_runs(folder)
+    def __init__(self, runs):
+        self.runs = runs
         self.protocol = as_protocol(self.runs[0]["protocol"])
         self.temperature = best_temperature(self.runs, self.protocol)
         self.reference = f"simclr@{self.temperature:g}"
@@ -227,7 +231,7 @@ def page(everything):
     """Returns the page of all tables."""
     parts = [
         "# Results of the long-tail benchmark",
-        "Made by `table.py` from the runs in `results/`; do not edit. "
+        "Made by `table.py` from `results.jsonl`; do not edit. "
         "Accuracies in %, mean ± standard deviation over class orders. "
         "Differences to SimCLR in points, mean ± half of the 95 % confidence "
         "interval, paired by class order (the same split, initial weights and "
@@ -304,9 +308,7 @@ def replaced(text, content):
 
 def main(_):
     everything = [
-        Results(folder)
-        for folder in sorted(Path(FLAGS.results).iterdir())
-        if folder.is_dir()
+        Results(runs) for runs in read_all(Path(FLAGS.results)).values()
     ]
     readme = Path(FLAGS.readme)
     wanted = {

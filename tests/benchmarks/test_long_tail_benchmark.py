@@ -165,6 +165,73 @@ def few_shot_accuracy(folder, order):
     return 100 * draws.mean()
 
 
+def test_a_packed_table_says_what_the_raw_runs_say(folder, tmp_path):
+    results, packed = folder / "results", tmp_path / "packed.jsonl"
+    first = pack(results, packed)
+    assert first.returncode == 0, first.stderr[-2000:]
+    assert "7 runs, 7 of them new" in first.stdout
+    text = packed.read_text()
+    assert len(text.splitlines()) == 8  # And the protocol.
+    pages = []
+    for place in (results, packed):
+        readme, page = tmp_path / "README.md", tmp_path / "page.md"
+        readme.write_text("<!-- results: table.py -->\n<!-- end of results -->")
+        done = command(
+            "table.py",
+            f"--results={place}",
+            f"--readme={readme}",
+            f"--output={page}",
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        pages.append(readme.read_text() + page.read_text())
+    assert pages[0] == pages[1]
+
+    again = pack(results, packed)
+    assert "7 runs, 0 of them new" in again.stdout
+    assert packed.read_text() == text
+
+    done = run(
+        folder,
+        "--arms=tuning,tase",
+        f"--results={tmp_path / 'empty'}",
+        f"--packed={packed}",
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert not (tmp_path / "empty").exists()
+
+
+def test_a_packed_run_is_neither_lost_nor_overwritten(folder, tmp_path):
+    packed, raw = tmp_path / "packed.jsonl", tmp_path / "results"
+    assert pack(folder / "results", packed).returncode == 0
+    before = packed.read_text()
+    other = raw / "tiny" / "tase" / "0.json"
+    other.parent.mkdir(parents=True)
+    content = stored(folder, "tase", 0)
+    other.write_text(json.dumps({**content, "seconds": -1.0}))
+    refused = pack(raw, packed)
+    assert refused.returncode != 0
+    assert "Another run of tase, order 0, of tiny is packed" in refused.stderr
+    assert packed.read_text() == before
+
+    assert pack(raw, packed, "--replace").returncode == 0
+    kept, lines = before.splitlines(), packed.read_text().splitlines()
+    assert len(lines) == len(kept)
+    (changed,) = set(lines) - set(kept)
+    assert json.loads(changed)["seconds"] == -1.0
+
+    protocol = {**content["protocol"], "epochs": 3}
+    other.write_text(json.dumps({**content, "protocol": protocol}))
+    refused = pack(raw, packed, "--replace")
+    assert refused.returncode != 0
+    assert "another protocol of the name tiny" in refused.stderr
+
+
+def pack(results, packed, *flags):
+    return command(
+        "pack.py", f"--results={results}", f"--packed={packed}", *flags
+    )
+
+
 def test_the_long_protocol_is_mnist_but_for_length_and_temperatures():
     protocols = BENCHMARK / "protocols"
     short, long = (
@@ -178,6 +245,9 @@ def test_the_long_protocol_is_mnist_but_for_length_and_temperatures():
     assert {0.1, 0.2, 0.3} < set(long["temperatures"])
 
 
+@pytest.mark.skipif(
+    not (ROOT / ".git").exists(), reason="source archives leave the runs out"
+)
 def test_readme_and_results_hold_what_the_stored_runs_say():
     done = command("table.py", "--check")
     assert done.returncode == 0, done.stderr[-2000:]
