@@ -1,4 +1,4 @@
-"""Rows that cover a set: each one the farthest from those before it."""
+"""Chooses rows that cover a set: each the farthest from those before it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,10 +14,10 @@ from keras_ltssl.arrays import (
     unit_rows,
 )
 
-# Entries worked on at a time: 4 MiB of float64.
-BLOCK_ENTRIES = 2**19
+# Entries worked on at a time: 2 MiB of float64.
+BLOCK_ENTRIES = 2**18
 # How many of the farthest rows are compared with each other at a time.
-LEAST_CANDIDATES, MOST_CANDIDATES = 32, 512
+CANDIDATES = 256
 # Largest magnitudes between which no square over- or underflows.
 SMALLEST, LARGEST = 2.0**-400, 2.0**400
 
@@ -25,36 +25,27 @@ SMALLEST, LARGEST = 2.0**-400, 2.0**400
 def greedy_k_centers(
     features: ArrayLike, budget: int, centers: ArrayLike | None = None
 ) -> NDArray[np.int64]:
-    """Chooses rows one by one, each the farthest from all centres so far.
+    """Chooses rows one by one, each the farthest from all centers so far.
 
         chosen_t = argmax_i min_{c in centers + chosen_1 ... chosen_(t-1)}
             ||x_i - x_c||
 
-    Greedy k-centre, or farthest-first traversal: no choice of as many rows
-    leaves less than half as large a distance from any row to its nearest
-    centre. Of rows that are equally far the one with the lowest index comes
-    first; so without `centers`, all rows being infinitely far, row 0 does.
-    The choice for a smaller budget is the beginning of that for a larger one.
+    This is the greedy k-center, or farthest-first traversal: no choice of as
+    many rows makes the largest distance of a row to its nearest center less
+    than half as large. Of equally far rows, the one with the lowest index
+    comes first. Without `centers`, all rows are infinitely far, so row 0 is the
+    first. The choice for a smaller budget is the beginning of the choice for a
+    larger one.
 
-    Distances are Euclidean and rows are taken as given: normalise them before
-    to go by cosines.
-
-    The rows chosen are those of the plain algorithm in float64, one row and
-    one centre at a time, only sooner. Distances to centres only ever shrink.
-    So the farthest rows of a while ago are compared with each other, and as
-    long as the farthest of these is farther than all others were, it is the
-    farthest of all; only then all rows are compared with the new centres, in
-    one matrix product. Where such products, given their rounding error, cannot
-    tell which row is the farthest, the distances in question are computed
-    again, pair by pair. The choice so depends neither on the linear algebra
-    library nor on its threads. Rows are read block by block, and never copied
-    as a whole.
+    Distances are Euclidean, and rows are taken as given: normalize them first
+    to go by cosines. Distances are computed in float64. Rows are read in
+    blocks and never copied as a whole.
 
     Args:
         features: finite real array of shape `(rows, dim)`.
         budget: rows to choose, integer in 0 to `rows`.
-        centers: finite real array of shape `(num_centers, dim)`, centres that
-            there are already. Defaults to `None`: none.
+        centers: finite real array of shape `(num_centers, dim)`, the centers
+            to begin with. Defaults to `None`: none.
 
     Returns:
         int64 array of shape `(budget,)`: rows in the order they were chosen.
@@ -88,226 +79,138 @@ def take_farthest(
     starts: NDArray[Any],
     unit_length: bool = False,
 ) -> NDArray[np.int64]:
-    """`greedy_k_centers` of checked arrays.
+    """Returns what `greedy_k_centers` chooses; arguments are checked already.
 
     Args:
-        rows: array of shape `(rows, dim)`.
-        count: rows to choose.
-        starts: array of shape `(starts, dim)`, centres to begin with.
-        unit_length: whether `starts` are normalised as they are read.
+        rows: Array of shape `(rows, dim)`.
+        count: How many rows to choose.
+        starts: Array of shape `(starts, dim)`, the centers to begin with.
+        unit_length: Whether to normalize `starts` as they are read. Defaults
+            to `False`.
     """
-    # Products of small blocks: threads gain little, and waiting for each other
-    # on a busy machine they lose much.
+    largest = _largest(rows, "features")
+    if len(starts) and not unit_length:
+        largest = max(largest, _largest(starts, "centers"))
+    farthest = _FarthestFirst(rows, largest)
+    # The matrix products are small: threads gain little, and lose much by
+    # waiting for each other on a busy machine.
     with threadpool_limits(1, user_api="blas"):
-        return _FarthestFirst(_Points(rows, starts, unit_length)).take(count)
-
-
-class _Points:
-    """Centres that are given and, after them, rows, read in float64.
-
-    Args:
-        rows: array of shape `(rows, dim)`.
-        starts: array of shape `(starts, dim)`.
-        unit_length: whether `starts` are normalised as they are read.
-    """
-
-    def __init__(
-        self, rows: NDArray[Any], starts: NDArray[Any], unit_length: bool
-    ) -> None:
-        self.rows = rows
-        self.starts = starts
-        self.dim = rows.shape[1]
-        self._unit_length = unit_length
-        largest = _largest(rows, "features")
-        if len(starts) and not unit_length:
-            largest = max(largest, _largest(starts, "centers"))
-        is_safe = largest == 0 or SMALLEST < largest < LARGEST
-        # A power of two changes no digit, and no order of distances.
-        self._shift = 0 if is_safe else -int(np.frexp(largest)[1])
-        total = np.zeros(self.dim)
-        for block in _blocks(np.arange(len(self)), self.dim):
-            total += self.read(block).sum(axis=0)
-        self._middle = total / len(self)
-
-    def __len__(self) -> int:
-        return len(self.starts) + len(self.rows)
-
-    def read(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Points by their numbers, `len(starts)` being that of row 0."""
-        first = len(self.starts)
-        points = np.empty((len(numbers), self.dim))
-        is_row = numbers >= first
-        points[is_row] = self.rows[numbers[is_row] - first]
-        starts = self.starts[numbers[~is_row]]
-        if self._unit_length:
-            starts = unit_rows(starts, "centers")
-        points[~is_row] = starts
-        return np.ldexp(points, self._shift) if self._shift else points
-
-    def centered(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Points less their mean: the shorter, the less products round."""
-        return self.read(numbers) - self._middle
+        for start in range(0, len(starts), CANDIDATES):
+            some = starts[start : start + CANDIDATES]
+            if unit_length:
+                some = unit_rows(some, "centers")
+            farthest.add_centers(farthest.scaled(some))
+        return farthest.take(count)
 
 
 class _FarthestFirst:
-    """The state of a choice: how far each row is from its nearest centre.
+    """Keeps each row's squared distance to its nearest center.
 
     Args:
-        points: the rows to choose from and the centres that there are already.
+        rows: Array of shape `(rows, dim)` to choose from.
+        largest: Largest magnitude in the rows and the centers.
     """
 
-    def __init__(self, points: _Points) -> None:
-        self._points = points
-        first = len(points.starts)
-        everything = np.arange(len(points))
-        # Rows go by their numbers among all points, here as everywhere below.
-        self._rest = everything[first:]
-        self._centers = everything.copy()
-        self._num_centers = first
-        squares = np.empty(len(points))
-        for block in _blocks(everything, points.dim):
-            part = points.centered(block)
-            squares[block] = np.einsum("nd,nd->n", part, part)
-        self._squares = squares
-        # By how much a distance of a matrix product and one of `_pairs` differ
-        # at most, both squared: with u = eps / 2 and R the largest length,
-        # 4 dim u R² by the three sums of the one, 4 dim u R² by the other's,
-        # and the few roundings before and after these.
-        eps = np.finfo("float64").eps
-        self._margin = 4 * (points.dim + 8) * eps * squares.max()
-        # Squared distances by matrix products, which are always there, and
-        # those pair by pair, NaN for the many rows that need none.
-        self._distances = np.full(len(points), np.inf)
-        self._exact = np.full(len(points), np.nan)
-        self._compare(self._rest, everything[:first])
+    def __init__(self, rows: NDArray[Any], largest: float) -> None:
+        self._rows = rows
+        is_safe = largest == 0 or SMALLEST < largest < LARGEST
+        # A power of two changes no digit and no order of distances.
+        self._shift = 0 if is_safe else -int(np.frexp(largest)[1])
+        self._rest = np.arange(len(rows))
+        self._nearest = np.full(len(rows), np.inf)
+        # Products round less if the rows are short: they are taken relative
+        # to the first row.
+        self._origin = self.scaled(rows[:1])
+        # Bounds the rounding error of a squared distance from a product,
+        # relative to the squared lengths of both rows.
+        self._slack = 4 * (rows.shape[1] + 8) * np.finfo("float64").eps
+
+    def scaled(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Returns the rows in float64, where no square over- or underflows."""
+        points = np.array(rows, "float64", order="C")
+        return np.ldexp(points, self._shift) if self._shift else points
 
     def take(self, count: int) -> NDArray[np.int64]:
-        """Takes rows, each the farthest; returns which rows they are."""
-        first = len(self._points.starts)
-        most = LEAST_CANDIDATES
-        while (missing := count - (self._num_centers - first)) > 0:
-            before = self._num_centers
-            if before == 0:
-                self._add(self._rest[0])
-            else:
-                self._take_some(most, missing)
-            new = self._centers[before : self._num_centers]
-            self._rest = np.setdiff1d(self._rest, new, assume_unique=True)
-            self._compare(self._rest, new)
-            if 4 * len(new) > most:
-                most = min(2 * most, MOST_CANDIDATES)
-            elif 16 * len(new) < most:
-                most = max(most // 2, LEAST_CANDIDATES)
-        return self._centers[first : self._num_centers] - first
+        """Returns `count` rows, each the farthest when it was taken."""
+        chosen = np.zeros(0, "int64")
+        while len(chosen) < count:
+            some = self._take_some(count - len(chosen))
+            chosen = np.concatenate([chosen, some])
+            self._rest = np.setdiff1d(self._rest, some, assume_unique=True)
+            self.add_centers(self.scaled(self._rows[some]))
+        return chosen
 
-    def _take_some(self, most: int, missing: int) -> None:
-        """Takes rows as long as they are farther than all but `most` were."""
-        rows, (bound, bound_row) = self._candidates(most)
-        points, squares = self._points.centered(rows), self._squares[rows]
-        between = points @ (-2 * points.T)
-        between += squares
-        between += squares[:, np.newaxis]
-        distances = self._distances[rows]
-        margin = self._margin
-        for _ in range(min(missing, len(rows))):
-            farthest = int(distances.argmax())
-            largest = distances[farthest]
-            if largest < bound - margin:
+    def _take_some(self, most: int) -> NDArray[np.int64]:
+        """Takes rows for as long as they are among the `CANDIDATES` farthest.
+
+        Distances only shrink. So until all candidates are nearer than the
+        farthest other row was, the other rows need no new distances.
+        """
+        order = np.argsort(-self._nearest[self._rest], kind="stable")
+        order = self._rest[order[: CANDIDATES + 1]]
+        # In ascending order, `argmax` finds the first of equally far rows.
+        candidates, others = np.sort(order[:CANDIDATES]), order[CANDIDATES:]
+        points = self.scaled(self._rows[candidates])
+        distances = self._nearest[candidates]
+        taken: list[np.int64] = []
+        while len(taken) < min(most, len(candidates)):
+            best = distances.argmax()
+            row = candidates[best]
+            if len(others) and (distances[best], others[0]) < (
+                self._nearest[others[0]],
+                row,
+            ):
                 break
-            tied = np.flatnonzero(distances >= largest - 2 * margin)
-            if len(tied) > 1 or largest <= bound + margin:
-                # Of all rows at once: where there is one tie, there are more.
-                exact = self._exact_distances(rows)[tied]
-                farthest = int(tied[exact.argmax()])
-                if (exact.max(), bound_row) < (bound, rows[farthest]):
-                    break
-            self._add(rows[farthest])
-            gaps = between[farthest]
+            taken.append(row)
+            gaps = _squares(points - points[best])
             np.minimum(distances, gaps, out=distances)
-            distances[farthest] = -np.inf
-            near = rows[gaps <= distances + 2 * margin]
-            near = near[self._exact[near] > 0]
-            self._pairs(near, np.full(len(near), rows[farthest]))
+            distances[best] = -np.inf
+        return np.array(taken, "int64")
 
-    def _candidates(
-        self, most: int
-    ) -> tuple[NDArray[np.int64], tuple[np.float64, np.int64]]:
-        """The `most` farthest rows, ascending, and the farthest of the others.
+    def add_centers(self, centers: NDArray[np.float64]) -> None:
+        """Brings the distances of all rows that are left up to date.
 
-        Of the latter its exact distance and its number: no other row comes
-        before it as long as centres are only added.
+        One matrix product bounds the distances from below. Only the pairs that
+        may be the nearest are computed again, by differences, which round far
+        less and the same for equal rows.
         """
-        rest, distances = self._rest, self._distances[self._rest]
-        if len(rest) <= most:
-            return rest, (np.float64(-np.inf), np.int64(len(self._points)))
-        least = np.partition(distances, len(rest) - most - 1)
-        least = least[len(rest) - most - 1]
-        is_sure = distances > least + 2 * self._margin
-        is_unsure = ~is_sure & (distances >= least - 2 * self._margin)
-        sure, unsure = rest[is_sure], rest[is_unsure]
-        exact = self._exact_distances(unsure)
-        order = np.argsort(-exact, kind="stable")[: most + 1 - len(sure)]
-        candidates = np.concatenate([sure, unsure[order[:-1]]])
-        return np.sort(candidates), (exact[order[-1]], unsure[order[-1]])
-
-    def _add(self, row: np.int64) -> None:
-        self._centers[self._num_centers] = row
-        self._num_centers += 1
-
-    def _exact_distances(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Distances that depend on no more than the two rows of a pair.
-
-        A matrix product may round two equal distances differently, by where
-        their rows stand in the matrix; sums along rows do not.
-        """
-        unknown = rows[np.isnan(self._exact[rows])]
-        if len(unknown):
-            self._exact[unknown] = np.inf
-            self._compare(unknown, self._centers[: self._num_centers])
-        return self._exact[rows]
-
-    def _compare(
-        self, rows: NDArray[np.int64], centers: NDArray[np.int64]
-    ) -> None:
-        """Brings the distances of rows up to date with some centres."""
-        for start in range(0, len(centers), MOST_CANDIDATES):
-            some = centers[start : start + MOST_CANDIDATES]
-            columns = -2 * self._points.centered(some).T
-            for block in _blocks(rows, max(len(some), self._points.dim)):
-                gaps = self._points.centered(block) @ columns
-                gaps += self._squares[some]
-                gaps += self._squares[block][:, np.newaxis]
-                nearest = np.minimum(self._distances[block], gaps.min(axis=1))
-                self._distances[block] = nearest
-                # Exact distances that are known, and not 0 already, are
-                # lowered by the pairs that may do so.
-                known = np.flatnonzero(self._exact[block] > 0)
-                limits = nearest[known, np.newaxis] + 2 * self._margin
-                row, center = np.nonzero(gaps[known] <= limits)
-                self._pairs(block[known[row]], some[center])
-
-    def _pairs(
-        self, rows: NDArray[np.int64], centers: NDArray[np.int64]
-    ) -> None:
-        """Lowers the exact distances of rows by one centre each."""
-        for block in _blocks(np.arange(len(rows)), self._points.dim):
-            gaps = self._points.read(rows[block])
-            gaps -= self._points.read(centers[block])
-            squares = (gaps * gaps).sum(axis=1)
-            np.minimum.at(self._exact, rows[block], squares)
+        dim = self._rows.shape[1]
+        moved = centers - self._origin
+        columns, lengths = -2 * moved.T, _squares(moved)
+        rows = self._rest[self._nearest[self._rest] > 0]
+        for block in _blocks(len(rows), max(len(centers), dim)):
+            numbers = rows[block]
+            points = self.scaled(self._rows[numbers])
+            moved = points - self._origin
+            squares = _squares(moved)
+            least = moved @ columns
+            least += (1 - self._slack) * squares[:, np.newaxis]
+            least += (1 - self._slack) * lengths
+            best = least.min(axis=1)
+            near = np.flatnonzero(best <= self._nearest[numbers])
+            limit = best + 2 * self._slack * (squares + lengths.max())
+            limit = np.minimum(limit, self._nearest[numbers])[near]
+            row, center = np.nonzero(least[near] <= limit[:, np.newaxis])
+            row = near[row]
+            for part in _blocks(len(row), dim):
+                gaps = points[row[part]] - centers[center[part]]
+                np.minimum.at(self._nearest, numbers[row[part]], _squares(gaps))
 
 
-def _blocks(
-    numbers: NDArray[np.int64], width: int
-) -> Iterator[NDArray[np.int64]]:
-    """Some numbers at a time, for arrays of this width."""
-    size = max(1, BLOCK_ENTRIES // width)
-    for start in range(0, len(numbers), size):
-        yield numbers[start : start + size]
+def _squares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns squared lengths; equal rows get equal ones, unlike by BLAS."""
+    return np.asarray((rows * rows).sum(axis=1))
+
+
+def _blocks(count: int, width: int) -> Iterator[slice]:
+    """Yields some of `count` rows at a time, for arrays of this width."""
+    step = max(1, BLOCK_ENTRIES // width)
+    for start in range(0, count, step):
+        yield slice(start, start + step)
 
 
 def _largest(rows: NDArray[Any], name: str) -> float:
-    """The largest magnitude; raises an error for NaN and infinity."""
+    """Returns the largest magnitude; raises for NaN and infinity."""
     largest = max(float(rows.max()), -float(rows.min()))
     if not np.isfinite(largest):
         finite = np.isfinite(rows).all(axis=1)

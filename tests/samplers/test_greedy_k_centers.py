@@ -73,10 +73,9 @@ def test_given_centers_are_centers_from_the_start(kind):
 def test_blocks_and_candidates_do_not_matter(kind, monkeypatch):
     rows, centers = rows_of(kind, 90), rows_of(kind, 20, seed=1)
     expected = choose(rows, 60, centers).tolist()
-    for entries, least, most in ((1, 2, 2), (50, 1, 5), (2**30, 600, 600)):
+    for entries, candidates in ((1, 2), (50, 1), (600, 5), (2**30, 600)):
         monkeypatch.setattr(module, "BLOCK_ENTRIES", entries)
-        monkeypatch.setattr(module, "LEAST_CANDIDATES", least)
-        monkeypatch.setattr(module, "MOST_CANDIDATES", most)
+        monkeypatch.setattr(module, "CANDIDATES", candidates)
         assert choose(rows, 60, centers).tolist() == expected
 
 
