@@ -441,7 +441,13 @@ CALLS |= {
     "layers.MixedHeadness": ({}, {"typicality": SHARE, "momentum": BELOW_ONE}),
     "layers.PerSampleRandAugment": (
         {},
-        {"num_ops": COUNT, "value_range": VALUE_RANGE, "seed": LAYER_SEED},
+        {
+            "num_ops": COUNT,
+            "value_range": VALUE_RANGE,
+            "seed": LAYER_SEED,
+            "probability": number(-0.1, 1.1, none=True),
+            "strength": number(-1, 31, none=True),
+        },
     ),
     "layers.ProjectionHead": (
         {},
@@ -510,6 +516,7 @@ CALLS |= {
             "blur": SHARE,
             "value_range": VALUE_RANGE,
             "seed": SEED_OR_NONE,
+            "rand_augment": SHARE,
         },
     ),
     # models

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ltssl.types import Tensor
-from keras_ltssl.validation import check_integer, check_pair
+from keras_ltssl.validation import check_integer, check_number, check_pair
 from keras_ltssl.views.rand_augment_operations import (
     MAX_STRENGTH,
     OPERATIONS,
@@ -46,14 +46,20 @@ class PerSampleRandAugment(RandomImageLayer):
             are clipped to it. Defaults to `(0, 255)`.
         seed: Integer or None. The same seed gives the same augmentations.
             Defaults to `None`.
+        probability: Float in `[0, 1]` or None, for all images of calls that
+            give no probability. Defaults to `None`: every call has to.
+        strength: Float in `[0, 30]` or None, for all images of calls that give
+            no strength. Defaults to `None`: every call has to.
         **kwargs: Arguments of `keras.layers.Layer`: `name`, `dtype`,
             `trainable`.
 
     Call arguments:
         images: Tensor `(batch, height, width, channels)` with one or three
             channels, integer or float.
-        probability: Tensor `(batch,)` in [0, 1], of each operation.
-        strength: Tensor `(batch,)`, 0 to 30; clipped to that.
+        probability: Tensor `(batch,)` in [0, 1], of each operation. Defaults
+            to `None`, the layer's own.
+        strength: Tensor `(batch,)`, 0 to 30; clipped to that. Defaults to
+            `None`, the layer's own.
         training: Boolean, whether to augment. Defaults to `True`; inside a
             model it is what the model is called with.
 
@@ -61,7 +67,8 @@ class PerSampleRandAugment(RandomImageLayer):
         Tensor of the shape of `images` and of the compute dtype.
 
     Raises:
-        ValueError: If an argument is out of range, or a shape does not fit.
+        ValueError: If an argument is out of range, or a shape does not fit; if
+            neither the call nor the layer has a probability or a strength.
 
     Example:
 
@@ -70,6 +77,12 @@ class PerSampleRandAugment(RandomImageLayer):
     >>> augment = lt.layers.PerSampleRandAugment(seed=0)
     >>> images, probability = keras.Input((32, 32, 3)), keras.Input(())
     >>> augment(images, probability, strength=10 + 20 * probability).shape
+    (None, 32, 32, 3)
+
+    The same for every image:
+
+    >>> augment = lt.layers.PerSampleRandAugment(probability=0.5, strength=20)
+    >>> augment(images).shape
     (None, 32, 32, 3)
 
     Reference:
@@ -84,6 +97,8 @@ class PerSampleRandAugment(RandomImageLayer):
         num_ops: int = 1,
         value_range: tuple[float, float] = (0, 255),
         seed: int | None = None,
+        probability: float | None = None,
+        strength: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(seed, **kwargs)
@@ -91,19 +106,25 @@ class PerSampleRandAugment(RandomImageLayer):
         self.value_range = check_pair(
             "value_range", value_range, may_be_equal=False
         )
+        if probability is not None:
+            check_number("probability", probability, minimum=0, maximum=1)
+        if strength is not None:
+            check_number("strength", strength, minimum=0, maximum=MAX_STRENGTH)
+        self.probability = probability
+        self.strength = strength
 
-    def build(  # type: ignore[override]
+    def build(
         self,
         images_shape: tuple[int | None, ...],
-        probability_shape: tuple[int | None, ...],
-        strength_shape: tuple[int | None, ...],
+        probability_shape: tuple[int | None, ...] | None = None,
+        strength_shape: tuple[int | None, ...] | None = None,
     ) -> None:
         """Check that the shapes fit together.
 
         Args:
             images_shape: Tuple `(batch, height, width, channels)`.
-            probability_shape: Tuple `(batch,)`.
-            strength_shape: Tuple `(batch,)`.
+            probability_shape: Tuple `(batch,)`, or `None` for the layer's own.
+            strength_shape: Tuple `(batch,)`, or `None` for the layer's own.
         """
         super().build(images_shape)
         if images_shape[3] not in (1, 3):
@@ -115,7 +136,8 @@ class PerSampleRandAugment(RandomImageLayer):
             ("probability", probability_shape),
             ("strength", strength_shape),
         ):
-            check_one_each(name, shape, images_shape)
+            if shape is not None:
+                check_one_each(name, shape, images_shape)
 
     def draw(
         self, batch_size: int | Tensor, probability: Tensor
@@ -139,26 +161,42 @@ class PerSampleRandAugment(RandomImageLayer):
         sign = 1.0 - 2.0 * ops.cast(draws[:, 2] < 0.5, "float32")
         return ops.where(is_due, drawn, -1), sign, draws[:, 3:]
 
+    def _of_each(self, name: str, given: Tensor | None, count: Any) -> Tensor:
+        """The numbers given in a call, or the layer's own for each image."""
+        if given is not None:
+            return given
+        own = getattr(self, name)
+        if own is None:
+            raise ValueError(
+                f"`{name}` must be given in the call or in the constructor of "
+                f"`{type(self).__name__}`. Received: {name}=None"
+            )
+        return ops.full((count,), own, dtype="float32")
+
     def augment(
-        self, images: Tensor, probability: Tensor, strength: Tensor
+        self,
+        images: Tensor,
+        probability: Tensor | None = None,
+        strength: Tensor | None = None,
     ) -> Tensor:
         """Augment the images, whether training or not.
 
         Args:
             images: Tensor `(batch, height, width, channels)`.
-            probability: Tensor `(batch,)`.
-            strength: Tensor `(batch,)`.
+            probability: Tensor `(batch,)`, or `None` for the layer's own.
+            strength: Tensor `(batch,)`, or `None` for the layer's own.
 
         Returns:
             Tensor of the shape of `images`.
         """
         low, high = self.value_range
         images = ops.cast(images, "float32")
+        count = ops.shape(images)[0]
+        probability = self._of_each("probability", probability, count)
+        strength = self._of_each("strength", strength, count)
         strength = ops.clip(ops.cast(strength, "float32"), 0.0, MAX_STRENGTH)
         for _ in range(self.num_ops):
-            operation, sign, place = self.draw(
-                ops.shape(images)[0], probability
-            )
+            operation, sign, place = self.draw(count, probability)
             how = (operation, strength, sign, place)
             if (low, high) == (0, 255):
                 images = rand_augment(images, *how)
@@ -174,16 +212,16 @@ class PerSampleRandAugment(RandomImageLayer):
     def call(
         self,
         images: Tensor,
-        probability: Tensor,
-        strength: Tensor,
+        probability: Tensor | None = None,
+        strength: Tensor | None = None,
         training: bool = True,
     ) -> Tensor:
         """Augment the images.
 
         Args:
             images: Tensor `(batch, height, width, channels)`.
-            probability: Tensor `(batch,)`.
-            strength: Tensor `(batch,)`.
+            probability: Tensor `(batch,)`, or `None` for the layer's own.
+            strength: Tensor `(batch,)`, or `None` for the layer's own.
             training: Boolean, whether to augment.
 
         Returns:
@@ -193,18 +231,18 @@ class PerSampleRandAugment(RandomImageLayer):
             return ops.cast(images, self.compute_dtype)
         return self.augment(images, probability, strength)
 
-    def compute_output_shape(  # type: ignore[override]
+    def compute_output_shape(
         self,
         images_shape: tuple[int | None, ...],
-        probability_shape: tuple[int | None, ...],
-        strength_shape: tuple[int | None, ...],
+        probability_shape: tuple[int | None, ...] | None = None,
+        strength_shape: tuple[int | None, ...] | None = None,
     ) -> tuple[int | None, ...]:
         """Shape of the images, which stays as it is.
 
         Args:
             images_shape: Tuple `(batch, height, width, channels)`.
-            probability_shape: Tuple `(batch,)`.
-            strength_shape: Tuple `(batch,)`.
+            probability_shape: Tuple `(batch,)` or `None`.
+            strength_shape: Tuple `(batch,)` or `None`.
 
         Returns:
             The first of them.
@@ -234,7 +272,12 @@ class PerSampleRandAugment(RandomImageLayer):
             Dictionary.
         """
         config = super().get_config()
-        config.update(num_ops=self.num_ops, value_range=self.value_range)
+        config.update(
+            num_ops=self.num_ops,
+            value_range=self.value_range,
+            probability=self.probability,
+            strength=self.strength,
+        )
         return dict(config)
 
 

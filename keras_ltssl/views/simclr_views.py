@@ -7,10 +7,15 @@ from keras_ltssl.validation import (
     check_integer_or_none,
     check_number,
 )
+from keras_ltssl.views.per_sample_rand_augment import PerSampleRandAugment
+from keras_ltssl.views.rand_augment_operations import MAX_STRENGTH
 from keras_ltssl.views.random_blur import RandomBlur
 from keras_ltssl.views.random_color_distortion import RandomColorDistortion
 from keras_ltssl.views.random_resized_crop import RandomResizedCrop
 from keras_ltssl.views.two_views import TwoViews
+
+# Of RandAugment at a share of 0, as in `BoostedViews`.
+_LEAST_STRENGTH = 10.0
 
 
 def simclr_views(
@@ -23,6 +28,7 @@ def simclr_views(
     blur: float = 0.0,
     value_range: tuple[float, float] = (0, 255),
     seed: int | None = None,
+    rand_augment: float = 0.0,
 ) -> TwoViews:
     """Two views of every image, augmented as in SimCLR.
 
@@ -37,6 +43,15 @@ def simclr_views(
     but for clipping, and for the weight that the edges have in the mean that
     contrast keeps. How the colours differ from a chain of steps is told in
     `RandomColorDistortion`.
+
+    `rand_augment`, w, makes views stronger than SimCLR's. After all of these,
+    every view gets one operation of RandAugment (`PerSampleRandAugment`) with
+
+        probability = w,    strength = 10 + 20 w
+
+    as `BoostedViews` does it for a sample of weight w, here for all samples.
+    The operations are BCL's; a strength to be tuned, as the temperature is, is
+    this package's own design.
 
     Args:
         image_size: Integer or pair of integers, height and width of the views
@@ -57,6 +72,8 @@ def simclr_views(
             images, and in the views. Defaults to `(0, 255)`.
         seed: Integer or None. The same seed gives the same views. Defaults to
             `None`.
+        rand_augment: Float in `[0, 1]`, w. At 0 the views are SimCLR's.
+            Defaults to `0.0`.
 
     Returns:
         `TwoViews`, a layer `(batch, height, width, channels)` ->
@@ -75,7 +92,9 @@ def simclr_views(
 
     Reference:
         Chen et al., "A Simple Framework for Contrastive Learning of Visual
-        Representations", 2020 (arXiv:2002.05709), appendix A and B.9.
+        Representations", 2020 (arXiv:2002.05709), appendix A and B.9; Zhou et
+        al., "Contrastive Learning with Boosted Memorization", 2022
+        (arXiv:2205.12693), for RandAugment after it.
     """
     sizes = (
         tuple(image_size)
@@ -91,11 +110,12 @@ def simclr_views(
         check_integer("image_size", size, minimum=1) for size in sizes
     )
     check_number("blur", blur, minimum=0, maximum=1)
+    check_number("rand_augment", rand_augment, minimum=0, maximum=1)
     check_integer_or_none("seed", seed, minimum=0)
     # Layers with the same seed would draw the same numbers.
     numbers = None if seed is None else random.Random(seed)
-    crop_seed, color_seed, blur_seed = (
-        None if numbers is None else numbers.randrange(2**31) for _ in range(3)
+    crop_seed, color_seed, blur_seed, operation_seed = (
+        None if numbers is None else numbers.randrange(2**31) for _ in range(4)
     )
     pipeline = [
         RandomResizedCrop(
@@ -124,4 +144,14 @@ def simclr_views(
             seed=color_seed,
         )
     )
+    if rand_augment:
+        pipeline.append(
+            PerSampleRandAugment(
+                value_range=value_range,
+                seed=operation_seed,
+                probability=rand_augment,
+                strength=_LEAST_STRENGTH
+                + (MAX_STRENGTH - _LEAST_STRENGTH) * rand_augment,
+            )
+        )
     return TwoViews(pipeline, name="views")

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ltssl.views.per_sample_rand_augment import PerSampleRandAugment
 from keras_ltssl.views.rand_augment_operations import OPERATIONS
+from keras_ltssl.views.two_views import TwoViews
 
 rng = np.random.default_rng(0)
 images = rng.integers(20, 200, (60, 8, 8, 3)).astype("uint8")
@@ -116,6 +117,30 @@ def test_functional_model_knows_its_shape():
     model = keras.Model(inputs, outputs)
     data = [images.astype("float32"), always, strong]
     np.testing.assert_array_equal(model.predict_on_batch(data), images)
+
+
+def test_a_layer_with_numbers_of_its_own_needs_none_in_the_call():
+    layer = PerSampleRandAugment(seed=4, probability=0.5, strength=22)
+    twin = PerSampleRandAugment(seed=4)
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, TwoViews(layer)(inputs))
+    x = images.astype("float32")
+    out = model.predict_on_batch(x).reshape(120, 8, 8, 3)
+    expected = compiled(twin)(
+        [np.repeat(part, 2, axis=0) for part in (x, always / 2, strong)]
+    )
+    # Rounding may put a pixel on either side of a threshold.
+    assert (np.abs(out - expected) > 1e-2).mean() < 0.005
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    again = keras.saving.deserialize_keras_object(config)
+    assert (again.probability, again.strength) == (0.5, 22)
+
+
+def test_without_numbers_of_its_own_a_call_has_to_give_them():
+    with pytest.raises(ValueError, match="`probability` must be given"):
+        PerSampleRandAugment(strength=20)(images)
+    with pytest.raises(ValueError, match="`strength` must be given"):
+        PerSampleRandAugment()(images, always)
 
 
 def test_config_round_trip_gives_the_same_augmentations():

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_ltssl.views.boosted_views import BoostedViews
 from keras_ltssl.views.random_blur import RandomBlur
 from keras_ltssl.views.simclr_views import simclr_views
 
@@ -57,7 +58,8 @@ def test_blur_is_in_proportion_to_the_size_and_absent_by_default():
 @pytest.mark.every_backend
 def test_saved_views_load_in_the_same_state(tmp_path):
     inputs = keras.Input(images.shape[1:])
-    model = keras.Model(inputs, simclr_views(8, blur=0.5, seed=0)(inputs))
+    layer = simclr_views(8, blur=0.5, seed=0, rand_augment=0.5)
+    model = keras.Model(inputs, layer(inputs))
     model.save(tmp_path / "views.keras")
     again = keras.saving.load_model(tmp_path / "views.keras")
     np.testing.assert_allclose(
@@ -65,6 +67,53 @@ def test_saved_views_load_in_the_same_state(tmp_path):
         model.predict(images, verbose=0),
         atol=1e-3,
     )
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rand_augment_is_that_of_boosted_views_at_one_weight(channels):
+    x = images[..., :channels] / np.float32(255)
+    unit = {"value_range": (0, 1), "seed": 0}
+    layer = simclr_views(8, rand_augment=0.25, **unit)
+    *_, operations = layer.pipeline
+    boosted = BoostedViews(
+        simclr_views(8, **unit), value_range=(0, 1), seed=operations.seed
+    )
+    inputs = [keras.Input(x.shape[1:]), keras.Input(())]
+    model = keras.Model(inputs, boosted(*inputs))
+    views = views_of(layer, x)
+    weights = np.full(6, 0.25, "float32")
+    expected = model.predict([x, weights], verbose=0)
+    # Rounding may put a pixel on either side of a threshold.
+    assert (np.abs(views - expected) > 1e-4).mean() < 0.005
+    assert np.min(views) >= -1e-5
+    assert np.max(views) <= 1 + 1e-5
+
+
+def test_the_share_of_views_with_an_operation_is_rand_augment():
+    copies = np.repeat(images, 100, axis=0)
+    plain, same, more = (
+        views_of(simclr_views(8, seed=0, rand_augment=share), copies)
+        for share in (0.0, 0.0, 0.4)
+    )
+    np.testing.assert_array_equal(plain, same)
+    # More than a compiler's rounding. Some operations leave some images alone.
+    changed = (np.abs(plain - more) > 0.1).any(axis=(2, 3, 4))
+    assert 0.3 < changed.mean() < 0.43
+    assert 0.3 < (changed[:, 0] != changed[:, 1]).mean() < 0.55
+
+
+@pytest.mark.parametrize("seed", [0, None])
+def test_without_rand_augment_views_are_those_of_simclr(seed):
+    assert len(simclr_views(8, seed=seed, rand_augment=0).pipeline) == 2
+    stronger = simclr_views(8, seed=seed, rand_augment=1).pipeline
+    assert len(stronger) == 3
+    assert (stronger[-1].probability, stronger[-1].strength) == (1, 30)
+    if seed is not None:  # What it draws beside takes nothing from the others.
+        plain = simclr_views(8, seed=seed).pipeline
+        assert [layer.seed for layer in stronger[:2]] == [
+            layer.seed for layer in plain
+        ]
 
 
 @pytest.mark.parametrize(
@@ -75,6 +124,7 @@ def test_saved_views_load_in_the_same_state(tmp_path):
         ({"scale": (2, 1)}, "`scale`"),
         ({"jitter": 2.0}, "`jitter`"),
         ({"blur": 2.0}, "`blur`"),
+        ({"rand_augment": 1.5}, "`rand_augment`"),
     ],
 )
 def test_bad_argument_is_named(arguments, named):
