@@ -1,5 +1,6 @@
-"""Arrays of features and scores: their checks, and rows of length 1."""
+"""Arrays of features and scores: checks, blocks, rows of length 1."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,12 @@ from numpy.typing import NDArray
 
 from keras_ltssl.validation import as_array, check_integer
 
+# Entries read at a time unless told otherwise: 2 MiB of float32.
+BLOCK_ENTRIES = 2**19
+
 
 def as_features(features: Any, name: str) -> NDArray[Any]:
-    """A real array `(rows, dim)`, neither copied nor read through."""
+    """Returns a real array `(rows, dim)`, neither copied nor read through."""
     array = as_array(name, features)
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(
@@ -24,7 +28,7 @@ def as_features(features: Any, name: str) -> NDArray[Any]:
 
 
 def as_scores(scores: Any, name: str = "scores") -> NDArray[np.float64]:
-    """Finite scores `(samples,)` in float64."""
+    """Returns finite scores `(samples,)` in float64."""
     array = as_array(name, scores)
     if array.ndim != 1 or not array.size or array.dtype.kind not in "fiu":
         raise ValueError(
@@ -67,7 +71,7 @@ def check_row_count(
 
 
 def as_floats(rows: NDArray[Any]) -> NDArray[Any]:
-    """The rows in float32 or float64; half precision is too short to sum."""
+    """Returns rows in float32 or float64; half precision is too coarse."""
     if rows.dtype.kind == "f" and rows.dtype.itemsize in (4, 8):
         return rows
     return rows.astype("float32" if rows.dtype == "float16" else "float64")
@@ -76,10 +80,11 @@ def as_floats(rows: NDArray[Any]) -> NDArray[Any]:
 def rescaled(
     rows: NDArray[Any], name: str, first_row: int = 0
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Rows, by powers of two where need be, and their squared lengths.
+    """Returns rows with safe squared lengths, and these lengths.
 
-    A row is scaled only if its squared length would overflow or lose digits;
-    that changes no direction. Only a zero row has a squared length of 0.
+    A row is scaled, by a power of two, only if its squared length would
+    overflow or lose digits. That changes no direction. Only a zero row has a
+    squared length of 0.
 
     Args:
         rows: float32 or float64 array of shape `(rows, dim)`.
@@ -113,9 +118,45 @@ def rescaled(
 
 
 def unit_rows(rows: NDArray[Any], name: str) -> NDArray[Any]:
-    """Rows of length 1 in float32 or float64; a zero row stays zero."""
+    """Returns rows of length 1, float32 or float64; a zero row stays zero."""
     rows, squares = rescaled(as_floats(rows), name)
     lengths = np.sqrt(squares)[:, np.newaxis]
     units = np.zeros_like(rows)
     np.divide(rows, lengths, out=units, where=lengths > 0)
     return units
+
+
+def blocks(
+    count: int, width: int, entries: int = BLOCK_ENTRIES
+) -> Iterator[slice]:
+    """Yields slices of `count` rows, so that a block has so many entries.
+
+    Args:
+        count: Number of rows.
+        width: Entries of a row.
+        entries: Entries of a block, at most, but for a row that is longer.
+            Defaults to `2**19`.
+    """
+    step = max(1, entries // width)
+    for start in range(0, count, step):
+        yield slice(start, start + step)
+
+
+def shuffled_by_class(
+    positions: NDArray[Any], generator: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns all rows class after class, in random order inside a class.
+
+    Args:
+        positions: Class of each row, contiguous from 0, `(rows,)`.
+        generator: Source of the random order.
+
+    Returns:
+        Two int64 arrays of shape `(rows,)`: the rows, and the place of each of
+        them inside its class, counted from 0.
+    """
+    shuffled = generator.permutation(len(positions))
+    rows = shuffled[np.argsort(positions[shuffled], kind="stable")]
+    sizes = np.bincount(positions)
+    starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return rows.astype("int64"), np.arange(len(rows)) - starts

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_ltssl.arrays import shuffled_by_class
 from keras_ltssl.validation import (
     as_array,
     check_choice,
@@ -208,12 +209,8 @@ def first_per_class(
     Returns:
         Drawn rows, of dtype `int64`.
     """
-    shuffled = generator.permutation(len(positions))
-    rows = shuffled[np.argsort(positions[shuffled], kind="stable")]
-    of_class = positions[rows]
-    starts = np.searchsorted(of_class, np.arange(len(counts)))
-    place_in_class = np.arange(len(rows)) - starts[of_class]
-    drawn: IntArray = rows[place_in_class < counts[of_class]].astype("int64")
+    rows, places = shuffled_by_class(positions, generator)
+    drawn: IntArray = rows[places < counts[positions[rows]]]
     return drawn
 
 

@@ -27,10 +27,8 @@ from keras_ltssl.evaluation.tail_agreement import (
     budget_shares,
     tail_agreement,
 )
-from keras_ltssl.evaluation.tail_diagnosis import (
-    TailDiagnosis,
-    tail_diagnosis,
-)
+from keras_ltssl.evaluation.tail_diagnosis import tail_diagnosis
+from keras_ltssl.evaluation.tail_diagnosis_result import TailDiagnosis
 
 __all__ = [
     "ClassSimilarity",

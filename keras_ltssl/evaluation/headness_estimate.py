@@ -6,9 +6,15 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_ltssl.arrays import as_features, as_floats, rescaled, unit_rows
+from keras_ltssl.arrays import (
+    as_features,
+    as_floats,
+    blocks,
+    rescaled,
+    unit_rows,
+)
 from keras_ltssl.evaluation.neighbor_density import neighbor_density
-from keras_ltssl.samplers.kmeans import blocks, unit_clusters
+from keras_ltssl.samplers.kmeans import unit_clusters
 from keras_ltssl.validation import check_integer
 
 NAMED_ESTIMATES = ("density", "share", "typicality")

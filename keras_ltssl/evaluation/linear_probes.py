@@ -8,13 +8,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from keras_ltssl.arrays import shuffled_by_class
 from keras_ltssl.evaluation.labelled_features import (
     LabelledFeatures,
 )
 from keras_ltssl.evaluation.probe_result import ProbeResult
 from keras_ltssl.validation import check_integer, check_number
 
-# Far above the few dozen steps that standardised features take: a run that
+# Far above the few dozen steps that standardized features take: a run that
 # reached it would warn.
 MAX_ITERATIONS = 10_000
 
@@ -29,9 +30,9 @@ def linear_probe(
     """Accuracy of a linear classifier trained on frozen features.
 
     Multinomial logistic regression by L-BFGS in float64, run to convergence,
-    on features standardised to mean 0 and deviation 1 over the training rows:
+    on features standardized to mean 0 and deviation 1 over the training rows:
 
-        minimise over W, b   mean_i CE(W x_i + b, y_i) + l2 / 2 * ||W||^2
+        minimize over W, b   mean_i CE(W x_i + b, y_i) + l2 / 2 * ||W||^2
 
     The usual protocol trains it on a balanced labelled set and tests on the
     balanced test set; features come from the backbone, before the projector.
@@ -125,12 +126,12 @@ def few_shot_probe(
             f"shots={shots}, and {counts.min()} rows of class {rarest}"
         )
     rng = np.random.default_rng(check_integer("seed", seed, minimum=0))
-    return data.result(
-        *(
-            _fit_and_predict(data, _draw(data.labels, shots, rng), l2)
-            for _ in range(draws)
-        )
-    )
+    predictions = []
+    for _ in range(draws):
+        rows, places = shuffled_by_class(data.labels, rng)
+        drawn = np.sort(rows[places < shots])
+        predictions.append(_fit_and_predict(data, drawn, l2))
+    return data.result(*predictions)
 
 
 def _check(
@@ -152,23 +153,10 @@ def _check(
     return data
 
 
-def _draw(
-    labels: NDArray[np.int64], shots: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Rows of `shots` samples of each class, in random order inside one."""
-    shuffled = rng.permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    counts = np.bincount(labels)
-    position = np.arange(len(labels)) - np.repeat(
-        np.cumsum(counts) - counts, counts
-    )
-    return np.sort(by_class[position < shots])
-
-
 def _fit_and_predict(
     data: LabelledFeatures, rows: NDArray[np.int64], l2: float
 ) -> NDArray[np.int64]:
-    # scikit-learn minimises ||W||^2 / 2 + C * (sum of cross-entropies).
+    # scikit-learn minimizes ||W||^2 / 2 + C * (sum of cross-entropies).
     classifier = make_pipeline(
         StandardScaler(),
         LogisticRegression(C=1 / (l2 * len(rows)), max_iter=MAX_ITERATIONS),

@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from keras_ltssl.arrays import unit_rows
 from keras_ltssl.evaluation.labelled_features import (
     LabelledFeatures,
 )
@@ -71,14 +72,19 @@ def knn_probe(
             f"k={k}, and {len(data.features)} rows"
         )
     bank = ops.transpose(
-        ops.convert_to_tensor(_normalized(data.features), dtype="float32")
+        ops.convert_to_tensor(
+            unit_rows(data.features, "bank_features"), dtype="float32"
+        )
     )
     predictions = []
     for start in range(0, len(data.test_features), chunk_size):
         chunk = data.test_features[start : start + chunk_size]
         similarity, neighbors = ops.top_k(
             ops.matmul(
-                ops.convert_to_tensor(_normalized(chunk), dtype="float32"), bank
+                ops.convert_to_tensor(
+                    unit_rows(chunk, "test_features"), "float32"
+                ),
+                bank,
             ),
             k,
         )
@@ -89,15 +95,6 @@ def knn_probe(
             )
         )
     return data.result(np.concatenate(predictions))
-
-
-def _normalized(features: NDArray[Any]) -> NDArray[np.float32]:
-    """Rows of length 1; a zero row stays zero, as similar to all as to none."""
-    # Dividing by the largest entry first keeps squares from overflowing.
-    largest = np.max(np.abs(features), axis=1, keepdims=True)
-    scaled = features / np.where(largest > 0, largest, 1)
-    length = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return (scaled / np.where(length > 0, length, 1)).astype("float32")
 
 
 def _vote(

@@ -1,13 +1,12 @@
 """How near the nearest neighbours are, block by block and in halves."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_ltssl.arrays import unit_rows
+from keras_ltssl.arrays import blocks, unit_rows
 
 # Cosines held at a time, 16 MiB of float32.
 BLOCK_COSINES = 2**22
@@ -53,7 +52,7 @@ def neighbor_density(
     column[bank_rows] = np.arange(size)
 
     densities = np.empty((1 + len(halves), len(features)))
-    for some in _blocks(len(features), bank.shape[1]):
+    for some in blocks(len(features), bank.shape[1], BLOCK_COSINES):
         rows = unit_rows(features[some], "features").astype("float32")
         cosines = rows @ bank
         cosines[:, size:] = -np.inf
@@ -69,12 +68,6 @@ def neighbor_density(
             total = np.where(used, nearest, 0).sum(axis=1)
             densities[run, some] = total / used.sum(axis=1)
     return densities
-
-
-def _blocks(rows: int, width: int) -> Iterator[slice]:
-    step = max(1, BLOCK_COSINES // width)
-    for start in range(0, rows, step):
-        yield slice(start, start + step)
 
 
 def _largest(

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from keras_ltssl.evaluation.groups import (
@@ -13,7 +14,6 @@ from keras_ltssl.evaluation.groups import (
     Grouping,
     class_groups,
 )
-from keras_ltssl.evaluation.ranks import mean_ranks
 from keras_ltssl.validation import as_array, check_array_of_numbers
 
 
@@ -72,10 +72,9 @@ def tail_agreement(
     (0.926, 1.0)
     """
     values, counts, members = _of_samples("scores", scores, labels, groups)
-    ranks, sizes = mean_ranks(values), mean_ranks(counts)
     correlation = auc = float("nan")
-    if ranks.std() > 0 and sizes.std() > 0:
-        correlation = float(np.corrcoef(ranks, sizes)[0, 1])
+    if np.ptp(values) > 0 and np.ptp(counts) > 0:
+        correlation = float(spearmanr(values, counts)[0])
     is_few = members == FEW
     if 0 < is_few.sum() < len(is_few):
         auc = float(roc_auc_score(is_few, -values))

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 from keras import ops
+from scipy.linalg import helmert
 
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor, check_integer
@@ -152,13 +153,8 @@ def _cosines(rows: _Array, start: int) -> _Array:
 
 def _simplex(count: int) -> _Array:
     """Returns `count` vertices of a regular simplex, `(count, count - 1)`."""
-    # Columns of Helmert's orthogonal matrix without its constant row.
-    order = np.arange(1, count)
-    helmert = np.tril(np.ones((count - 1, count)))
-    helmert[order - 1, order] = -order
-    helmert /= np.sqrt(order * (order + 1))[:, None]
-    helmert *= np.sqrt(count / (count - 1))
-    return helmert.T
+    simplex: _Array = helmert(count).T * np.sqrt(count / (count - 1))
+    return simplex
 
 
 def _simplices(count: int, dim: int) -> _Array:

@@ -1,6 +1,5 @@
 """Chooses rows that cover a set: each the farthest from those before it."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from keras_ltssl.arrays import (
     as_features,
+    blocks,
     check_row_count,
     check_same_dim,
     unit_rows,
@@ -178,7 +178,7 @@ class _FarthestFirst:
         moved = centers - self._origin
         columns, lengths = -2 * moved.T, _squares(moved)
         rows = self._rest[self._nearest[self._rest] > 0]
-        for block in _blocks(len(rows), max(len(centers), dim)):
+        for block in blocks(len(rows), max(len(centers), dim), BLOCK_ENTRIES):
             numbers = rows[block]
             points = self.scaled(self._rows[numbers])
             moved = points - self._origin
@@ -192,7 +192,7 @@ class _FarthestFirst:
             limit = np.minimum(limit, self._nearest[numbers])[near]
             row, center = np.nonzero(least[near] <= limit[:, np.newaxis])
             row = near[row]
-            for part in _blocks(len(row), dim):
+            for part in blocks(len(row), dim, BLOCK_ENTRIES):
                 gaps = points[row[part]] - centers[center[part]]
                 np.minimum.at(self._nearest, numbers[row[part]], _squares(gaps))
 
@@ -200,13 +200,6 @@ class _FarthestFirst:
 def _squares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns squared lengths; equal rows get equal ones, unlike by BLAS."""
     return np.asarray((rows * rows).sum(axis=1))
-
-
-def _blocks(count: int, width: int) -> Iterator[slice]:
-    """Yields some of `count` rows at a time, for arrays of this width."""
-    step = max(1, BLOCK_ENTRIES // width)
-    for start in range(0, count, step):
-        yield slice(start, start + step)
 
 
 def _largest(rows: NDArray[Any], name: str) -> float:

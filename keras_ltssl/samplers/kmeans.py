@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.cluster import KMeans, kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
-from keras_ltssl.arrays import as_features, as_floats, unit_rows
+from keras_ltssl.arrays import as_features, as_floats, blocks, unit_rows
 from keras_ltssl.validation import (
     LARGEST_SEED,
     check_choice,
@@ -21,8 +21,6 @@ from keras_ltssl.validation import (
 ITERATIONS = 300
 # Rows that centres are found on, at most, if nobody says otherwise.
 MAX_ROWS = 2**20
-# Entries read at a time, 2 MiB of float32.
-BLOCK_ENTRIES = 2**19
 
 Engine = Literal["sklearn", "faiss"] | None
 Rows = NDArray[Any]
@@ -144,13 +142,6 @@ def cluster(
         part[some] = read(rows[drawn[some]])
     _, centers = _fit(faiss, part, count, start, is_own=True)
     return _nearest(rows, read, centers), centers
-
-
-def blocks(count: int, width: int) -> Iterator[slice]:
-    """Some rows at a time, for arrays of this width."""
-    step = max(1, BLOCK_ENTRIES // width)
-    for start in range(0, count, step):
-        yield slice(start, start + step)
 
 
 def _check_finite(rows: Rows, name: str) -> None:

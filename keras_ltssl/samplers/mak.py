@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from keras_ltssl.arrays import (
     as_features,
     as_scores,
+    blocks,
     check_row_count,
     check_same_dim,
     rescaled,
@@ -21,8 +22,6 @@ from keras_ltssl.samplers.kmeans import MAX_ROWS, Engine, unit_clusters
 from keras_ltssl.samplers.pool_choice import PoolChoice
 from keras_ltssl.validation import check_number
 
-# Entries of the pool read at a time, 4 MiB of float64.
-BLOCK_ENTRIES = 2**19
 # Equal losses, and equal cosine distances, differ by this much by rounding.
 ROUNDING = 1e-12
 
@@ -225,14 +224,12 @@ def _nearest_center(
     columns = unit_rows(centers.astype("float64"), "centers").T
     clusters = np.empty(len(pool), "int64")
     distances = np.empty(len(pool))
-    step = max(1, BLOCK_ENTRIES // pool.shape[1])
     # Reading the pool takes longer than multiplying it, see
     # `nearest_to_centers`.
     with threadpool_limits(1, user_api="blas"):
-        for start in range(0, len(pool), step):
-            part = slice(start, start + step)
+        for part in blocks(*pool.shape):
             block, squares = rescaled(
-                np.asarray(pool[part], "float64"), "pool_features", start
+                np.asarray(pool[part], "float64"), "pool_features", part.start
             )
             lengths = np.sqrt(squares)
             lengths[squares == 0] = 1

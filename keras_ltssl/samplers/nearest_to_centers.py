@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
-from keras_ltssl.arrays import as_features, rescaled
+from keras_ltssl.arrays import as_features, blocks, rescaled
 from keras_ltssl.validation import as_array
 
 # Entries of the pool read at a time: 2 MiB of float64, which a cache holds.
@@ -103,17 +103,16 @@ def _closeness(
 ) -> NDArray[np.float64]:
     """Returns cosines times the directions' lengths, `(directions, rows)`."""
     closeness = np.empty((len(directions), len(pool)))
-    step = max(1, BLOCK_ENTRIES // pool.shape[1])
     # Reading the pool takes longer than multiplying it: threads gain little,
     # and lose much by waiting for each other on a busy machine.
     with threadpool_limits(1, user_api="blas"):
-        for start in range(0, len(pool), step):
-            block = pool[start : start + step].astype("float64")
-            block, squares = rescaled(block, name, start)
+        for some in blocks(len(pool), pool.shape[1], BLOCK_ENTRIES):
+            block = pool[some].astype("float64")
+            block, squares = rescaled(block, name, some.start)
             lengths = np.sqrt(squares)
             lengths[squares == 0] = 1
-            part = closeness[:, start : start + step]
-            np.divide((block @ directions.T).T, lengths, out=part)
+            products = (block @ directions.T).T
+            np.divide(products, lengths, out=closeness[:, some])
     return closeness
 
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from keras_ltssl.arrays import (
     as_features,
     as_scores,
+    blocks,
     check_row_count,
     check_same_dim,
     unit_rows,
@@ -20,7 +21,6 @@ from keras_ltssl.samplers.cluster_budgets import (
 from keras_ltssl.samplers.kmeans import (
     MAX_ROWS,
     Engine,
-    blocks,
     unit_clusters,
 )
 from keras_ltssl.samplers.nearest_to_centers import take_nearest

@@ -19,7 +19,7 @@ BELOW = {
     "schedules": set(),
     "initializers": set(),
     "views": {"backend"},
-    "datasets": set(),
+    "datasets": {"arrays"},
     "samplers": {"arrays"},
     "evaluation": {"arrays", "samplers"},
     "state": {"backend", "initializers"},

@@ -1,4 +1,4 @@
-"""Class sizes from head to tail, with the accuracies of several runs."""
+"""Draws class sizes from head to tail, and the accuracies of several runs."""
 
 import os
 from collections.abc import Sequence
@@ -19,6 +19,11 @@ from keras_ltssl.evaluation.pictures.canvas import (
     png_path,
     save_png,
     tidy,
+)
+from keras_ltssl.evaluation.pictures.lines import (
+    apart,
+    over_repeats,
+    running_mean,
 )
 from keras_ltssl.evaluation.report import (
     PROBE_TITLES,
@@ -147,14 +152,14 @@ def _draw_lines(
         if not smooth and any(len(run) > 1 for run in runs):
             x += 0.1 * (index - (len(runs) - 1) / 2)
         look = {"color": COLORS[index], "marker": MARKERS[index]}
-        accuracy, spread = _over_repeats(100 * repeats)
+        accuracy, spread = over_repeats(100 * repeats)
         if smooth:
             axes.plot(
                 x, accuracy, linestyle="", markersize=2.5, alpha=0.35, **look
             )
-            accuracy, spread = _over_repeats(
+            accuracy, spread = over_repeats(
                 np.stack(
-                    [_running_mean(100 * run, classes // 10) for run in repeats]
+                    [running_mean(100 * run, classes // 10) for run in repeats]
                 )
             )
             look["marker"] = ""
@@ -189,7 +194,7 @@ def _draw_lines(
         ends.append((x[tested[-1]], accuracy[tested[-1]]))
     axes.set_ylim(-3, 103)
     gap = 13 if any("\n" in name for name in names) else 7
-    heights = _apart([height for _, height in ends], gap=gap, low=0, high=100)
+    heights = apart([height for _, height in ends], gap=gap, low=0, high=100)
     for index, (end, height) in enumerate(zip(ends, heights, strict=True)):
         axes.annotate(
             plain(names[index]),
@@ -272,45 +277,3 @@ def _draw_groups(above: Any, below: Any, members: NDArray[np.int64]) -> None:
             ha="center",
             color="0.35",
         )
-
-
-def _apart(
-    heights: Sequence[float], gap: float, low: float, high: float
-) -> NDArray[np.float64]:
-    """The heights moved as little as keeps labels from overlapping."""
-    order = np.argsort(heights)
-    placed = np.asarray(heights, dtype="float64")[order]
-    steps = gap * np.arange(len(placed))
-    # Pushing up from below, then down from the top, keeps the order.
-    placed = np.maximum.accumulate(np.maximum(placed, low) - steps) + steps
-    ceiling = high - steps[::-1]
-    placed = np.minimum.accumulate((np.minimum(placed, ceiling) - steps)[::-1])
-    placed = placed[::-1] + steps
-    result = np.empty(len(placed))
-    result[order] = placed
-    return result
-
-
-def _running_mean(
-    values: NDArray[np.float64], width: int
-) -> NDArray[np.float64]:
-    """Mean over a centred window, cut at the ends; NaN counts for nothing."""
-    window = np.ones(width)
-    known = np.isfinite(values)
-    total = np.convolve(np.where(known, values, 0), window, mode="same")
-    number = np.convolve(known.astype("float64"), window, mode="same")
-    total[number == 0] = np.nan
-    return np.asarray(total / np.maximum(number, 1))
-
-
-def _over_repeats(
-    values: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation over repeats, each of those tested."""
-    tested = np.isfinite(values)
-    number = tested.sum(axis=0)
-    total = np.where(tested, values, 0).sum(axis=0)
-    mean = np.where(number > 0, total / np.maximum(number, 1), np.nan)
-    squares = np.where(tested, (values - mean) ** 2, 0).sum(axis=0)
-    spread = np.sqrt(squares / np.maximum(number - 1, 1))
-    return mean, np.where(number > 1, spread, 0)

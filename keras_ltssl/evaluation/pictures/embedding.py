@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from keras_ltssl.arrays import shuffled_by_class
 from keras_ltssl.evaluation.groups import FEW, MANY, MEDIUM, class_groups
 from keras_ltssl.evaluation.labelled_features import (
     as_features,
@@ -103,7 +104,7 @@ def plot_embedding(
     names = class_titles(class_names, classes)
     figure = new_figure(9, 6.5)
     rng = np.random.default_rng(seed)
-    chosen = _choose(positions, counts, max_samples, rng)
+    chosen = _choose(positions, max_samples, rng)
     plane, method = _plane(values[chosen], seed)
     _draw(figure, plane, positions[chosen], counts, names)
     axes = figure.axes[0]
@@ -122,18 +123,12 @@ def plot_embedding(
 
 
 def _choose(
-    positions: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    most: int,
-    rng: np.random.Generator,
+    positions: NDArray[np.int64], most: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Rows of a random subset in which rare classes stay whole."""
-    shuffled = rng.permutation(len(positions))
-    by_class = shuffled[np.argsort(positions[shuffled], kind="stable")]
-    starts = np.cumsum(counts) - counts
-    place_in_class = np.arange(len(positions)) - np.repeat(starts, counts)
-    # First every class's first sample, then every class's second, and so on.
-    in_turn = by_class[np.argsort(place_in_class, kind="stable")]
+    """Returns rows of a random subset in which rare classes stay whole."""
+    rows, places = shuffled_by_class(positions, rng)
+    # Every class's first sample comes first, then every class's second.
+    in_turn = rows[np.argsort(places, kind="stable")]
     return np.sort(in_turn[:most])
 
 

@@ -1,4 +1,4 @@
-"""The tail as features tell it: curve, headness, uncertainty, images."""
+"""Draws a tail diagnosis: curve, headness, uncertainty, and images."""
 
 import os
 from pathlib import Path
@@ -10,17 +10,19 @@ from numpy.typing import NDArray
 from keras_ltssl.evaluation.groups import FEW, MANY, MEDIUM
 from keras_ltssl.evaluation.pictures.canvas import (
     COLORS,
-    LINE_STYLES,
     new_figure,
     plain,
-    plain_ticks,
     png_path,
     save_png,
     tidy,
 )
 from keras_ltssl.evaluation.pictures.image_cells import as_pixels, draw_cell
+from keras_ltssl.evaluation.pictures.imbalance_curve import draw_curve
 from keras_ltssl.evaluation.tables import shortened
-from keras_ltssl.evaluation.tail_diagnosis import RANDOM_ORDER, TailDiagnosis
+from keras_ltssl.evaluation.tail_diagnosis_result import (
+    RANDOM_ORDER,
+    TailDiagnosis,
+)
 from keras_ltssl.validation import check_instance, check_integer, check_samples
 
 COLUMNS = 14
@@ -79,7 +81,7 @@ def plot_tail_diagnosis(
     strip = 0.62 + images_per_column * (width - 0.6) / COLUMNS
     figure = new_figure(width, 4.4 + strip)
     grid = figure.add_gridspec(2, 3, height_ratios=[3.9, strip])
-    _draw_curve(figure.add_subplot(grid[0, 0]), diagnosis)
+    draw_curve(figure.add_subplot(grid[0, 0]), diagnosis)
     if diagnosis.members is None:
         _draw_scores(figure.add_subplot(grid[0, 1]), diagnosis)
     else:
@@ -107,64 +109,6 @@ def _rows_to_show(
         head_first[start : start + per_column]
         for start in np.round(starts).astype("int64")
     ]
-
-
-def _draw_curve(axes: Any, diagnosis: TailDiagnosis) -> None:
-    curve, classes = diagnosis.curve, diagnosis.class_curve
-    x, relative = _relative(curve.shares)
-    margin = 2 * len(x) * np.nan_to_num(curve.shares_std)
-    # A band of a log scale must not reach zero.
-    floor = relative[relative > 0].min() / 3
-    axes.fill_between(
-        x,
-        np.maximum(relative - margin, floor),
-        np.maximum(relative + margin, floor),
-        color="0.8",
-        linewidth=0,
-        label="± 2 standard deviations",
-    )
-    axes.plot(
-        x,
-        np.where(relative > 0, relative, np.nan),
-        color=COLORS[0],
-        linewidth=2,
-        marker="o" if len(x) <= 60 else "",
-        markersize=3.5,
-        label=f"{len(x)} clusters",
-    )
-    if classes is not None:
-        axes.plot(
-            *_relative(classes.shares),
-            color=COLORS[1],
-            linestyle=LINE_STYLES[1],
-            linewidth=2,
-            marker="s" if len(classes.shares) <= 60 else "",
-            markersize=4,
-            label=f"{len(classes.shares)} true classes",
-        )
-    axes.axhline(1, color="0.4", linewidth=1, linestyle=":", label="even split")
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    axes.set_ylim(min(low, 0.4), max(high, 2.5))
-    plain_ticks(axes.yaxis, between=True)
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("groups, largest first (% of the groups)")
-    axes.set_ylabel("size / mean size (log scale)")
-    axes.set_title(
-        f"Imbalance: Gini {curve.gini:.2f}, "
-        f"effective {curve.effective_groups:.1f} of {len(x)}",
-        fontsize=11,
-    )
-    axes.legend(fontsize=8.5, loc="lower left")
-    tidy(axes)
-
-
-def _relative(
-    shares: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Middle of each group in percent of all groups, and size over mean."""
-    groups = len(shares)
-    return 100 * (np.arange(groups) + 0.5) / groups, shares * groups
 
 
 def _draw_scores(axes: Any, diagnosis: TailDiagnosis) -> None:

@@ -1,0 +1,128 @@
+"""The result of a tail diagnosis, and its text form."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_ltssl.evaluation.groups import Grouping, class_groups
+from keras_ltssl.evaluation.imbalance_curve import ImbalanceCurve
+from keras_ltssl.evaluation.tail_agreement import TailAgreement, tail_agreement
+
+# Standard deviation of a uniform number in [0, 1]: of a percentile that is
+# drawn anew in each run.
+RANDOM_ORDER = 12**-0.5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TailDiagnosis:
+    """Holds what features tell about the tail of a training set.
+
+    Made by `tail_diagnosis`, drawn by `plot_tail_diagnosis`.
+
+    Attributes:
+        estimate: name of the headness estimate.
+        scores: what it gave, float64 array of shape `(samples,)`, low in the
+            tail.
+        percentiles: headness of each sample, `(samples,)` in [0, 1]: the share
+            of samples with a lower score, equal ones counted half.
+        uncertainty: standard deviation of each percentile over the re-runs,
+            `(samples,)`: 0 is sure, 0.29 is no better than a random order. NaN
+            if scores were given with fewer than two re-runs.
+        curve: sizes of the clusters, with those of the re-runs.
+        labels: class of each sample, `(samples,)`, or `None`.
+        groups: how the classes are grouped: `"thirds"` or `"thresholds"`.
+    """
+
+    estimate: str
+    scores: NDArray[np.float64]
+    percentiles: NDArray[np.float64]
+    uncertainty: NDArray[np.float64]
+    curve: ImbalanceCurve
+    labels: NDArray[Any] | None = None
+    groups: Grouping = "thirds"
+
+    @property
+    def tail_first(self) -> NDArray[np.int64]:
+        """Returns rows of the samples, lowest percentile first."""
+        return np.argsort(self.scores, kind="stable")
+
+    @property
+    def agreement(self) -> TailAgreement | None:
+        """Returns how right the scores are, or `None` without labels."""
+        if self.labels is None:
+            return None
+        return tail_agreement(self.scores, self.labels, self.groups)
+
+    @property
+    def class_curve(self) -> ImbalanceCurve | None:
+        """Returns the true sizes of the classes, or `None` without labels."""
+        if self.labels is None:
+            return None
+        return ImbalanceCurve(np.unique(self.labels, return_counts=True)[1])
+
+    @property
+    def members(self) -> NDArray[np.int64] | None:
+        """Returns each sample's group, 0 few to 2 many, or `None`."""
+        if self.labels is None:
+            return None
+        _, position, counts = np.unique(
+            self.labels, return_inverse=True, return_counts=True
+        )
+        return class_groups(counts, self.groups)[position]
+
+    def to_text(self) -> str:
+        """Returns the diagnosis in a few lines of at most 80 columns."""
+        curve = self.curve
+        heading = f"Tail diagnosis of {len(self.scores):,} samples"
+        lines = [
+            heading,
+            "=" * len(heading),
+            f"Imbalance, from {len(curve.shares)} clusters "
+            f"(± standard deviation over {len(curve.rerun_shares)} re-runs)",
+            f"  largest cluster      {_share(curve, 0)} of the samples",
+            f"  smallest cluster     {_share(curve, -1)}",
+            f"  Gini coefficient     {curve.gini:6.2f} ± {curve.gini_std:.2f}"
+            "  (0: all of one size)",
+            f"  effective groups     {curve.effective_groups:6.1f} ± "
+            f"{curve.effective_groups_std:.1f}  (exponential of the entropy)",
+            f"  inverse Simpson      {curve.inverse_simpson:6.1f} ± "
+            f"{curve.inverse_simpson_std:.1f}",
+            "  Clusters tend to be of similar size, so this says little of "
+            "classes.",
+            "",
+            f"Headness of each sample, by {self.estimate}",
+            self._sureness(),
+        ]
+        agreement, classes = self.agreement, self.class_curve
+        if agreement is not None and classes is not None:
+            lines += [
+                "",
+                "Compared with the labels",
+                f"  {len(classes.shares)} classes: largest "
+                f"{classes.shares[0]:.1%}, smallest {classes.shares[-1]:.1%}; "
+                f"Gini {classes.gini:.2f}, effective "
+                f"{classes.effective_groups:.1f}",
+                "  rank correlation of headness and class size "
+                f"{agreement.rank_correlation:+.2f} (1 perfect, 0 none)",
+                "  AUC for samples of few-image classes "
+                f"{agreement.few_auc:.2f} (1 perfect, 0.5 chance)",
+            ]
+        return "\n".join(lines) + "\n"
+
+    def _sureness(self) -> str:
+        if np.isnan(self.uncertainty).any():
+            return "  one run: its uncertainty is not known"
+        tail = self.uncertainty[self.percentiles <= 0.1]
+        typical = f"{np.median(tail):.2f}" if len(tail) else "-"
+        return (
+            "  its uncertainty: median "
+            f"{np.median(self.uncertainty):.2f}, in the lowest tenth {typical} "
+            f"({RANDOM_ORDER:.2f}: random)"
+        )
+
+
+def _share(curve: ImbalanceCurve, rank: int) -> str:
+    share, spread = curve.shares[rank], curve.shares_std[rank]
+    return f"{100 * share:6.2f}% ± {100 * spread:.2f}%"
