@@ -164,6 +164,18 @@ class BoostedLoss(WrappingLoss):
     def own_metric_names(self) -> tuple[str, ...]:
         return ("boosted_weight", "boosted_weight_std")
 
+    def check_augmenter(self, augmenter: keras.layers.Layer | None) -> None:
+        super().check_augmenter(augmenter)
+        # No import of BoostedViews: a view layer of the user's own may do.
+        if not hasattr(augmenter, "attach"):
+            raise ValueError(
+                "BoostedLoss remembers which samples are hard, and an "
+                "augmenter makes their views stronger: one does nothing "
+                "without the other. Use both, `augmenter=BoostedViews(...)` "
+                "and `loss=BoostedLoss(...)`, or neither. Received: "
+                f"augmenter={augmenter!r}, loss={self!r}"
+            )
+
     def _memory(self) -> SampleMemory:
         state = self.get_state()
         if state is None:

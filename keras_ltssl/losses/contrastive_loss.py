@@ -195,6 +195,14 @@ class ContrastiveLoss(keras.losses.Loss):
                 f"makes. Received: shape={tuple(z.shape)}"
             )
 
+    def check_augmenter(self, augmenter: keras.layers.Layer | None) -> None:
+        """Raises if the model's views are not the ones that the loss needs.
+
+        Args:
+            augmenter: The layer that makes the views of a `ContrastiveModel`;
+                `None` for the default views and for ready-made ones.
+        """
+
     def check_training(
         self, callbacks: Sequence[keras.callbacks.Callback]
     ) -> None:

@@ -132,6 +132,9 @@ class WrappingLoss(ContrastiveLoss):
         super().check_largest_id(largest)
         self.base_loss.check_largest_id(largest)
 
+    def check_augmenter(self, augmenter: keras.layers.Layer | None) -> None:
+        self.base_loss.check_augmenter(augmenter)
+
     def check_training(
         self, callbacks: Sequence[keras.callbacks.Callback]
     ) -> None:

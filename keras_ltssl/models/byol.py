@@ -33,10 +33,11 @@ class BYOL(ContrastiveModel):
     `momentum` up to 1. All of it happens inside the training step. Outside of
     `fit`, m is `momentum`.
 
-    It trains with `BYOLLoss`, on its own or inside `GeometricHarmonizationLoss`
-    or `BoostedLoss`. The losses over negatives (NT-Xent, focal, TASE, COLT and
-    all temperatures) mean nothing here; of COLT, `OODSampler(score=...)`, its
-    choice of data, does. Watch the logged `embedding_std` for collapse.
+    It trains with `BYOLLoss`, on its own or inside a loss that adds to any
+    other, such as `GeometricHarmonizationLoss`. The losses over negatives
+    (NT-Xent, focal, TASE, COLT and all temperatures) mean nothing here; of
+    COLT, `OODSampler(score=...)`, its choice of data, does. Watch the logged
+    `embedding_std` for collapse.
 
     Args:
         encoder: As for `ContrastiveModel`; it must be serialisable, since it
@@ -144,11 +145,10 @@ class BYOL(ContrastiveModel):
                 "BYOL compares predictions with targets. It has no negatives "
                 "and no temperature, so a loss over negatives, its "
                 "temperatures and its weights mean nothing here. Use "
-                "BYOLLoss(), on its own or as the `base_loss` of "
-                "GeometricHarmonizationLoss or BoostedLoss. "
+                "BYOLLoss(), on its own or as the `base_loss` of a loss "
+                "such as GeometricHarmonizationLoss. "
                 f"Received: loss={loss!r}"
             )
-        self._check_boosting(loss)
 
     @functools.wraps(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:

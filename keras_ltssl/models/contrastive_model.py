@@ -4,7 +4,7 @@ import functools
 import inspect
 import math
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,9 +12,7 @@ from keras import ops
 
 from keras_ltssl.backend import replicas
 from keras_ltssl.layers.projection_head import ProjectionHead
-from keras_ltssl.losses.boosted import BoostedLoss
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
-from keras_ltssl.losses.wrapping_loss import find_loss
 from keras_ltssl.models.checks import (
     check_batch_size,
     check_data,
@@ -25,10 +23,10 @@ from keras_ltssl.models.checks import (
     sample_shape,
     single_samples,
 )
+from keras_ltssl.models.samples_with_ids import SamplesWithIds, with_ids
 from keras_ltssl.models.value_range import check_value_range
 from keras_ltssl.state.loss_state import LossState
 from keras_ltssl.types import Tensor
-from keras_ltssl.views.boosted_views import BoostedViews
 from keras_ltssl.views.simclr_views import simclr_views
 
 
@@ -140,7 +138,10 @@ class ContrastiveModel(keras.Model):
         augmenter: Layer from `(batch, ...)` to `(batch, 2, ...)` such as
             `TwoViews`. Defaults to `None`: for images `(batch, height, width,
             channels)` with values 0 to 255, SimCLR's views (`simclr_views`);
-            other samples must come as ready-made views.
+            other samples must come as ready-made views. One that has
+            `needs_ids = True` is called as `augmenter(samples, ids=ids)` in
+            training and evaluation; one that has `attach(loss)` is given the
+            loss when the model is compiled.
 
     Raises:
         ValueError: If the encoder gives anything but `(batch, features)`, the
@@ -198,7 +199,7 @@ class ContrastiveModel(keras.Model):
     def build(self, input_shape: tuple[Any, ...]) -> None:
         is_named = isinstance(input_shape, dict)
         if is_named or isinstance(input_shape[0], (tuple, list)):
-            if is_named or not isinstance(self.augmenter, BoostedViews):
+            if is_named or not self._augmenter_needs_ids:
                 check_single("x", input_shape)
             input_shape = tuple(input_shape[0])  # Of samples and ids.
         if (
@@ -233,10 +234,15 @@ class ContrastiveModel(keras.Model):
             return has_two and len(shape) == len(self.encoder.input_shape) + 1
         return has_two
 
-    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
-        is_boosted = isinstance(self.augmenter, BoostedViews)
+    @property
+    def _augmenter_needs_ids(self) -> bool:
+        return bool(getattr(self.augmenter, "needs_ids", False))
+
+    def call(
+        self, x: Tensor | SamplesWithIds, training: bool | None = None
+    ) -> Tensor:
         ids = None
-        if isinstance(x, _Named):
+        if isinstance(x, SamplesWithIds):
             x, ids = x
         check_single("x", x)
         views = x
@@ -248,19 +254,13 @@ class ContrastiveModel(keras.Model):
                     "samples pass an `augmenter` that makes views. "
                     f"Received: x.shape={tuple(x.shape)}"
                 )
-            if is_boosted and ids is not None:
-                loss = find_loss(self.loss, BoostedLoss)
-                assert loss is not None  # `compile` has made sure.
-                views = self.augmenter(x, loss.weights_of(ids))
-            elif is_boosted:
-                views = self.augmenter(x)
-            else:
-                views = self.augmenter(x, training=training)
-        elif is_boosted:
+            named = {} if ids is None else {"ids": ids}
+            views = self.augmenter(x, training=training, **named)
+        elif self._augmenter_needs_ids:
             raise ValueError(
-                "BoostedViews make views of samples, (batch, ...), stronger "
-                "where a sample is hard. Received ready-made views: "
-                f"x.shape={tuple(x.shape)}"
+                f"{type(self.augmenter).__name__} makes the views of each "
+                "sample by its id, so `x` must hold samples, (batch, ...). "
+                f"Received ready-made views: x.shape={tuple(x.shape)}"
             )
         if len(views.shape) < 3 or views.shape[1] != 2:
             raise ValueError(
@@ -308,12 +308,15 @@ class ContrastiveModel(keras.Model):
                 f"NTXentLoss(). Received: loss={loss!r}"
             )
         self.check_loss(loss)
+        loss.check_augmenter(self.augmenter)
         check_metrics([kwargs.get("metrics"), kwargs.get("weighted_metrics")])
         if (
             loss.get_state() is not None
             and loss.get_state() is not self.loss_state
         ):
             loss = loss.copy()
+        if self.augmenter is not None and hasattr(self.augmenter, "attach"):
+            self.augmenter.attach(loss)
         self.loss_state.attach(loss)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
@@ -331,18 +334,6 @@ class ContrastiveModel(keras.Model):
                 "BYOLLoss compares predictions with targets, which only "
                 f"models.BYOL makes. Received: loss={loss!r} for a "
                 f"{type(self).__name__}"
-            )
-        self._check_boosting(loss)
-
-    def _check_boosting(self, loss: ContrastiveLoss) -> None:
-        remembers = find_loss(loss, BoostedLoss) is not None
-        if remembers != isinstance(self.augmenter, BoostedViews):
-            raise ValueError(
-                "BoostedLoss remembers which samples are hard, and "
-                "BoostedViews make their views stronger: one does nothing "
-                "without the other. Use both, `augmenter=BoostedViews(...)` "
-                "and `loss=BoostedLoss(...)`, or neither. Received: "
-                f"augmenter={self.augmenter!r}, loss={loss!r}"
             )
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -430,31 +421,43 @@ class ContrastiveModel(keras.Model):
         return [_TrainingWatch()]
 
     def train_step(self, *args: Any) -> Any:
-        """Trains on a batch; boosted views are told whose views they are."""
-        return super().train_step(*self._with_ids(args))
+        """Trains on a batch; the data are the last argument."""
+        # On JAX, the state of the training comes first.
+        *state, data = args
+        return super().train_step(*state, self._as_called(data))
 
     def test_step(self, *args: Any) -> Any:
-        """Evaluates a batch; boosted views are told whose views they are."""
-        return super().test_step(*self._with_ids(args))
+        """Evaluates a batch; the data are the last argument."""
+        *state, data = args
+        return super().test_step(*state, self._as_called(data))
 
-    def _with_ids(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Lets ids, which are the targets, into the model with the samples."""
-        if not isinstance(self.augmenter, BoostedViews):
-            return args
-        # The data come last; on JAX, the state of the training comes first.
-        x, y, weight = keras.utils.unpack_x_y_sample_weight(args[-1])
-        if y is None:
-            raise ValueError(_no_ids(self.loss))
-        data = keras.utils.pack_x_y_sample_weight(_Named(x, y), y, weight)
-        return (*args[:-1], data)
+    def _as_called(self, data: Any) -> Any:
+        """Returns the data of a step, with ids where the augmenter needs them.
+
+        Keras calls a model with the samples alone.
+        """
+        if not self._augmenter_needs_ids:
+            return data
+        named = with_ids(data)
+        if named is None:
+            raise ValueError(self._no_ids())
+        return named
+
+    def _no_ids(self) -> str:
+        who = self.loss if self.loss.needs_ids else self.augmenter
+        return (
+            f"{type(who).__name__} has to know which sample is which and "
+            "needs sample ids: `fit(x, ids)`. Received: y=None"
+        )
 
     def _check_ids_for_loss(self, x: Any, y: Any) -> None:
         """Checks the ids that are known before the first step."""
         if not isinstance(self.loss, ContrastiveLoss):
             return
         ids = getattr(x, "ids", None) if y is None else y
-        if ids is None and isinstance(x, np.ndarray) and self.loss.needs_ids:
-            raise ValueError(_no_ids(self.loss))
+        needs_ids = self.loss.needs_ids or self._augmenter_needs_ids
+        if ids is None and isinstance(x, np.ndarray) and needs_ids:
+            raise ValueError(self._no_ids())
         if isinstance(ids, (np.ndarray, list, tuple)) and len(ids):
             self.loss.check_largest_id(int(np.max(ids)))
 
@@ -474,7 +477,7 @@ class ContrastiveModel(keras.Model):
         """Returns the loss; without targets, samples count as unnamed."""
         if y is None:
             if self.loss.needs_ids:
-                raise ValueError(_no_ids(self.loss))
+                raise ValueError(self._no_ids())
             y = -ops.ones((ops.shape(y_pred)[0],), dtype="int32")
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
@@ -508,17 +511,3 @@ class ContrastiveModel(keras.Model):
             for name in cls.part_names
         }
         return cls(**{**config, **parts})
-
-
-class _Named(NamedTuple):
-    """Samples and their ids, for views that depend on which sample it is."""
-
-    samples: Any
-    ids: Any
-
-
-def _no_ids(loss: ContrastiveLoss) -> str:
-    return (
-        f"{type(loss).__name__} has to know which sample is which and needs "
-        "sample ids: `fit(x, ids)`. Received: y=None"
-    )

@@ -1,5 +1,6 @@
 """Two views of every sample, stronger where a sample is harder to learn."""
 
+import weakref
 from typing import Any
 
 import keras
@@ -27,6 +28,10 @@ class BoostedViews(keras.layers.Layer):
     With weight 0, and without weights, as when nothing is known of the samples,
     views are the ones that `views` makes.
 
+    As the augmenter of a `ContrastiveModel`, it is attached to the loss when
+    the model is compiled, and called with sample ids, whose weights it asks
+    the loss for.
+
     Like `TwoViews`, and for the same reason, it augments also when not
     training. No gradient flows to the weights.
 
@@ -46,12 +51,15 @@ class BoostedViews(keras.layers.Layer):
     Call arguments:
         images: What `views` takes, `(batch, ...)`.
         weights: Tensor `(batch,)` in [0, 1]. Defaults to `None`, plain views.
+        ids: Sample ids, integers `(batch,)`, in place of `weights`; `attach`
+            has to come first. Defaults to `None`.
 
     Returns:
         Tensor `(batch, 2, height, width, channels)` of the compute dtype.
 
     Raises:
-        ValueError: If an argument is out of range, or a shape does not fit.
+        ValueError: If an argument is out of range, a shape does not fit, or it
+            is called with both ids and weights, or with ids before `attach`.
 
     Example:
 
@@ -63,9 +71,12 @@ class BoostedViews(keras.layers.Layer):
     (None, 2, 32, 32, 3)
 
     Reference:
-        Zhou, Yao, Wang, Han, Zhang, "Contrastive Learning with Boosted
-        Memorization", 2022 (arXiv:2205.12693).
+        - Zhou et al., ICML 2022. [Contrastive Learning with Boosted
+          Memorization](https://arxiv.org/abs/2205.12693).
     """
+
+    needs_ids = True
+    """Has a `ContrastiveModel` call it with the ids of the samples."""
 
     def __init__(
         self,
@@ -86,33 +97,86 @@ class BoostedViews(keras.layers.Layer):
         self.rand_augment = PerSampleRandAugment(
             num_ops, value_range, seed, dtype=self.dtype_policy
         )
+        # Weak: the loss belongs to the model, and Keras saves what a layer
+        # refers to as a part of it.
+        self._loss: weakref.ref[Any] | None = None
+
+    def attach(self, loss: Any) -> None:
+        """Takes the weights of samples from a loss, from now on.
+
+        `ContrastiveModel.compile` does this.
+
+        Args:
+            loss: `BoostedLoss`, or a loss that wraps it: what has
+                `weights_of(ids)` is looked for in `loss`, its `base_loss`, and
+                so on.
+
+        Raises:
+            ValueError: If none of them has weights.
+        """
+        source = loss
+        while source is not None and not hasattr(source, "weights_of"):
+            source = getattr(source, "base_loss", None)
+        if source is None:
+            raise ValueError(
+                "BoostedViews make the views stronger of samples that "
+                "BoostedLoss remembers as hard: one does nothing without the "
+                "other. Use both, `augmenter=BoostedViews(...)` and "
+                f"`loss=BoostedLoss(...)`, or neither. Received: loss={loss!r}"
+            )
+        self._loss = weakref.ref(source)
+
+    def _weights_of(self, ids: Tensor) -> Tensor:
+        loss = None if self._loss is None else self._loss()
+        if loss is None:
+            raise ValueError(
+                "BoostedViews need a loss to know the weights of samples by "
+                "their ids: compile the model with BoostedLoss, or call "
+                "`attach(loss)`, or pass `weights` in place of `ids`."
+            )
+        return loss.weights_of(ids)
 
     def build(
         self,
         images_shape: tuple[int | None, ...],
         weights_shape: tuple[int | None, ...] | None = None,
+        ids_shape: tuple[int | None, ...] | None = None,
     ) -> None:
-        """Build the views and what works on them.
+        """Builds the views and RandAugment.
 
         Args:
             images_shape: Tuple `(batch, ...)`.
             weights_shape: Tuple `(batch,)`, or `None` without weights.
+            ids_shape: Tuple `(batch,)`, or `None` without ids.
         """
         if not self.views.built:
             self.views.build(images_shape)
         shape = self.compute_output_shape(images_shape, weights_shape)
         self.rand_augment.build((None, *shape[2:]), (None,), (None,))
 
-    def call(self, images: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Draw two views of every sample.
+    def call(
+        self,
+        images: Tensor,
+        weights: Tensor | None = None,
+        ids: Tensor | None = None,
+    ) -> Tensor:
+        """Returns two views of every sample.
 
         Args:
             images: Tensor `(batch, ...)`.
             weights: Tensor `(batch,)`, or `None` for plain views.
+            ids: Tensor `(batch,)` in place of `weights`, or `None`.
 
         Returns:
             Tensor `(batch, 2, height, width, channels)`.
         """
+        if ids is not None:
+            if weights is not None:
+                raise ValueError(
+                    "BoostedViews take `weights`, or `ids` to look them up. "
+                    "Received: both"
+                )
+            weights = self._weights_of(ids)
         if weights is not None:
             check_one_each("weights", tuple(weights.shape), tuple(images.shape))
         views = self.views(images)
@@ -121,7 +185,7 @@ class BoostedViews(keras.layers.Layer):
         shape = views.shape[2:]
         weights = ops.repeat(ops.cast(weights, "float32"), 2)
         low, high = self.strength
-        # The method, for a call would hand a training flag on to the encoder.
+        # Not a call: it would pass a training flag on to the encoder.
         views = self.rand_augment.augment(
             ops.reshape(views, (-1, *shape)),
             probability=weights,
@@ -133,12 +197,14 @@ class BoostedViews(keras.layers.Layer):
         self,
         images_shape: tuple[int | None, ...],
         weights_shape: tuple[int | None, ...] | None = None,
+        ids_shape: tuple[int | None, ...] | None = None,
     ) -> tuple[int | None, ...]:
-        """Shape of the views.
+        """Returns the shape of the views.
 
         Args:
             images_shape: Tuple `(batch, ...)`.
             weights_shape: Tuple `(batch,)`, or `None` without weights.
+            ids_shape: Tuple `(batch,)`, or `None` without ids.
 
         Returns:
             Tuple `(batch, 2, height, width, channels)`.
@@ -154,11 +220,7 @@ class BoostedViews(keras.layers.Layer):
         return shape
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that make the same layer again.
-
-        Returns:
-            Dictionary.
-        """
+        """Returns the constructor's arguments."""
         config = super().get_config()
         config.update(
             views=keras.saving.serialize_keras_object(self.views),
@@ -171,14 +233,7 @@ class BoostedViews(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "BoostedViews":
-        """Make a layer from its configuration.
-
-        Args:
-            config: Dictionary that `get_config` has returned.
-
-        Returns:
-            `BoostedViews`.
-        """
+        """Builds the layer from what `get_config` returned."""
         config = dict(config)
         views = keras.saving.deserialize_keras_object(config.pop("views"))
         return cls(views, **config)

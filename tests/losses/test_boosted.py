@@ -210,6 +210,25 @@ def test_saved_model_loads_with_its_memory(tmp_path):
     assert again.loss.get_state() is again.layers[-1]
 
 
+@pytest.mark.every_backend
+def test_saved_model_goes_on_with_the_views_of_the_first_one(tmp_path):
+    """In the second epoch, which only a restored memory makes stronger."""
+    loss = lt.losses.BoostedLoss(lt.losses.NTXentLoss(), 12)
+    model, ids = boosted_model(loss), np.arange(12, dtype="int32")
+    images = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 3), "uint8")
+    arguments = {"batch_size": 12, "shuffle": False, "verbose": 0}
+    model.fit(images, ids, **arguments)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    arguments |= {"initial_epoch": 1, "epochs": 2}
+    first = model.fit(images, ids, **arguments).history
+    second = again.fit(images, ids, **arguments).history
+    assert first["boosted_weight"] == pytest.approx([0.5], abs=1e-3)
+    assert second.keys() == first.keys()
+    for name, value in first.items():
+        np.testing.assert_allclose(second[name], value, rtol=1e-5)
+
+
 def test_serialization_keeps_the_configuration():
     base = lt.losses.TASELoss(num_prototypes=3)
     loss = lt.losses.BoostedLoss(base, 12, momentum=0.5, name="boost")

@@ -167,6 +167,45 @@ def test_anything_but_a_layer_is_refused():
         BoostedViews(lambda x: x)
 
 
+class Weights:
+    """Stands for a loss: samples with an odd id are hard."""
+
+    def weights_of(self, ids):
+        return ops.cast(ids % 2, "float32")
+
+
+class Wrapper:
+    def __init__(self, base_loss):
+        self.base_loss = base_loss
+
+
+@pytest.mark.every_backend
+def test_ids_stand_for_the_weights_of_the_attached_loss():
+    ids = np.arange(150, dtype="int32")
+    by_weight, by_ids = (BoostedViews(copies(), seed=1) for _ in range(2))
+    loss = Wrapper(Weights())
+    by_ids.attach(loss)
+    views = numpy(by_ids(images, ids=ids))
+    expected = by_weight(images, (ids % 2).astype("float32"))
+    np.testing.assert_array_equal(views, numpy(expected))
+    changed = (views != images[:, None]).any(axis=(1, 2, 3, 4))
+    assert changed[ids % 2 == 1].any()
+    assert not changed[ids % 2 == 0].any()
+
+
+def test_ids_without_a_loss_or_beside_weights_are_refused():
+    ids, layer = np.arange(150), BoostedViews(copies())
+    with pytest.raises(ValueError, match="compile the model with BoostedLoss"):
+        layer(images, ids=ids)
+    layer.attach(Weights())  # Nobody else keeps it.
+    with pytest.raises(ValueError, match="compile the model with BoostedLoss"):
+        layer(images, ids=ids)
+    with pytest.raises(ValueError, match=r"take `weights`, or `ids`.*both"):
+        layer(images, np.ones(150), ids)
+    with pytest.raises(ValueError, match="one does nothing without the other"):
+        layer.attach(Wrapper(None))
+
+
 def test_views_and_weights_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="`views` must make two images"):
         BoostedViews(keras.layers.Identity())(images, np.ones(150))
