@@ -1,4 +1,4 @@
-"""Do the means of rare classes collapse onto others?"""
+"""Compares class means: do rare classes collapse onto others?"""
 
 import dataclasses
 from typing import Any
@@ -14,7 +14,7 @@ from keras_ltssl.validation import as_array, check_boolean
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassSimilarity:
-    """Cosines between the means of classes; made by `class_similarity`.
+    """Holds cosines between the means of classes; made by `class_similarity`.
 
     Attributes:
         classes: the labels, sorted, array of shape `(num_classes,)`.
@@ -32,12 +32,12 @@ class ClassSimilarity:
 
     @property
     def head_first(self) -> NDArray[np.int64]:
-        """Positions of the classes from the most to the least frequent."""
+        """Returns the classes' positions, most frequent first."""
         return np.argsort(self.class_counts, kind="stable")[::-1]
 
     @property
     def nearest(self) -> NDArray[np.float64]:
-        """Cosine of each class mean to its nearest other, `(num_classes,)`."""
+        """Returns each class mean's cosine to the nearest other."""
         others = np.where(np.isnan(self.cosines), -np.inf, self.cosines)
         np.fill_diagonal(others, -np.inf)
         largest = others.max(axis=1)

@@ -28,7 +28,7 @@ NAME_WIDTH = 26
 def compare_reports(
     reports: Sequence[LongTailReport], format: TableFormat = "text"
 ) -> str:
-    """Prints runs side by side, in percent: a row a run, probes by groups.
+    """Returns a table of runs, in percent: a row for each run.
 
     Reports of the same name are taken as repeats of one run (other splits,
     other seeds): their row shows the mean of each number over them, and how

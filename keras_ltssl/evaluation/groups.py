@@ -15,7 +15,7 @@ FEW_BELOW = 20
 
 
 class GroupAccuracy(NamedTuple):
-    """Mean accuracy of three groups of classes, and how far they differ.
+    """Holds mean accuracies of three groups of classes and their deviation.
 
     Attributes:
         many: mean accuracy of the classes with most training images, in the
@@ -35,7 +35,7 @@ class GroupAccuracy(NamedTuple):
 def class_groups(
     class_counts: ArrayLike, groups: Grouping = "thirds"
 ) -> NDArray[np.int64]:
-    """Group of every class, `(num_classes,)`: `FEW`, `MEDIUM` or `MANY`."""
+    """Returns each class's group: `FEW`, `MEDIUM` or `MANY`."""
     check_choice("groups", groups, ("thirds", "thresholds"))
     counts = as_array("class_counts", class_counts)
     if counts.ndim != 1 or not counts.size:

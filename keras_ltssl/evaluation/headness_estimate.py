@@ -1,4 +1,4 @@
-"""Is a sample one of many of its kind? Estimates that see no labels."""
+"""Estimates without labels whether a sample is of a frequent kind."""
 
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
@@ -18,11 +18,11 @@ from keras_ltssl.samplers.kmeans import unit_clusters
 from keras_ltssl.validation import check_integer
 
 NAMED_ESTIMATES = ("density", "share", "typicality")
-# What the neighbours are sought in, and the centres found on, at most: enough
+# What the neighbors are sought in, and the centers found on, at most: enough
 # for a tail of thousandths, and 100,000 samples take seconds.
 MAX_BANK = 2**14
 
-# Cluster of each sample, and centre of each cluster.
+# Cluster of each sample, and center of each cluster.
 Clustering: TypeAlias = tuple[NDArray[np.int64], NDArray[Any]]
 EstimateFunction: TypeAlias = Callable[[Any, int], ArrayLike]
 Estimate: TypeAlias = (
@@ -47,8 +47,8 @@ def headness_estimate(
     - `"share"`: share of all samples that are in the sample's cluster, of
       `num_clusters` by spherical k-means. Clusters of k-means are of similar
       size, so a class of many samples fills several of them.
-    - `"typicality"`: cosine of a sample to the centre of its cluster. A kind
-      that is too rare for a cluster of its own lies far from all centres.
+    - `"typicality"`: cosine of a sample to the center of its cluster. A kind
+      that is too rare for a cluster of its own lies far from all centers.
 
     Scores of different estimates have different units: compare their order.
     `tail_diagnosis` says where they fail.
@@ -63,13 +63,13 @@ def headness_estimate(
             do not matter.
         estimate: `"density"`, `"share"` or `"typicality"`. Defaults to
             `"density"`.
-        num_neighbors: neighbours of a sample, for `"density"`; less than
+        num_neighbors: neighbors of a sample, for `"density"`; less than
             `samples` and `max_bank`. Defaults to `50`.
         num_clusters: clusters, for the other two; at most `samples` and
             `max_bank`. Defaults to `50`.
-        max_bank: of more samples, neighbours are looked for in a random part
-            of this size, and centres of clusters are found on such a part. So
-            the `num_neighbors` nearest come from a wider neighbourhood.
+        max_bank: of more samples, neighbors are looked for in a random part
+            of this size, and centers of clusters are found on such a part. So
+            the `num_neighbors` nearest come from a wider neighborhood.
             Defaults to `2**14`.
         seed: seed of the random parts and of k-means, integer >= 0. Defaults
             to `0`.
@@ -141,7 +141,7 @@ def check_clusters(num_clusters: int, most: int) -> None:
     """Raises unless there is a row for each cluster."""
     if check_integer("num_clusters", num_clusters, minimum=1) > most:
         raise ValueError(
-            "`num_clusters` must not exceed the samples that centres are found "
+            "`num_clusters` must not exceed the samples that centers are found "
             f"on. Received: num_clusters={num_clusters}, and {most} samples"
         )
 
@@ -171,7 +171,7 @@ def named_runs(
     clusterings: list[Clustering],
     seeds: list[int],
 ) -> NDArray[np.float64]:
-    """A named estimate, then its re-runs from halves, `(runs, samples)`.
+    """Returns a named estimate, then re-runs from halves, `(runs, samples)`.
 
     The clusterings are those of the runs, or none for `"density"`.
     """

@@ -1,4 +1,4 @@
-"""How uneven the sizes of groups are."""
+"""Measures how uneven the sizes of groups are."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from keras_ltssl.validation import check_array_of_numbers
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImbalanceCurve:
-    """Sizes of groups from the largest to the smallest, and their inequality.
+    """Holds sizes of groups, largest first, and measures their inequality.
 
     The groups are clusters or classes. With the share p_k of the samples that
     each of K groups holds:

@@ -12,7 +12,7 @@ from keras_ltssl.validation import as_array
 
 
 def as_features(features: Any, name: str) -> NDArray[Any]:
-    """A finite float array `(samples, dim)`, or an error that names it."""
+    """Returns a finite float array `(samples, dim)`; raises otherwise."""
     array = as_array(name, features)
     if array.ndim != 2 or 0 in array.shape:
         hint = " (pool feature maps before probing)" if array.ndim > 2 else ""
@@ -36,7 +36,7 @@ def as_features(features: Any, name: str) -> NDArray[Any]:
 
 
 def as_labels(labels: Any, name: str, length: int, of: str) -> NDArray[Any]:
-    """Integer labels `(length,)`, or an error that names them."""
+    """Returns integer labels `(length,)`; raises otherwise."""
     array = as_array(name, labels)
     if array.dtype.kind not in "iu":
         raise ValueError(
@@ -61,7 +61,7 @@ def as_labels(labels: Any, name: str, length: int, of: str) -> NDArray[Any]:
 def check_seen(
     test_labels: NDArray[Any], labels: NDArray[Any], name: str, of: str
 ) -> None:
-    """Raises when a label to test for is one that nothing could predict."""
+    """Raises if a test label does not occur in training."""
     unseen = np.setdiff1d(test_labels, labels)
     if len(unseen):
         shown = ", ".join(map(str, unseen[:5]))
@@ -73,7 +73,7 @@ def check_seen(
 
 
 def check_encoder(encoder: Any, name: str) -> None:
-    """Raises unless `encoder` is a model that may give one row a sample."""
+    """Raises unless `encoder` may be a model that gives one row per sample."""
     if not isinstance(encoder, keras.Model):
         raise ValueError(
             f"{name} must be a keras.Model with (batch, features) output. "

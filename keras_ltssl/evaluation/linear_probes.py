@@ -27,7 +27,7 @@ def linear_probe(
     test_labels: Any,
     l2: float = 0.01,
 ) -> ProbeResult:
-    """Accuracy of a linear classifier trained on frozen features.
+    """Returns the accuracy of a linear classifier on frozen features.
 
     Multinomial logistic regression by L-BFGS in float64, run to convergence,
     on features standardized to mean 0 and deviation 1 over the training rows:
@@ -80,7 +80,7 @@ def few_shot_probe(
     seed: int = 0,
     l2: float = 0.01,
 ) -> ProbeResult:
-    """Accuracy of a linear classifier trained on a few labels of each class.
+    """Returns the accuracy of a linear classifier trained on few labels.
 
     Draws `shots` labelled rows of each class without replacement, fits
     `linear_probe` on them alone, and repeats that `draws` times.

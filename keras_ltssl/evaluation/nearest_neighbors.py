@@ -1,4 +1,4 @@
-"""k-nearest-neighbour classification of frozen features."""
+"""k-nearest-neighbor classification of frozen features."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ def knn_probe(
     k: int = 10,
     chunk_size: int = 256,
 ) -> ProbeResult:
-    """Accuracy of a majority vote among the k most similar bank rows.
+    """Returns the accuracy of a vote among the k most similar bank rows.
 
     Similarity is the cosine. Of labels with equally many votes, the one whose
     votes have the larger sum of similarities wins; of those that are equal in
-    this too, the one with the nearest neighbour. The usual bank is the
+    this too, the one with the nearest neighbor. The usual bank is the
     long-tailed training set, so a rare class has few rows to vote for it.
 
     Test rows are taken `chunk_size` at a time, in float32 on the device of the
@@ -38,7 +38,7 @@ def knn_probe(
         test_features: float array of shape `(test_samples, features)`.
         test_labels: integer array of shape `(test_samples,)`; each of them
             occurs in `bank_labels`.
-        k: number of neighbours that vote; 1 and 10 are usual. Defaults to `10`.
+        k: number of neighbors that vote; 1 and 10 are usual. Defaults to `10`.
         chunk_size: test rows compared with the bank at once. Defaults to `256`.
 
     Returns:
@@ -100,7 +100,7 @@ def knn_probe(
 def _vote(
     labels: NDArray[np.int64], similarity: NDArray[np.float32]
 ) -> NDArray[np.int64]:
-    """Winning label of each row of neighbours, nearest first: `(rows, k)`."""
+    """Winning label of each row of neighbors, nearest first: `(rows, k)`."""
     same = labels[:, :, None] == labels[:, None, :]
     votes = same.sum(axis=2)
     support = np.einsum("nij,nj->ni", same, similarity, dtype="float64")

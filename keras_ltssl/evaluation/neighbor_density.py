@@ -1,4 +1,4 @@
-"""How near the nearest neighbours are, block by block and in halves."""
+"""Computes how near the nearest neighbors are, in blocks and halves."""
 
 import math
 from typing import Any
@@ -18,16 +18,16 @@ def neighbor_density(
     bank_rows: NDArray[np.int64],
     halves: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Mean cosine of each row to its nearest others in a bank and its halves.
+    """Returns each row's mean cosine to its nearest others in a bank.
 
-    In a half of the bank half as many neighbours are looked for, so that they
-    come from as large a neighbourhood.
+    In a half of the bank half as many neighbors are looked for, so that they
+    come from as large a neighborhood.
 
     Args:
         features: finite real array of shape `(rows, dim)`.
-        num_neighbors: how many neighbours; less than the bank's rows.
+        num_neighbors: how many neighbors; less than the bank's rows.
         bank_rows: which rows are the bank, none of them twice, `(bank,)`. No
-            row is its own neighbour.
+            row is its own neighbor.
         halves: part of the bank of each further run, `(runs, bank)`; each of
             them with at least 2 rows.
 
@@ -39,7 +39,7 @@ def neighbor_density(
     kept = num_neighbors
     if len(halves):
         # So many of the nearest hold enough from any random half, but for one
-        # row in 10^8; that one's mean is over the neighbours that they hold.
+        # row in 10^8; that one's mean is over the neighbors that they hold.
         middle = 2 * in_half
         kept = min(size - 1, math.ceil(middle + 8 * math.sqrt(middle) + 16))
     # The largest of each group of columns tell which groups are worth a look.
@@ -73,7 +73,7 @@ def neighbor_density(
 def _largest(
     values: NDArray[Any], count: int, group: int
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The largest entries of each row, in falling order, and their columns.
+    """Returns each row's largest entries, in falling order, and their columns.
 
     An entry among the `count` largest of its row is in one of the `count`
     groups with the largest maxima, or there are as many equal to it. So only

@@ -15,7 +15,7 @@ from keras_ltssl.validation import check_array_of_numbers
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ProbeResult:
-    """Class accuracies of one probe, over one or several draws of labels.
+    """Holds class accuracies of one probe, over one or several draws.
 
     Attributes:
         classes: int array of shape `(num_classes,)`, the labels in rising
@@ -100,7 +100,7 @@ class ProbeResult:
     def group_accuracy(
         self, class_counts: ArrayLike, groups: Grouping = "thirds"
     ) -> GroupAccuracy:
-        """Many, medium and few accuracy, and balancedness.
+        """Returns many, medium and few accuracy, and balancedness.
 
         Balancedness is the standard deviation of the three group means of a
         draw, averaged over draws. (The standard deviation of averaged group

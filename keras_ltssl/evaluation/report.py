@@ -37,7 +37,7 @@ STD_NOTE = (
 
 @dataclasses.dataclass(frozen=True)
 class LongTailReport:
-    """Probe results of one encoder, and their text, Markdown and JSON forms.
+    """Holds probe results of one encoder, with text, Markdown and JSON forms.
 
     Made by `long_tail_report`.
 
@@ -79,7 +79,7 @@ class LongTailReport:
         class_groups(self.class_counts, self.groups)
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Accuracy, many, medium, few and balancedness of each probe, 0 to 1.
+        """Returns accuracy, groups and balancedness of each probe, 0 to 1.
 
         An empty group is NaN.
         """
@@ -98,7 +98,7 @@ class LongTailReport:
         return numbers
 
     def to_text(self, max_classes: int = 20) -> str:
-        """The report for a terminal of 100 columns.
+        """Returns the report as text of at most 100 columns.
 
         Args:
             max_classes: classes listed one by one; of more, as many of the
@@ -122,7 +122,7 @@ class LongTailReport:
         )
 
     def to_markdown(self, max_classes: int = 20) -> str:
-        """The report as Markdown, with the same tables as `to_text`."""
+        """Returns the report as Markdown, with the same tables as `to_text`."""
         return "\n".join(
             [
                 f"## {escaped(self._heading())}",
@@ -140,7 +140,7 @@ class LongTailReport:
         )
 
     def to_json(self) -> str:
-        """Every number of the report as JSON; NaN as `null`.
+        """Returns every number of the report as JSON; NaN as `null`.
 
         `from_json` reads it back. `summary` is there for other readers.
         """
@@ -171,7 +171,7 @@ class LongTailReport:
 
     @classmethod
     def from_json(cls, text: str) -> "LongTailReport":
-        """The report that `to_json` wrote.
+        """Returns the report that `to_json` wrote.
 
         Args:
             text: the JSON text itself, not a path.

@@ -1,4 +1,4 @@
-"""Does a score that saw no labels find the tail? Asked with the labels."""
+"""Compares a score that saw no labels with the true class sizes."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from keras_ltssl.validation import as_array, check_array_of_numbers
 
 
 class TailAgreement(NamedTuple):
-    """How well a score that is low in the tail agrees with class counts.
+    """Holds how well a score that is low in the tail agrees with class counts.
 
     Attributes:
         rank_correlation: Spearman's rank correlation, over samples, of the
@@ -33,7 +33,7 @@ class TailAgreement(NamedTuple):
 
 
 class GroupShare(NamedTuple):
-    """What a group of classes has of the training set and of a budget.
+    """Holds the shares of a group in the training set and in a budget.
 
     Attributes:
         samples: share of the training set, in [0, 1].
@@ -87,7 +87,7 @@ def budget_shares(
     labels: ArrayLike,
     groups: Grouping = "thirds",
 ) -> dict[str, GroupShare]:
-    """Tells how a budget of clusters falls on groups of classes.
+    """Returns how a budget of clusters is shared among groups of classes.
 
     The budget of a cluster counts for the classes of its members, in
     proportion to their numbers. Empty clusters count for nothing.

@@ -47,7 +47,7 @@ def tail_diagnosis(
       tenth, and balanced data have one too. Nothing here says where the tail
       begins.
 
-    Each answer has an uncertainty: `repeats` times the neighbours are looked
+    Each answer has an uncertainty: `repeats` times the neighbors are looked
     for in a random half of the samples, half as many of them, and the clusters
     are found on a random half from another start. Over halves, the standard
     deviation is an estimate of that over training sets (the delete-half
@@ -59,19 +59,19 @@ def tail_diagnosis(
 
     - MNIST-LT, imbalance 50, SimCLR after 45 epochs, means of 4 class orders
       (standard deviation of the AUC 0.02 to 0.13): `"density"` with 50
-      neighbours, projections +0.17, 0.78, backbone +0.26, 0.72, raw pixels
+      neighbors, projections +0.17, 0.78, backbone +0.26, 0.72, raw pixels
       +0.36, 0.79; `"typicality"` with 50 clusters, projections 0.00, 0.73,
       backbone +0.09, 0.75; `"share"` with 50 clusters, projections +0.12,
       0.62, backbone +0.26, 0.58. During training the AUC of the density in
       projections rises, from 0.54 at epoch 4.
     - Fashion-MNIST-LT, imbalance 50, SimCLR after 18 epochs, 3 class orders:
-      `"density"` with 50 neighbours, projections -0.07, 0.75, backbone -0.19,
+      `"density"` with 50 neighbors, projections -0.07, 0.75, backbone -0.19,
       0.71, raw pixels +0.36, 0.68; `"typicality"` with 50 clusters,
       projections -0.09, 0.67; `"share"` with 50 clusters, projections -0.05,
       0.62. So it finds samples of the rarest classes, and learned features
       say nothing of the order of the others.
     - CIFAR-10-LT, imbalance 100, SimCLR after 6 epochs, one run: hardly at
-      all. `"density"` with 50 neighbours, projections +0.11, 0.58, backbone
+      all. `"density"` with 50 neighbors, projections +0.11, 0.58, backbone
       +0.03, 0.57, raw pixels +0.31, 0.56; `"typicality"` and `"share"` with
       50 clusters, projections +0.06, 0.53 and +0.11, 0.57; `"share"` with 10
       clusters has the wrong sign, -0.40. In a trial before the package, of
@@ -87,7 +87,7 @@ def tail_diagnosis(
     - A frequent but diverse class looks rare: its samples are far from each
       other. A rare but uniform class looks frequent.
     - Near-duplicates, such as frames of one video, look frequent; they are
-      neighbours of each other. Remove them before.
+      neighbors of each other. Remove them before.
     - Outliers and wrong labels look rare, which they are, in another sense.
     - Contrastive training spreads the training set evenly, and clusters of
       k-means are of similar size: the curve is far flatter than the truth. It
@@ -110,14 +110,14 @@ def tail_diagnosis(
             row counts and whose other rows are its re-runs; or a function
             `(features, seed) -> scores`, called once and again for each re-run
             with another seed. Defaults to `"density"`.
-        num_neighbors: neighbours for the density, less than the samples.
+        num_neighbors: neighbors for the density, less than the samples.
             Defaults to `50`.
         num_clusters: clusters, at most half of the samples. Defaults to `50`.
         repeats: re-runs that the uncertainty is estimated from, at least 2.
             Defaults to `10`.
         groups: `"thirds"` or `"thresholds"`, see `group_accuracy`; for the
             comparison with labels. Defaults to `"thirds"`.
-        max_bank: of more samples, neighbours and centres come from a random
+        max_bank: of more samples, neighbors and centers come from a random
             part of this size, see `headness_estimate`. Defaults to `2**14`.
         seed: seed of everything random, integer >= 0. Defaults to `0`.
 
@@ -161,7 +161,7 @@ def tail_diagnosis(
         if estimate == "density":
             check_neighbors(num_neighbors, bank)
         name = {
-            "density": f"density: {num_neighbors} nearest neighbours",
+            "density": f"density: {num_neighbors} nearest neighbors",
             "share": f"share of its cluster, of {num_clusters}",
             "typicality": f"typicality of its cluster, of {num_clusters}",
         }[estimate]

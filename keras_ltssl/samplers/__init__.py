@@ -1,4 +1,4 @@
-"""Which samples to add to a training set: arrays in, chosen rows out."""
+"""Samplers choose which samples to add to a training set."""
 
 from keras_ltssl.samplers.cluster_budgets import (
     cluster_budgets,

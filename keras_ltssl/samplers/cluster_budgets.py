@@ -1,4 +1,4 @@
-"""How many samples each cluster may add: the lower its score, the more."""
+"""Shares a budget among clusters: the lower the score, the more."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ ROUNDING = 1e-12
 def cluster_scores(
     scores: ArrayLike, labels: ArrayLike, num_clusters: int
 ) -> NDArray[np.float64]:
-    """Mean score of the members of each cluster.
+    """Returns the mean score of the members of each cluster.
 
     Args:
         scores: finite float array of shape `(samples,)`, such as tailness.
@@ -61,7 +61,7 @@ def cluster_budgets(
     with the n-1 standard deviation over clusters. A low tailness means tail,
     so the tail's clusters get the larger budgets. Where all m_c are equal, or
     there is one cluster, weights are equal. A cluster without members has no
-    score: it gets 0 and counts neither for the standardisation nor as last.
+    score: it gets 0 and counts neither for the standardization nor as last.
 
     Args:
         scores: finite float array of shape `(samples,)`, low in the tail.
@@ -104,7 +104,7 @@ def cluster_budgets(
 def _weights(
     means: NDArray[np.float64], temperature: float
 ) -> NDArray[np.float64]:
-    """Softmax of minus the standardised means, up to a factor."""
+    """Softmax of minus the standardized means, up to a factor."""
     above = means - means.min()
     if above.max() <= ROUNDING * np.abs(means).max():
         return np.ones(len(means))

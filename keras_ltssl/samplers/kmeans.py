@@ -19,7 +19,7 @@ from keras_ltssl.validation import (
 
 # As many as scikit-learn makes at most; both stop earlier when done.
 ITERATIONS = 300
-# Rows that centres are found on, at most, if nobody says otherwise.
+# Rows that centers are found on, at most, if nobody says otherwise.
 MAX_ROWS = 2**20
 
 Engine = Literal["sklearn", "faiss"] | None
@@ -35,18 +35,18 @@ def kmeans(
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Clusters rows by k-means, from one k-means++ start.
 
-    Rows are taken as given: normalise them before for spherical k-means. Both
-    engines start from the same centres and run until nothing changes, so that
+    Rows are taken as given: normalize them before for spherical k-means. Both
+    engines start from the same centers and run until nothing changes, so that
     apart from rounding they find the same clusters. scikit-learn computes on
     one core, in the precision of the rows; faiss on all cores, in float32,
     which pays for many rows where those cores are idle. The result depends
     only on the arguments and the engine, not on the number of cores.
 
-    Of more than `max_rows` rows a random part, of that many, gives the centres;
+    Of more than `max_rows` rows a random part, of that many, gives the centers;
     then each row belongs to the nearest of them. So no more than that part is
     ever held in memory, and `features` may be a `numpy.memmap` of any length,
     which is read block by block. A million rows tell where a few thousand
-    centres are as well as ten million do.
+    centers are as well as ten million do.
 
     Args:
         features: finite real array of shape `(rows, dim)`.
@@ -54,7 +54,7 @@ def kmeans(
         seed: seed of the start, integer >= 0. Defaults to `0`.
         engine: `"sklearn"`, or `"faiss"` from the `faiss` extra. Defaults to
             `None`: faiss where it is installed, else scikit-learn.
-        max_rows: rows to find centres on, at most; integer, at least
+        max_rows: rows to find centers on, at most; integer, at least
             `num_clusters`. Defaults to `2**20`.
 
     Returns:
@@ -90,7 +90,7 @@ def unit_clusters(
     engine: Engine,
     max_rows: int,
 ) -> tuple[NDArray[np.int64], Rows]:
-    """`kmeans` of rows that are normalised as they are read."""
+    """`kmeans` of rows that are normalized as they are read."""
     if len(rows) > check_integer("max_rows", max_rows, minimum=1):
         _check_finite(rows, name)  # Of a drawn part, nobody knew which row.
 
@@ -160,7 +160,7 @@ def _check_finite(rows: Rows, name: str) -> None:
 def _nearest(
     rows: Rows, read: Callable[[Rows], Rows], centers: Rows
 ) -> NDArray[np.int64]:
-    """Which centre is the nearest to each row."""
+    """Which center is the nearest to each row."""
     labels = np.empty(len(rows), "int64")
     columns = np.ascontiguousarray(centers.T)
     halves = (centers * centers).sum(axis=1) / 2
@@ -189,7 +189,7 @@ def _fit(
 
 
 def _one_thread() -> Any:
-    """A context in which scikit-learn gives the same sums every time.
+    """Returns a context in which scikit-learn gives the same sums every time.
 
     More than two threads would add up partial sums in the order they come in.
     And the many small products of a k-means++ start gain nothing by threads:

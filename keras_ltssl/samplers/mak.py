@@ -1,4 +1,4 @@
-"""MAK's choice of pool samples: of the tail, near the training set, diverse."""
+"""Chooses pool samples of the tail, near the training set, diverse (MAK)."""
 
 import dataclasses
 import math
@@ -28,16 +28,16 @@ ROUNDING = 1e-12
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MAKChoice(PoolChoice):
-    """Which rows of a pool MAK chose, and what it saw in them.
+    """Holds which rows of a pool MAK chose, with their scores.
 
     Args:
         indices: int64 array of shape `(budget,)`: chosen rows of the pool, in
-            the order of the greedy k-centre: the first cover it most.
+            the order of the greedy k-center: the first cover it most.
         losses: float64 array of shape `(budget,)`: contrastive loss of each,
             high in the tail.
         distances: float64 array of shape `(budget,)`: 1 - cosine of each to
             the nearest of `centers`.
-        scores: float64 array of shape `(budget,)`: both, standardised over the
+        scores: float64 array of shape `(budget,)`: both, standardized over the
             pool, one minus the other.
         clusters: int64 array of shape `(budget,)`: which of `centers` is the
             nearest.
@@ -93,7 +93,7 @@ class MAKChoice(PoolChoice):
 
     @property
     def budgets(self) -> NDArray[np.int64]:
-        """How many of the chosen rows are nearest to each centre.
+        """Returns how many of the chosen rows are nearest to each center.
 
         Returns:
             int64 array of shape `(num_clusters,)`.
@@ -112,23 +112,23 @@ def choose_mak(
     engine: Engine = None,
     max_rows: int = MAX_ROWS,
 ) -> MAKChoice:
-    """Chooses pool samples that are hard, not outlandish, and diverse.
+    """Chooses pool samples that are hard, near the ID samples, and diverse.
 
         score_i = zscore(loss_i) - zscore(distance_i)
 
     As MAK (Model-Aware K-center) does: the loss says how far a sample is in
-    the tail; the distance, 1 - cosine to the nearest of the k-means centres of
+    the tail; the distance, 1 - cosine to the nearest of the k-means centers of
     the ID features, keeps away what has nothing to do with them. Both are
-    standardised over the pool, by the standard deviation with divisor n. Of
+    standardized over the pool, by the standard deviation with divisor n. Of
     the `candidate_factor · budget` rows with the highest scores (rounded
     down, and at most the whole pool) `greedy_k_centers` takes `budget`, each
     the farthest from all ID samples and all rows taken before it. All features
-    are L2-normalised first; a zero row stays zero.
+    are L2-normalized first; a zero row stays zero.
 
     Losses that are all equal, or distances, say nothing and count as 0. Of
     equal scores, and of equally far rows, the lower index comes first.
 
-    Features are read block by block, and normalised as they are read. In memory
+    Features are read block by block, and normalized as they are read. In memory
     are `max_rows` ID features at most, `candidate_factor · budget` features of
     the pool, and a few numbers for every row.
 
@@ -149,7 +149,7 @@ def choose_mak(
         seed: seed of k-means, integer >= 0. Defaults to `0`.
         engine: of k-means, `"sklearn"` or `"faiss"`. Defaults to `None`: faiss
             where it is installed.
-        max_rows: ID samples that k-means finds centres on, at most, see
+        max_rows: ID samples that k-means finds centers on, at most, see
             `kmeans`. Defaults to `2**20`.
 
     Returns:
@@ -196,8 +196,8 @@ def choose_mak(
         samples, "id_features", num_clusters, seed, engine, max_rows
     )
     clusters, distances = _nearest_center(pool, centers)
-    scores = _standardised(losses, np.abs(losses).max())
-    scores -= _standardised(distances, 1.0)
+    scores = _standardized(losses, np.abs(losses).max())
+    scores -= _standardized(distances, 1.0)
     # Rounded first: 1.15 * 100 is a little less than 115.
     count = math.floor(round(min(candidate_factor * budget, len(pool)), 6))
     best = np.sort(np.argsort(-scores, kind="stable")[:count])
@@ -220,7 +220,7 @@ def choose_mak(
 def _nearest_center(
     pool: NDArray[Any], centers: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The nearest centre of each row, and 1 - cosine to it."""
+    """The nearest center of each row, and 1 - cosine to it."""
     columns = unit_rows(centers.astype("float64"), "centers").T
     clusters = np.empty(len(pool), "int64")
     distances = np.empty(len(pool))
@@ -239,7 +239,7 @@ def _nearest_center(
     return clusters, distances
 
 
-def _standardised(
+def _standardized(
     values: NDArray[np.float64], scale: float
 ) -> NDArray[np.float64]:
     """Mean 0 and standard deviation 1, or all 0 for values that are equal."""

@@ -1,4 +1,4 @@
-"""COLT's choice of out-of-distribution samples that re-balance the tail."""
+"""Chooses out-of-distribution samples that re-balance the tail (COLT)."""
 
 import dataclasses
 from typing import Any
@@ -30,7 +30,7 @@ from keras_ltssl.validation import check_number
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OODChoice(PoolChoice):
-    """Which rows of an OOD pool were chosen, for which cluster of ID samples.
+    """Holds which pool rows were chosen for which cluster of ID samples.
 
     Args:
         indices: int64 array of shape `(budget,)`: chosen rows of the pool in
@@ -38,7 +38,7 @@ class OODChoice(PoolChoice):
         labels: int64 array of shape `(id_samples,)`: the cluster of each ID
             sample.
         cosines: float array of shape `(id_samples,)`: cosine of each ID
-            sample to the centre of its cluster.
+            sample to the center of its cluster.
         centers: float array of shape `(num_clusters, dim)`.
         cluster_scores: float64 array of shape `(num_clusters,)`: mean score of
             each cluster's members, low in the tail; NaN without members.
@@ -99,7 +99,7 @@ class OODChoice(PoolChoice):
 
     @property
     def tail_first(self) -> NDArray[np.int64]:
-        """Clusters from the lowest score, the tail, to the highest; NaN last.
+        """Returns clusters from the lowest score, the tail, up; NaN comes last.
 
         Returns:
             int64 array of shape `(num_clusters,)`.
@@ -107,7 +107,7 @@ class OODChoice(PoolChoice):
         return np.argsort(self.cluster_scores, kind="stable")
 
     def pool_rows(self, cluster: int) -> NDArray[np.int64]:
-        """Rows of the pool chosen for a cluster, nearest first.
+        """Returns the pool rows chosen for a cluster, nearest first.
 
         Args:
             cluster: integer in 0 to `num_clusters - 1`.
@@ -123,7 +123,7 @@ class OODChoice(PoolChoice):
         return self.indices[end - self.budgets[cluster] : end]
 
     def id_rows(self, cluster: int) -> NDArray[np.int64]:
-        """ID samples of a cluster, nearest to its centre first.
+        """Returns the ID samples of a cluster, nearest to its center first.
 
         Args:
             cluster: integer in 0 to `num_clusters - 1`.
@@ -160,12 +160,12 @@ def choose_ood(
 ) -> OODChoice:
     """Chooses OOD samples that lie where the in-distribution set is thin.
 
-    As COLT does: k-means on the L2-normalised ID features; a budget for each
+    As COLT does: k-means on the L2-normalized ID features; a budget for each
     cluster, the larger the lower the mean score of its members
-    (`cluster_budgets`); then the pool rows nearest to each centre
+    (`cluster_budgets`); then the pool rows nearest to each center
     (`nearest_to_centers`).
 
-    Features are read block by block, and normalised as they are read. In memory
+    Features are read block by block, and normalized as they are read. In memory
     are `max_rows` ID features at most, and a few numbers for every row.
 
     Args:
@@ -184,7 +184,7 @@ def choose_ood(
         seed: seed of k-means, integer >= 0. Defaults to `0`.
         engine: of k-means, `"sklearn"` or `"faiss"`. Defaults to `None`: faiss
             where it is installed.
-        max_rows: ID samples that k-means finds centres on, at most, see
+        max_rows: ID samples that k-means finds centers on, at most, see
             `kmeans`. Defaults to `2**20`.
 
     Returns:

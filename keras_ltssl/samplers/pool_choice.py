@@ -1,4 +1,4 @@
-"""What every choice from a pool is: rows of it, and arrays for a file."""
+"""Base class of the choices from a pool."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class PoolChoice:
     def from_arrays(
         cls: type[_Choice], arrays: Mapping[str, ArrayLike]
     ) -> _Choice:
-        """The choice that `to_arrays` gave.
+        """Returns the choice whose `to_arrays` gave these arrays.
 
         Args:
             arrays: what `to_arrays` returned, or a file that `numpy.load`

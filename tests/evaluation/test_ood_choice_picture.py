@@ -111,7 +111,7 @@ def test_rows_go_from_tail_to_head_with_their_own_images(monkeypatch, tmp_path):
         0.9,
     ]
     assert seen["OOD images\nchosen"].tolist() == [20, 9, 3, 0]
-    known = seen["ID images nearest to the centre"]
+    known = seen["ID images nearest to the center"]
     taken = seen["OOD images chosen, nearest first"]
     for row, cluster in enumerate(order):
         assert [int(pixels[0, 0]) for pixels in known[row]] == (

@@ -150,7 +150,7 @@ def test_the_text_says_what_was_found():
     assert text.startswith("Tail diagnosis of 160 samples\n")
     assert "largest cluster       56.25% ± " in text
     assert f"Gini coefficient     {found.curve.gini:6.2f} ± " in text
-    assert "by density: 10 nearest neighbours" in text
+    assert "by density: 10 nearest neighbors" in text
     assert "4 classes: largest 56.2%, smallest 6.2%" in text
     assert f"few-image classes {found.agreement.few_auc:.2f}" in text
     assert max(map(len, text.splitlines())) <= 80

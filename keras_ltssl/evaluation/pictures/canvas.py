@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from keras_ltssl.validation import check_names, check_path
 
-# Runs and classes are told apart without colour too: by line style, marker and
-# label; neighbours in the palette also differ in lightness.
+# Runs and classes are told apart without color too: by line style, marker and
+# label; neighbors in the palette also differ in lightness.
 COLORS = ("#12305a", "#e07b30", "#2a7f62", "#b8860b", "#6a3d9a", "#7f7f7f")
 LINE_STYLES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
@@ -18,7 +18,7 @@ DOTS_PER_INCH = 144
 
 
 def png_path(path: str | os.PathLike[str]) -> Path:
-    """The path, or an error if it does not end in `.png`."""
+    """Returns the path; raises if it does not end in `.png`."""
     check_path("path", path)
     target = Path(path)
     if target.suffix.lower() != ".png":
@@ -27,7 +27,7 @@ def png_path(path: str | os.PathLike[str]) -> Path:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty `matplotlib.figure.Figure` of so many inches."""
+    """Returns an empty `matplotlib.figure.Figure`, sizes in inches."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -67,7 +67,7 @@ def class_titles(class_names: Any, classes: NDArray[Any]) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Text in which matplotlib sees no formula."""
+    """Returns text in which matplotlib sees no formula."""
     return text.replace("$", r"\$")
 
 

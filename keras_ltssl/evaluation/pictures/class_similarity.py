@@ -48,7 +48,7 @@ def plot_class_similarity(
 ) -> Path:
     """Draws how alike the means of classes are: does the tail collapse?
 
-    A panel for each run, on one colour scale; classes stand from the most to
+    A panel for each run, on one color scale; classes stand from the most to
     the least frequent, white lines part the many, medium and few groups. Under
     each panel: the cosine of a class mean to its nearest other, averaged over
     each group. Where that of few-image classes is larger than that of others,

@@ -30,7 +30,7 @@ from keras_ltssl.validation import (
     check_integer,
 )
 
-# Fewer samples than this have too few neighbours for t-SNE.
+# Fewer samples than this have too few neighbors for t-SNE.
 FEWEST_FOR_TSNE = 30
 # Up to so many samples the exact gradient is faster than the approximation.
 EXACT_UP_TO = 300
@@ -40,7 +40,7 @@ ITERATIONS = 500
 COMPONENTS = 50
 # With more classes the map shows groups of classes instead.
 MOST_CLASSES = 20
-# Neighbours are as different in lightness as in hue.
+# Neighbors are as different in lightness as in hue.
 PALETTE = (
     "#12305a",
     "#f2c14e",

@@ -41,7 +41,7 @@ def plot_ood_choice(
     """Draws what a cluster is and what it was given, one row a cluster.
 
     From left to right: the cluster's number of ID samples, its mean score, the
-    ID images nearest to its centre, the OOD images that it took first, nearest
+    ID images nearest to its center, the OOD images that it took first, nearest
     first, and how many it took in all. Clusters stand from the lowest score,
     tail-like, down to the highest, head-like; of more than 20, evenly spaced
     ones are shown.
@@ -133,7 +133,7 @@ def plot_ood_choice(
         fontsize=9,
     )
     scores.tick_params(axis="y", length=0, pad=8)
-    _draw_images(id_panel, known, cells, "ID images nearest to the centre")
+    _draw_images(id_panel, known, cells, "ID images nearest to the center")
     _draw_images(pool_panel, taken, cells, "OOD images chosen, nearest first")
     _draw_bars(budgets, choice.budgets[order], "OOD images\nchosen", "{:,}")
     shown = (

@@ -28,7 +28,7 @@ from keras_ltssl.validation import check_instance, check_integer, check_samples
 COLUMNS = 14
 BINS = 10
 HATCHES = {MANY: "", MEDIUM: "////", FEW: "xx"}
-GREYS = {MANY: "0.35", MEDIUM: "0.75", FEW: "1.0"}
+GRAYS = {MANY: "0.35", MEDIUM: "0.75", FEW: "1.0"}
 
 
 def plot_tail_diagnosis(
@@ -154,7 +154,7 @@ def _draw_members(
             edges[:-1] + 0.07 * width + (index + 0.5) * bar,
             100 * counts / counts.sum(),
             width=bar,
-            color=GREYS[group],
+            color=GRAYS[group],
             hatch=HATCHES[group],
             edgecolor="black",
             linewidth=0.6,
