@@ -1,4 +1,4 @@
-"""Which methods combine with which frameworks; prints the README's table.
+"""Which methods combine with which frameworks; prints the guide's table.
 
 python tests/combinations.py
 """

@@ -1,8 +1,7 @@
 r"""Prints what the stored runs of the long-tail benchmark say.
 
-    python benchmarks/long_tail/table.py                # writes both
-    python benchmarks/long_tail/table.py --readme README.md
-    python benchmarks/long_tail/table.py --check        # are both up to date?
+    python benchmarks/long_tail/table.py           # writes docs/benchmark.md
+    python benchmarks/long_tail/table.py --check   # is it up to date?
 
 It reads `results.jsonl`, or what `--results` names: another packed table, or
 the folder in which `run.py` left raw runs. Differences to SimCLR are taken
@@ -24,8 +23,7 @@ from keras_ltssl.evaluation.tables import table
 
 ROOT = HERE.parents[1]
 PLUS_MINUS = "\u00a0±\u00a0"  # Does not break at the end of a line.
-LEAST_ORDERS = 3  # For an interval in the README.
-BEGIN, END = "<!-- results: table.py -->", "<!-- end of results -->"
+LEAST_ORDERS = 3  # For an interval in the summary.
 # A group of arms, its title, and the methods that it is about.
 SECTIONS = (
     ("methods", "Methods", ()),
@@ -50,8 +48,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "output", str(ROOT / "docs" / "benchmark.md"), "File of all tables."
 )
-flags.DEFINE_string("readme", str(ROOT / "README.md"), "File of the summary.")
-flags.DEFINE_bool("check", False, "Fail where a file differs, write nothing.")
+flags.DEFINE_bool("check", False, "Fail if the file differs, write nothing.")
 FLAGS = flags.FLAGS
 
 
@@ -240,6 +237,9 @@ def page(everything):
         "balanced. Estimates of headness: Spearman's rank correlation with the "
         "true size of a sample's class, and the AUC with which they find the "
         "samples of the rarest third.",
+        "## In short",
+        "Few-shot: a linear probe on ten labels a class.",
+        summary(everything),
     ]
     for results in everything:
         protocol = results.protocol
@@ -272,7 +272,7 @@ def page(everything):
 
 
 def summary(everything):
-    """Returns the README's table: few-shot accuracy of all and of few.
+    """Returns one table of all sets: few-shot accuracy of all and of few.
 
     It has the protocols for which every method was run.
     """
@@ -298,35 +298,17 @@ def summary(everything):
     return table(header, list(rows.values()), "markdown").strip()
 
 
-def replaced(text, content):
-    """Returns a text with what stands between the markers replaced."""
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"The file must hold {BEGIN} and {END}.")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    return f"{before}{BEGIN}\n\n{content}\n\n{END}{after}"
-
-
 def main(_):
     everything = [
         Results(runs) for runs in read_all(Path(FLAGS.results)).values()
     ]
-    readme = Path(FLAGS.readme)
-    wanted = {
-        Path(FLAGS.output): page(everything),
-        readme: replaced(readme.read_text(), summary(everything)),
-    }
+    output, text = Path(FLAGS.output), page(everything)
     if FLAGS.check:
-        stale = [
-            str(path)
-            for path, text in wanted.items()
-            if not path.exists() or path.read_text() != text
-        ]
-        if stale:
-            sys.exit(f"Not what the stored runs say: {', '.join(stale)}")
+        if not output.exists() or output.read_text() != text:
+            sys.exit(f"Not what the stored runs say: {output}")
         return
-    for path, text in wanted.items():
-        path.write_text(text)
-        print(path)
+    output.write_text(text)
+    print(output)
 
 
 if __name__ == "__main__":

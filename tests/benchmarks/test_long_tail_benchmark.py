@@ -128,34 +128,25 @@ def test_unknown_arms_are_refused(folder):
 
 
 def test_tables_hold_what_is_stored_and_are_checked(folder):
-    readme, page = folder / "README.md", folder / "RESULTS.md"
-    readme.write_text(
-        "Before\n<!-- results: table.py -->\nold\n<!-- end of results -->\nEnd"
-    )
-    flags = (
-        f"--results={folder / 'results'}",
-        f"--readme={readme}",
-        f"--output={page}",
-    )
+    page = folder / "RESULTS.md"
+    flags = f"--results={folder / 'results'}", f"--output={page}"
     assert command("table.py", *flags, "--check").returncode != 0
     done = command("table.py", *flags)
     assert done.returncode == 0, done.stderr[-2000:]
     assert command("table.py", *flags, "--check").returncode == 0
-    text = readme.read_text()
-    assert text.startswith("Before")
-    assert text.endswith("End")
-    assert "old" not in text
+    text = page.read_text()
+    summary = text.split("## In short")[1].split("\n## ")[0]
     accuracies = [few_shot_accuracy(folder, order) for order in range(3)]
-    line = next(line for line in text.splitlines() if "SimCLR" in line)
+    line = next(line for line in summary.splitlines() if "SimCLR" in line)
     assert f"{np.mean(accuracies):.1f}" in line
     # The same runs, so no difference; the interval of equal numbers.
-    row = next(line for line in text.splitlines() if "TASE" in line)
+    row = next(line for line in summary.splitlines() if "TASE" in line)
     assert "+0.0\u00a0±\u00a00.0" in row
 
-    readme.write_text(text.replace(f"{np.mean(accuracies):.1f}", "99.9"))
+    page.write_text(text.replace(f"{np.mean(accuracies):.1f}", "99.9"))
     stale = command("table.py", *flags, "--check")
     assert stale.returncode != 0
-    assert "README.md" in stale.stderr
+    assert "RESULTS.md" in stale.stderr
 
 
 def few_shot_accuracy(folder, order):
@@ -174,16 +165,10 @@ def test_a_packed_table_says_what_the_raw_runs_say(folder, tmp_path):
     assert len(text.splitlines()) == 8  # And the protocol.
     pages = []
     for place in (results, packed):
-        readme, page = tmp_path / "README.md", tmp_path / "page.md"
-        readme.write_text("<!-- results: table.py -->\n<!-- end of results -->")
-        done = command(
-            "table.py",
-            f"--results={place}",
-            f"--readme={readme}",
-            f"--output={page}",
-        )
+        page = tmp_path / "page.md"
+        done = command("table.py", f"--results={place}", f"--output={page}")
         assert done.returncode == 0, done.stderr[-2000:]
-        pages.append(readme.read_text() + page.read_text())
+        pages.append(page.read_text())
     assert pages[0] == pages[1]
 
     again = pack(results, packed)
@@ -248,6 +233,6 @@ def test_the_long_protocol_is_mnist_but_for_length_and_temperatures():
 @pytest.mark.skipif(
     not (ROOT / ".git").exists(), reason="source archives leave the runs out"
 )
-def test_readme_and_results_hold_what_the_stored_runs_say():
+def test_the_page_holds_what_the_stored_runs_say():
     done = command("table.py", "--check")
     assert done.returncode == 0, done.stderr[-2000:]
