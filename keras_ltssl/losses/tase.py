@@ -139,9 +139,9 @@ class TASELoss(ContrastiveLoss):
     for each sample, and a re-weighting that supplies the awareness of quantity
     which a temperature lacks. What is *this package's own design*, since the
     paper's formulas are not public to it: all of the formulas and defaults.
-    How well they find the tail and what acting on it brings is measured in
-    BUILD_NOTES: in short runs on small sets, nothing that could be told from
-    `NTXentLoss` at a tuned temperature, unless true class counts are given.
+    What they bring is measured in the guide on TASE: in short runs on small
+    sets, nothing that could be told from `NTXentLoss` at a tuned temperature,
+    unless true class counts are given.
 
     Logged beside the loss: `temperature` (mean of τ_i), `temperature_std` (its
     spread), `share_entropy` (1 for equal shares, 0 for one prototype that has
@@ -190,8 +190,10 @@ class TASELoss(ContrastiveLoss):
     ['empty_prototypes', 'loss', 'share_entropy']
 
     Reference:
-        Idea: Sample-level Tail Encouragement (TASE) for long-tailed
-        self-supervised learning. Formulas: this package's own design.
+        Idea: Temperature Auxiliary Sample-level Encouragement (TASE), in Xiao
+        et al., "Dataset Awareness is not Enough: Implementing Sample-level
+        Tail Encouragement in Long-tailed Self-supervised Learning" (2024),
+        arXiv:2410.22883. Formulas: this package's own design.
     """
 
     metric_names = (
