@@ -147,6 +147,7 @@ def build_model(
     seed,
     framework="simclr",
     boosts_views=False,
+    rand_augment=0.0,
     **arguments,
 ):
     """Returns a compiled model whose weights depend on the seed alone.
@@ -159,7 +160,10 @@ def build_model(
     # A digit that is flipped is another sign, so gray images are not.
     flip = 0.5 if shape[-1] == 3 else 0.0
     augmenter = lt.layers.simclr_views(
-        shape[:2], horizontal_flip=flip, seed=seed
+        shape[:2],
+        horizontal_flip=flip,
+        seed=seed,
+        rand_augment=rand_augment,
     )
     if boosts_views:
         augmenter = lt.layers.BoostedViews(augmenter, seed=seed)

@@ -1,12 +1,14 @@
 """What is compared: each arm is a loss, and what goes with it."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import controls
 import keras
 import numpy as np
+from stored import tuning_name
 
 import keras_ltssl as lt
 
@@ -20,7 +22,8 @@ class Task:
             of the data that all arms share.
         images, labels: the training set. Only the oracles read labels.
         pool: returns what COLT chooses from.
-        temperature: the fixed τ at which SimCLR does best.
+        temperature, rand_augment: the fixed τ and the view strength at which
+            SimCLR does best.
     """
 
     epochs: int
@@ -30,6 +33,7 @@ class Task:
     labels: np.ndarray
     pool: Callable[[], np.ndarray]
     temperature: float | None
+    rand_augment: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +49,16 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """A name to print, a group, and how to make the recipe for a task."""
+    """A name to print, a group, and how to make the recipe for a task.
+
+    `rand_augment` is the strength of the views, and `None` the tuned one; the
+    temperature is the one tuned for it.
+    """
 
     title: str
     group: str
-    make: Callable[[Task], Recipe]
+    make: Callable[[Task], Recipe] | None
+    rand_augment: float | None = None
 
 
 def with_loss(loss):
@@ -121,14 +130,15 @@ def part_of(epochs, part, least=1):
 
 
 def harmonized(base=None, warmup=0.5, **arguments):
-    """Returns the maker of GH, its times those published for 1000 epochs."""
+    """Returns the maker of GH, its times those published for 1000 epochs.
+
+    Around the loss of `base`, another maker; SimCLR's by default.
+    """
 
     def make(task):
-        inner = lt.losses.NTXentLoss(
-            task.temperature if base is None else base(task)
-        )
+        recipe = (base or simclr())(task)
         loss = lt.losses.GeometricHarmonizationLoss(
-            inner,
+            recipe.loss,
             num_samples=len(task.images),
             warmup_epochs=round(warmup * task.epochs),
             ramp_epochs=part_of(task.epochs, 100),
@@ -136,21 +146,25 @@ def harmonized(base=None, warmup=0.5, **arguments):
         )
         prior = lt.callbacks.PriorEstimation(interval=part_of(task.epochs, 50))
         return dataclasses.replace(
-            with_loss(lambda task: loss)(task), callbacks=[prior]
+            recipe, loss=loss, callbacks=[*recipe.callbacks, prior]
         )
 
     return make
 
 
-def colt(ood_weight=0.2, is_random=False, score="tailness"):
-    """Returns the maker of COLT, its times those published for 2000 epochs."""
+def colt(base=None, ood_weight=0.2, is_random=False, score="tailness"):
+    """Returns the maker of COLT, its times those published for 2000 epochs.
+
+    Around the loss of `base`, another maker; SimCLR's by default.
+    """
 
     def make(task):
+        recipe = (base or simclr())(task)
         data = lt.datasets.MixedBatches(
             task.images, task.pool(), task.budget, **task.batches
         )
         loss = lt.losses.COLTLoss(
-            task.temperature,
+            base_loss=recipe.loss,
             ood_weight=ood_weight,
             num_samples=len(task.images),
         )
@@ -162,7 +176,9 @@ def colt(ood_weight=0.2, is_random=False, score="tailness"):
             chooser = lt.callbacks.OODSampler(
                 data, start, interval, score=score
             )
-        return Recipe(loss, data, [chooser])
+        return dataclasses.replace(
+            recipe, loss=loss, data=data, callbacks=[*recipe.callbacks, chooser]
+        )
 
     return make
 
@@ -171,13 +187,33 @@ def sdclr(task):
     return dataclasses.replace(simclr()(task), framework="sdclr")
 
 
-def bcl(task):
-    recipe = with_loss(
-        lambda task: lt.losses.BoostedLoss(
-            lt.losses.NTXentLoss(task.temperature), len(task.images)
+def bcl(base=None, loss_class=lt.losses.BoostedLoss):
+    """Returns the maker of BCL, around the loss of `base`.
+
+    As published its weights alone make views stronger: `run.py` puts
+    `BoostedViews` around plain views, whatever the tuned strength.
+    """
+
+    def make(task):
+        recipe = (base or simclr())(task)
+        loss = loss_class(recipe.loss, len(task.images))
+        return dataclasses.replace(recipe, loss=loss, boosts_views=True)
+
+    return make
+
+
+def pixel_weights(is_permuted=False):
+    """Returns the maker of SimCLR with weights by clusters of pixels."""
+
+    def loss(task):
+        weights = controls.cluster_weights(task.images)
+        if is_permuted:  # The same weights, to the wrong samples.
+            weights = np.random.default_rng(0).permutation(weights)
+        return controls.KnownWeights(
+            lt.losses.NTXentLoss(task.temperature), weights.tolist()
         )
-    )(task)
-    return dataclasses.replace(recipe, boosts_views=True)
+
+    return with_loss(loss)
 
 
 def oracle(spread=0.0, weight_power=0.0):
@@ -208,10 +244,30 @@ ARMS = {
     "ts+gh": Arm(
         "Temperature Schedules and GH",
         "methods",
-        harmonized(lambda task: cosine(task, 0.1, 1.0, 5)),
+        harmonized(schedule()),
     ),
     "sdclr": Arm("SDCLR", "methods", sdclr),
-    "bcl": Arm("BCL", "methods", bcl),
+    "bcl": Arm("BCL", "methods", bcl()),
+    # Several methods at once.
+    "bcl+gh": Arm("BCL and GH", "combined", harmonized(bcl())),
+    "bcl+tase": Arm("BCL and TASE", "combined", bcl(tase())),
+    "bcl+colt": Arm("BCL and COLT", "combined", colt(bcl())),
+    "bcl+gh+colt": Arm("BCL, GH and COLT", "combined", harmonized(colt(bcl()))),
+    # BCL's weights dealt to other samples: what is left is strong views.
+    "bcl_permuted": Arm(
+        "BCL, its weights dealt to other samples",
+        "combined",
+        bcl(loss_class=controls.PermutedBoostedLoss),
+    ),
+    # Weights from what can be seen before training, without labels.
+    "weights_pixels": Arm(
+        "Weights by clusters of pixels", "weights", pixel_weights()
+    ),
+    "weights_pixels_permuted": Arm(
+        "Weights by clusters of pixels, dealt to other samples",
+        "weights",
+        pixel_weights(is_permuted=True),
+    ),
     # SimCLR again, watched: what is seen of the tail while it trains.
     "simclr_watched": Arm("SimCLR, watched", "tail", simclr()),
     # Why the methods do what they do.
@@ -300,11 +356,33 @@ ARMS = {
 }
 
 
+# Others on SimCLR's own views, too, at the τ that was tuned for them. SimCLR
+# itself is there among the tuning arms, and BCL's base is always plain views.
+ARMS |= {
+    f"{name}_plain": dataclasses.replace(
+        ARMS[name],
+        title=f"{ARMS[name].title}, plain views",
+        group="plain",
+        rand_augment=0.0,
+    )
+    for name in ("tase", "oracle_head_hot", "oracle_weights_1", "oracle_both")
+}
+
+
 def tuning_arms(protocol):
-    """Returns SimCLR at each temperature to choose from."""
+    """Returns SimCLR at each temperature and view strength to choose from."""
     return {
-        f"simclr@{temperature:g}": Arm(
-            f"SimCLR, τ = {temperature:g}", "tuning", simclr(temperature)
+        tuning_name(temperature, rand_augment): Arm(
+            f"SimCLR, τ = {temperature:g}{views_title(rand_augment)}",
+            "tuning",
+            simclr(temperature),
+            rand_augment,
         )
-        for temperature in protocol.temperatures
+        for temperature, rand_augment in itertools.product(
+            protocol.temperatures, protocol.rand_augments
+        )
     }
+
+
+def views_title(rand_augment):
+    return f", view strength {rand_augment:g}" if rand_augment else ""

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 from keras import ops
+from scipy.cluster import hierarchy
 
 import keras_ltssl as lt
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
@@ -69,6 +70,28 @@ class KnownWeights(WrappingLoss):
 
     def get_config(self):
         return {**super().get_config(), "weights": self.weights}
+
+
+@keras.saving.register_keras_serializable(package="long_tail_benchmark")
+class PermutedBoostedLoss(lt.losses.BoostedLoss):
+    """BCL, each sample's weight given to the next one of the batch."""
+
+    def weights_of(self, ids):
+        return ops.roll(super().weights_of(ids), 1)
+
+
+def cluster_weights(images, clusters=60, limit=10.0):
+    """Returns the inverse size of each image's cluster, mean 1, limited.
+
+    Clusters by average linkage of the pixels, as unit vectors.
+    """
+    pixels = images.reshape(len(images), -1).astype("float32")
+    pixels /= np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-12)
+    labels = hierarchy.fcluster(
+        hierarchy.linkage(pixels, "average"), clusters, "maxclust"
+    )
+    weights = 1.0 / class_sizes(labels)
+    return np.minimum(weights / weights.mean(), limit)
 
 
 def class_sizes(labels):

@@ -23,8 +23,10 @@ class Protocol:
         title: name of the data set in tables.
         measured: whether results of it are stored here; if not, `note` says so.
         note: what a reader of the results must know.
-        dataset: `"mnist"`, `"fashion_mnist"`, ..., or `"file"`: an .npz file,
-            long-tailed already, given by `--data`.
+        dataset: `"mnist"`, `"fashion_mnist"`, ...; `"images"`: an .npz file of
+            labelled images `x`, `y`, given by `--data`; or `"file"`: one that
+            is long-tailed already. With `--data`, a named set comes from an
+            .npz file, too, and nothing is downloaded.
         imbalance, max_count: of the long tail; `None` for a file.
         probe, test: labelled images per class to fit probes to, and to test
             them on. A half of the latter is the validation set.
@@ -37,6 +39,8 @@ class Protocol:
         pool: what COLT chooses from: `"digits"`, `"mnist"`, or `"file"`: given
             by `--pool`.
         budget: images that COLT chooses.
+        rand_augments: view strengths of SimCLR (`simclr_views`), to choose
+            from together with the temperature.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Protocol:
     temperatures: tuple[float, ...]
     pool: str
     budget: int
+    rand_augments: tuple[float, ...] = (0.0,)
 
 
 def load_protocol(name):
@@ -77,8 +82,12 @@ def load_protocol(name):
 
 def as_protocol(content):
     """Returns the protocol that JSON holds."""
-    content = {**content, "temperatures": tuple(content["temperatures"])}
-    return Protocol(**content)
+    grids = {
+        name: tuple(content[name])
+        for name in ("temperatures", "rand_augments")
+        if name in content  # Results from before there were view strengths.
+    }
+    return Protocol(**{**content, **grids})
 
 
 def load_split(protocol, order, data=None):
@@ -97,7 +106,7 @@ def load_split(protocol, order, data=None):
         split = lt.datasets.load_npz_split(data)
     else:
         split = lt.datasets.make_long_tail_split(
-            *labelled_images(protocol.dataset),
+            *labelled_images(protocol, data),
             imbalance=protocol.imbalance,
             max_count=protocol.max_count,
             num_probe=protocol.probe,
@@ -115,8 +124,17 @@ def load_split(protocol, order, data=None):
     return test, validation
 
 
-def labelled_images(dataset):
+def labelled_images(protocol, data=None):
     """Returns all images and labels of a data set."""
+    dataset = protocol.dataset
+    if data is not None:
+        with np.load(data, allow_pickle=False) as file:
+            return file["x"], file["y"].astype("int64")
+    if dataset == "images":
+        raise ValueError(
+            f"`--data` must be the .npz file of {protocol.title}, with the "
+            "arrays x and y of all images. Received: --data=None"
+        )
     if dataset == "mnist":
         return lt.datasets.load_mnist_subset()
     if dataset == "digits":

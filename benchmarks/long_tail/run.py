@@ -5,13 +5,14 @@ r"""Trains every arm of a long-tail benchmark and stores each run as JSON.
         --data cifar10_lt.npz --pool cifar100.npz
     python benchmarks/long_tail/run.py --protocol mnist --arms ablation
 
-First SimCLR at every temperature of the protocol, then the arms at the one that
-did best on the validation set. All arms share class orders, splits, initial
-weights and the order of batches, so that they are compared in pairs. A run that
-is stored is not run again; one that was killed goes on from its last
-checkpoint. `--workers 4` trains four runs at a time. `pack.py` then merges the
-runs into the table of the repository, `results.jsonl`, and `table.py` prints
-what it holds. A run that is packed counts as stored.
+First SimCLR at every temperature and view strength of the protocol, then the
+arms at the pair that did best on the validation set. All arms share class
+orders, splits, initial weights and the order of batches, so that they are
+compared in pairs. A run that is stored is not run again; one that was killed
+goes on from its last checkpoint. `--workers 4` trains four runs at a time.
+`pack.py` then merges the runs into the table of the repository,
+`results.jsonl`, and `table.py` prints what it holds. A run that is packed
+counts as stored.
 """
 
 import dataclasses
@@ -37,11 +38,20 @@ from protocol import (
     load_split,
     training,
 )
-from stored import PACKED, best_temperature, read_runs
+from stored import PACKED, best_setting, read_runs
 
 import keras_ltssl as lt
 
-GROUPS = ("tuning", "methods", "why", "ablation", "tail")
+GROUPS = (
+    "tuning",
+    "methods",
+    "combined",
+    "weights",
+    "plain",
+    "why",
+    "ablation",
+    "tail",
+)
 CHECKPOINT_EVERY = 20  # Epochs.
 
 flags.DEFINE_string(
@@ -54,7 +64,7 @@ flags.DEFINE_list(
 )
 flags.DEFINE_integer("orders", None, "The first so many class orders alone.")
 flags.DEFINE_string(
-    "data", None, "The .npz file of the protocol, if it is one."
+    "data", None, "The .npz file of the images, if not a package's."
 )
 flags.DEFINE_string("pool", None, "The .npz file that COLT chooses from.")
 flags.DEFINE_string(
@@ -62,6 +72,10 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("packed", str(PACKED), "Table of runs that are packed.")
 flags.DEFINE_string("work", "runs/long_tail", "Folder for what is unfinished.")
+flags.DEFINE_string(
+    "features", None, "Folder to keep the encoders' features in, float16."
+)
+flags.DEFINE_string("dtype_policy", "float32", "Such as mixed_bfloat16.")
 flags.DEFINE_integer("workers", 1, "Runs at a time.", lower_bound=1)
 flags.DEFINE_integer("worker", None, "Which of the workers this one is.")
 FLAGS = flags.FLAGS
@@ -87,9 +101,11 @@ def chosen_arms(protocol):
 def run_one(protocol, name, arm, order, path):
     """Trains and judges one arm on one class order; writes its JSON."""
     test, validation = load_split(protocol, order, FLAGS.data)
-    temperature = None
+    temperature, rand_augment = None, arm.rand_augment or 0.0
     if arm.group != "tuning" and arm.make is not None:
-        temperature = best_temperature(stored_runs(protocol), protocol)
+        temperature, rand_augment = best_setting(
+            stored_runs(protocol), protocol, arm.rand_augment
+        )
     task = arms.Task(
         epochs=protocol.epochs,
         budget=protocol.budget,
@@ -98,6 +114,7 @@ def run_one(protocol, name, arm, order, path):
         labels=test.y_train,
         pool=lambda: load_pool(protocol, test.x_train, FLAGS.pool),
         temperature=temperature,
+        rand_augment=rand_augment,
     )
     start = time.perf_counter()
     estimates, history = {}, {}
@@ -110,7 +127,24 @@ def run_one(protocol, name, arm, order, path):
             protocol, arm, task, test, order, work
         )
     seconds = time.perf_counter() - start
-    reports = judge(encoder, test, validation, protocol.shots, order, name)
+    features = {
+        part: encoder.predict(images, batch_size=512, verbose=0)
+        for part, images in (
+            ("train", test.x_train),
+            ("probe", test.x_probe),
+            ("test", test.x_test),
+            ("validation", validation.x_test),
+        )
+    }
+    labels = {
+        "train": test.y_train,
+        "probe": test.y_probe,
+        "test": test.y_test,
+        "validation": validation.y_test,
+    }
+    reports = judge(
+        features, labels, test.class_names, protocol.shots, order, name
+    )
     content = {
         "protocol": dataclasses.asdict(protocol),
         "arm": name,
@@ -118,8 +152,10 @@ def run_one(protocol, name, arm, order, path):
         "group": arm.group,
         "order": order,
         "temperature": temperature,
+        "rand_augment": rand_augment,
         "report": json.loads(reports[0].to_json()),
         "validation": json.loads(reports[1].to_json()),
+        "long_tailed_probe": long_tailed_probe(features, labels),
         "history": {
             # Ten values say how it went.
             key: [round(value, 5) for value in at_ten(values)]
@@ -133,8 +169,17 @@ def run_one(protocol, name, arm, order, path):
             "keras_ltssl": lt.__version__,
             "backend": keras.backend.backend(),
             "device": device(),
+            "dtype_policy": keras.config.dtype_policy().name,
         },
     }
+    if FLAGS.features is not None:
+        kept = Path(FLAGS.features) / protocol.name / name / f"{order}.npz"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            kept,
+            **{part: each.astype("float16") for part, each in features.items()},
+            **{f"y_{part}": each for part, each in labels.items()},
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}")
     unfinished.write_text(json.dumps(content, indent=1) + "\n")
@@ -160,6 +205,8 @@ def train(protocol, arm, task, split, order, work):
         order,
         recipe.framework,
         recipe.boosts_views,
+        # Where weights make views stronger, nothing else does.
+        0.0 if recipe.boosts_views else task.rand_augment,
     )
     callbacks = list(recipe.callbacks)
     watch = None
@@ -190,35 +237,42 @@ def train(protocol, arm, task, split, order, work):
     return model.encoder, history, watch.agreements if watch else {}
 
 
-def judge(encoder, test, validation, shots, seed, name):
+def judge(features, labels, class_names, shots, seed, name):
     """Returns the reports on the test set and on the validation set."""
-    parts = {
-        part: encoder.predict(images, batch_size=512, verbose=0)
-        for part, images in (
-            ("train", test.x_train),
-            ("probe", test.x_probe),
-            ("test", test.x_test),
-            ("validation", validation.x_test),
-        )
-    }
     return [
         lt.evaluation.long_tail_report(
             None,
             FeatureSplit(
-                parts["train"],
-                split.y_train,
-                parts["probe"],
-                split.y_probe,
-                parts[part],
-                split.y_test,
-                split.class_names,
+                features["train"],
+                labels["train"],
+                features["probe"],
+                labels["probe"],
+                features[part],
+                labels[part],
+                class_names,
             ),
             name=name,
             shots=shots,
             seed=seed,
         )
-        for part, split in (("test", test), ("validation", validation))
+        for part in ("test", "validation")
     ]
+
+
+def long_tailed_probe(features, labels):
+    """Returns how a linear probe does that has the long-tailed labels alone."""
+    result = lt.evaluation.linear_probe(
+        features["train"], labels["train"], features["test"], labels["test"]
+    )
+    _, counts = np.unique(labels["train"], return_counts=True)
+    groups = result.group_accuracy(counts)
+    return {
+        "accuracy": round(result.accuracy, 5),
+        "many": round(groups.many, 5),
+        "medium": round(groups.medium, 5),
+        "few": round(groups.few, 5),
+        "class_accuracy": np.round(result.class_accuracy, 5).tolist(),
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,6 +339,7 @@ def missing_runs(protocol):
 
 
 def main(_):
+    keras.config.set_dtype_policy(FLAGS.dtype_policy)
     protocol = load_protocol(FLAGS.protocol)
     if FLAGS.workers > 1 and FLAGS.worker is None:
         for tuning in (True, False):  # The others need what tuning finds.

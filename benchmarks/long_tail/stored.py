@@ -10,6 +10,7 @@ protocol and its digest.
 """
 
 import hashlib
+import itertools
 import json
 import os
 
@@ -73,7 +74,11 @@ def as_row(content):
     """Returns the line of the table for the content of a raw run."""
     return {
         key: content[key]
-        for key in ("protocol", "arm", "order", "title", "group", "temperature")
+        for key in (
+            *("protocol", "arm", "order", "title", "group", "temperature"),
+            *("rand_augment", "long_tailed_probe"),
+        )
+        if key in content  # The last two are younger than some runs.
     } | {
         "test": content["report"]["summary"],
         "validation": content["validation"]["summary"],
@@ -171,29 +176,60 @@ def digest(protocol):
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def tuning_name(temperature, rand_augment=0.0):
+    """Returns the name of SimCLR at a temperature and a view strength."""
+    views = f"v{rand_augment:g}" if rand_augment else ""
+    return f"simclr@{temperature:g}{views}"
+
+
 def validation_accuracies(runs):
-    """Returns the mean few-shot accuracy of each fixed τ on validation sets."""
+    """Returns the mean few-shot accuracy on validation sets, and the runs.
+
+    Of each pair of a fixed τ and a view strength that was run.
+    """
     found = {}
     for run in runs:
         if run["group"] == "tuning":
-            temperature = float(run["arm"].split("@")[1])
+            temperature, _, views = run["arm"].split("@")[1].partition("v")
             summary = run["validation"].summary()
-            found.setdefault(temperature, []).append(
-                summary["few_shot"]["accuracy"]
-            )
+            pair = float(temperature), float(views or 0)
+            found.setdefault(pair, {})[run["order"]] = summary["few_shot"][
+                "accuracy"
+            ]
+    # Means over the same class orders: the best pairs are run on more of them.
+    shared = set.intersection(*map(set, found.values())) if found else set()
     return {
-        temperature: (float(np.mean(values)), len(values))
-        for temperature, values in sorted(found.items())
+        pair: (
+            float(np.mean([values[order] for order in shared or set(values)])),
+            len(values),
+        )
+        for pair, values in sorted(found.items())
     }
 
 
-def best_temperature(runs, protocol):
-    """Returns the fixed τ with the best few-shot accuracy in validation."""
+def best_setting(runs, protocol, rand_augment=None):
+    """Returns the fixed τ and the view strength that do best in validation.
+
+    By few-shot accuracy; among all pairs, or those of one view strength.
+    """
     accuracies = validation_accuracies(runs)
-    missing = set(protocol.temperatures) - set(accuracies)
+    pairs = list(
+        itertools.product(protocol.temperatures, protocol.rand_augments)
+    )
+    missing = [tuning_name(*pair) for pair in pairs if pair not in accuracies]
     if missing:
         raise ValueError(
-            f"No run of SimCLR at τ = {', '.join(map(str, sorted(missing)))} "
-            f"is stored for {protocol.name}: run `--arms=tuning` first."
+            f"No run of {', '.join(missing)} is stored for {protocol.name}: "
+            "run `--arms=tuning` first."
         )
-    return max(protocol.temperatures, key=lambda t: accuracies[t][0])
+    if rand_augment is not None:
+        pairs = [
+            (temperature, rand_augment) for temperature in protocol.temperatures
+        ]
+        if rand_augment not in protocol.rand_augments:
+            raise ValueError(
+                f"The protocol {protocol.name} tunes no views of strength "
+                f"{rand_augment:g}. Received: rand_augments="
+                f"{protocol.rand_augments}"
+            )
+    return max(pairs, key=lambda pair: accuracies[pair][0])

@@ -17,7 +17,13 @@ import numpy as np
 from absl import app, flags
 from protocol import HERE, as_protocol
 from scipy import stats
-from stored import PACKED, best_temperature, read_all, validation_accuracies
+from stored import (
+    PACKED,
+    best_setting,
+    read_all,
+    tuning_name,
+    validation_accuracies,
+)
 
 from keras_ltssl.evaluation.tables import table
 
@@ -27,6 +33,9 @@ LEAST_ORDERS = 3  # For an interval in the summary.
 # A group of arms, its title, and the methods that it is about.
 SECTIONS = (
     ("methods", "Methods", ()),
+    ("combined", "Several methods", ("bcl", "gh", "colt", "tase")),
+    ("weights", "Weights without labels", ("oracle_weights_1",)),
+    ("plain", "On plain views", ()),
     ("why", "Variations", ("ts", "gh", "colt")),
     ("ablation", "What TASE's parts bring", ("tase",)),
 )
@@ -58,8 +67,10 @@ class Results:
     def __init__(self, runs):
         self.runs = runs
         self.protocol = as_protocol(self.runs[0]["protocol"])
-        self.temperature = best_temperature(self.runs, self.protocol)
-        self.reference = f"simclr@{self.temperature:g}"
+        self.temperature, self.rand_augment = best_setting(
+            self.runs, self.protocol
+        )
+        self.reference = tuning_name(self.temperature, self.rand_augment)
         self.summaries = {}
         for run in self.runs:
             arm = self.summaries.setdefault(run["arm"], {})
@@ -103,6 +114,11 @@ class Results:
         order = {name: place for place, name in enumerate(all_arms())}
         names = sorted(found, key=order.get)
         title = f"SimCLR, τ = {self.temperature:g}, the best fixed one"
+        if len(self.protocol.rand_augments) > 1:
+            title = (
+                f"SimCLR, τ = {self.temperature:g}, view strength "
+                f"{self.rand_augment:g}, the best pair"
+            )
         return {self.reference: title} | {name: found[name] for name in names}
 
 
@@ -138,22 +154,27 @@ def spread(values):
 
 
 def tuning_table(results):
+    # A column of view strengths only where they were tuned.
+    shown = 2 if len(results.protocol.rand_augments) > 1 else 1
     rows = [
         [
-            f"{temperature:g}",
+            *(f"{value:g}" for value in pair[:shown]),
             f"{100 * accuracy:.1f}",
             spread(
                 results.values(
-                    f"simclr@{temperature:g}", "few_shot", "accuracy"
+                    tuning_name(*pair), "few_shot", "accuracy"
                 ).values()
             ),
             str(count),
         ]
-        for temperature, (accuracy, count) in validation_accuracies(
+        for pair, (accuracy, count) in validation_accuracies(
             results.runs
         ).items()
     ]
-    header = ["fixed τ", "few-shot, validation", "few-shot, test", "runs"]
+    header = [
+        *("fixed τ", "view strength")[:shown],
+        *("few-shot, validation", "few-shot, test", "runs"),
+    ]
     return table(header, rows, "markdown")
 
 

@@ -223,11 +223,53 @@ def test_the_long_protocol_is_mnist_but_for_length_and_temperatures():
         json.loads((protocols / f"{name}.json").read_text())
         for name in ("mnist", "mnist_450")
     )
+    views = long.pop("rand_augments")
     differing = {key for key in short | long if short[key] != long[key]}
     assert differing == {"title", "note", "epochs", "temperatures"}
+    # SimCLR's own views and stronger ones.
+    assert views[0] == 0
+    assert max(views) >= 0.5
     assert long["epochs"] == 10 * short["epochs"]
     # Longer runs want a larger τ: the grid brackets what may be best.
     assert {0.1, 0.2, 0.3} < set(long["temperatures"])
+
+
+CHOICE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from protocol import load_protocol
+from stored import Scores, best_setting, validation_accuracies
+
+def run(arm, order, accuracy):
+    scores = Scores({"few_shot": {"accuracy": accuracy}})
+    return {"group": "tuning", "arm": arm, "order": order, "validation": scores}
+
+protocol = load_protocol(sys.argv[2])
+runs = [
+    run("simclr@0.1", 0, 0.6),
+    run("simclr@0.1v0.5", 0, 0.7),
+    run("simclr@0.2", 0, 0.5),
+    run("simclr@0.2v0.5", 0, 0.8),
+    run("simclr@0.2v0.5", 1, 0.1),  # The others have no such order.
+]
+print(best_setting(runs, protocol), best_setting(runs, protocol, 0.0))
+print(validation_accuracies(runs)[0.2, 0.5])
+best_setting(runs[1:], protocol)
+"""
+
+
+def test_the_pair_is_chosen_on_class_orders_that_all_pairs_share(tmp_path):
+    path = tmp_path / "grid.json"
+    grid = {"temperatures": [0.1, 0.2], "rand_augments": [0.0, 0.5]}
+    path.write_text(json.dumps({**TINY, **grid}))
+    done = subprocess.run(
+        [sys.executable, "-c", CHOICE, str(BENCHMARK), str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["(0.2, 0.5) (0.1, 0.0)", "(0.8, 2)"]
+    assert "No run of simclr@0.1 is stored" in done.stderr
 
 
 @pytest.mark.skipif(
