@@ -173,13 +173,15 @@ def build_model(
     return model
 
 
-def train(model, data, epochs, output, callbacks=(), every=1, verbose="auto"):
+def train(
+    model, data, epochs, output, callbacks=(), interval=1, verbose="auto"
+):
     """Trains with a checkpoint every few epochs; goes on where one is left."""
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     checkpoint = lt.callbacks.ResumableCheckpoint(
         output / "checkpoints",
-        every,
+        interval,
         callbacks=[
             callback for callback in callbacks if hasattr(callback, "get_state")
         ],

@@ -981,7 +981,7 @@ CALLS |= {
             "test": SAMPLES,
             "test_labels": [*CLASS_OF_EACH, [7] * 12],
             "k": NOT_ALL_ROWS,
-            "every": COUNT,
+            "interval": COUNT,
             "batch_size": COUNT,
             "groups": GROUPS,
             "prefix": TEXT,
@@ -1014,7 +1014,7 @@ CALLS |= {
         {"x": ROWS},
         {
             "x": SAMPLES,
-            "every": COUNT,
+            "interval": COUNT,
             "start": integer(-1),
             "hold": BOOLEAN,
             "batch_size": COUNT,
@@ -1026,7 +1026,7 @@ CALLS |= {
         {"folder": "a"},
         {
             "folder": PATH,
-            "every": COUNT,
+            "interval": COUNT,
             "callbacks": ["a", None, 1, ODD, [ODD]],
             "keep": COUNT,
         },

@@ -112,7 +112,7 @@ def tase(**arguments):
 def tase_refit(task):
     recipe = tase()(task)
     refit = lt.callbacks.PrototypeRefit(
-        task.images, every=part_of(task.epochs, 20), start=1, hold=True
+        task.images, interval=part_of(task.epochs, 20), start=1, hold=True
     )
     return dataclasses.replace(recipe, callbacks=[refit])
 

@@ -52,7 +52,7 @@ GROUPS = (
     "ablation",
     "tail",
 )
-CHECKPOINT_EVERY = 20  # Epochs.
+CHECKPOINT_INTERVAL = 20  # Epochs.
 
 flags.DEFINE_string(
     "protocol", "mnist", "Name of a file in protocols/, or a path of one."
@@ -231,7 +231,7 @@ def train(protocol, arm, task, split, order, work):
         protocol.epochs,
         work,
         callbacks,
-        every=CHECKPOINT_EVERY,
+        interval=CHECKPOINT_INTERVAL,
         verbose=0,
     )
     return model.encoder, history, watch.agreements if watch else {}

@@ -21,7 +21,7 @@ class KNNProbe(keras.callbacks.Callback):
 
     Embeds the bank (the long-tailed training images) and the test images with
     `model.encoder` and runs `keras_ltssl.evaluation.knn_probe`, at the end of
-    the first epoch of a `fit`, of every `every`-th and of the last one. Into
+    the first epoch of a `fit`, of every `interval`-th and of the last one. Into
     the logs go `knn_accuracy` (mean over classes), `knn_many`, `knn_medium` and
     `knn_few`; in the epochs between, the last values again. So each epoch
     has the same keys, none of them NaN: a group without classes (`"thresholds"`
@@ -40,7 +40,8 @@ class KNNProbe(keras.callbacks.Callback):
         test_labels: integer array of shape `(test_samples,)`; each of them
             occurs in `bank_labels`.
         k: number of neighbours that vote. Defaults to `10`.
-        every: epochs from one measurement to the next. Defaults to `1`.
+        interval: epochs from one measurement to the next, integer >= 1.
+            Defaults to `1`.
         batch_size: images embedded at once. Defaults to `256`.
         groups: `"thirds"` or `"thresholds"`, see
             `keras_ltssl.evaluation.group_accuracy`; class counts are those of
@@ -79,7 +80,7 @@ class KNNProbe(keras.callbacks.Callback):
         test: Any,
         test_labels: Any,
         k: int = 10,
-        every: int = 1,
+        interval: int = 1,
         batch_size: int = 256,
         groups: Grouping = "thirds",
         prefix: str = "knn_",
@@ -89,7 +90,7 @@ class KNNProbe(keras.callbacks.Callback):
         check_samples("bank", bank)
         check_samples("test", test)
         check_integer("k", k, minimum=1)
-        check_integer("every", every, minimum=1)
+        check_integer("interval", interval, minimum=1)
         check_integer("batch_size", batch_size, minimum=1)
         check_instance("prefix", prefix, str, "a string")
         self.bank = bank
@@ -111,7 +112,7 @@ class KNNProbe(keras.callbacks.Callback):
         if encoder is not None:
             check_encoder(encoder, "`encoder`")
         self.k = k
-        self.every = every
+        self.interval = interval
         self.batch_size = batch_size
         self.groups = groups
         self.prefix = prefix
@@ -147,7 +148,7 @@ class KNNProbe(keras.callbacks.Callback):
         """Measures when it is time to, and logs the newest values."""
         if (
             not self._logged
-            or (epoch + 1) % self.every == 0
+            or (epoch + 1) % self.interval == 0
             or epoch + 1 == self.params["epochs"]
         ):
             self._logged = self._measure()

@@ -31,7 +31,8 @@ class PrototypeRefit(keras.callbacks.Callback):
 
     Args:
         x: The training samples, an array of what the encoder takes.
-        every: Epochs between two fits, integer >= 1. Defaults to `5`.
+        interval: Epochs from one fit to the next, integer >= 1. Defaults to
+            `5`.
         start: Epoch of the first fit, counted from 0. Defaults to `1`, since
             at 0 the encoder has not learned anything.
         hold: Whether the prototypes stay as fitted until the next fit, instead
@@ -54,7 +55,7 @@ class PrototypeRefit(keras.callbacks.Callback):
     >>> model = lt.models.ContrastiveModel(encoder)
     >>> model.compile("sgd", loss=lt.losses.TASELoss(num_prototypes=4))
     >>> views = np.random.default_rng(0).normal(size=(64, 2, 8))
-    >>> refit = lt.callbacks.PrototypeRefit(views[:, 0], every=1)
+    >>> refit = lt.callbacks.PrototypeRefit(views[:, 0], interval=1)
     >>> _ = model.fit(
     ...     views.astype("float32"), epochs=2, callbacks=[refit], verbose=0
     ... )
@@ -65,7 +66,7 @@ class PrototypeRefit(keras.callbacks.Callback):
     def __init__(
         self,
         x: Any,
-        every: int = 5,
+        interval: int = 5,
         start: int = 1,
         hold: bool = False,
         batch_size: int = 256,
@@ -75,7 +76,7 @@ class PrototypeRefit(keras.callbacks.Callback):
         super().__init__()
         check_samples("x", x)
         self.x = x
-        self.every = check_integer("every", every, minimum=1)
+        self.interval = check_integer("interval", interval, minimum=1)
         self.start = check_integer("start", start, minimum=0)
         self.hold = check_boolean("hold", hold)
         self.batch_size = check_integer("batch_size", batch_size, minimum=1)
@@ -119,7 +120,7 @@ class PrototypeRefit(keras.callbacks.Callback):
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if epoch < self.start or (epoch - self.start) % self.every:
+        if epoch < self.start or (epoch - self.start) % self.interval:
             return
         prototypes = self._prototypes()
         assert self._network is not None  # `on_train_begin` has made it.

@@ -51,15 +51,16 @@ class ResumableCheckpoint(keras.callbacks.Callback):
 
     Args:
         folder: Folder for the checkpoints, created when missing.
-        every: Epochs between two checkpoints, integer >= 1. Defaults to `1`.
+        interval: Epochs from one checkpoint to the next, integer >= 1. Defaults
+            to `1`.
         callbacks: Other callbacks whose state is saved and restored with the
             model: those with `get_state()` and `set_state(arrays)`, such as
             `OODSampler`. Hand them to `fit` as well. Defaults to `()`.
         keep: How many of the newest checkpoints to keep, integer >= 1. With
-            two, a damaged newest one costs `every` epochs. Defaults to `2`.
+            two, a damaged newest one costs `interval` epochs. Defaults to `2`.
 
     Raises:
-        ValueError: If `every` or `keep` is not an integer >= 1, or one of
+        ValueError: If `interval` or `keep` is not an integer >= 1, or one of
             `callbacks` has no state. When training begins: if the folder holds
             a run that was not restored, another training uses it, or foreign
             files are in the way. When an epoch ends: if a weight is not finite.
@@ -89,7 +90,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
     def __init__(
         self,
         folder: str | os.PathLike[str],
-        every: int = 1,
+        interval: int = 1,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         keep: int = 2,
     ) -> None:
@@ -108,7 +109,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
                     f"Received: {callback!r}"
                 )
         self.folder = Path(folder)
-        self.every = check_integer("every", every, minimum=1)
+        self.interval = check_integer("interval", interval, minimum=1)
         self.callbacks = tuple(callbacks)
         self.keep = check_integer("keep", keep, minimum=1)
         self._lock = FolderLock(self.folder)
@@ -188,7 +189,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         done = epoch + 1
-        if done % self.every and done != self.params.get("epochs"):
+        if done % self.interval and done != self.params.get("epochs"):
             return
         model = self.model  # On JAX, reading it brings its variables up to date
         self._on_first_process(lambda: self._save(model, done))

@@ -144,7 +144,10 @@ class NotesMeasurements(KNNProbe):
 
 
 def test_first_every_nth_and_last_epoch_are_measured_others_repeat():
-    probe, model = NotesMeasurements(*make_data(), k=3, every=3), make_model()
+    probe, model = (
+        NotesMeasurements(*make_data(), k=3, interval=3),
+        make_model(),
+    )
     values = fit(model, probe, epochs=8).history["knn_accuracy"]
     assert probe.epochs == [0, 2, 5, 7]
     assert len(values) == 8
@@ -285,7 +288,7 @@ GOOD = {
         ),
         ({"k": 48}, "k=48, and 47 images"),
         ({"k": 0}, "k=0"),
-        ({"every": 0}, "every=0"),
+        ({"interval": 0}, "interval=0"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"groups": "halves"}, "halves"),
     ],

@@ -63,7 +63,7 @@ def test_held_prototypes_stay_and_others_move_on():
     x, _ = population()
     for hold in (True, False):
         model = model_of(lt.losses.TASELoss(num_prototypes=3))
-        refit = lt.callbacks.PrototypeRefit(x, every=9, start=0, hold=hold)
+        refit = lt.callbacks.PrototypeRefit(x, interval=9, start=0, hold=hold)
         fit(model, refit, epochs=1)
         before = ops.convert_to_numpy(
             model.loss_state.parts["prototypes"].shares
@@ -77,7 +77,7 @@ def test_held_prototypes_stay_and_others_move_on():
 
 def test_refit_happens_every_n_epochs():
     x, _ = population()
-    refit = lt.callbacks.PrototypeRefit(x, every=2, start=1)
+    refit = lt.callbacks.PrototypeRefit(x, interval=2, start=1)
     fit(model_of(lt.losses.TASELoss(num_prototypes=3)), refit, epochs=6)
     assert refit.fitted_epochs == [1, 3, 5]
 
@@ -103,7 +103,7 @@ def test_a_loss_without_prototypes_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("argument", "value"), [("every", 0), ("start", -1), ("batch_size", 0)]
+    ("argument", "value"), [("interval", 0), ("start", -1), ("batch_size", 0)]
 )
 def test_impossible_arguments_are_refused(argument, value):
     with pytest.raises(ValueError, match=f"`{argument}` must be an integer"):

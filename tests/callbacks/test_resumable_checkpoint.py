@@ -98,7 +98,7 @@ def test_every_counts_epochs_and_the_last_one_is_always_saved(tmp_path):
             super().on_epoch_end(epoch, logs)
             saved.append(names(tmp_path))
 
-    pretend(small_model(), Spy(tmp_path, every=2), 3)
+    pretend(small_model(), Spy(tmp_path, interval=2), 3)
     assert saved == [
         [],
         ["epoch-000002"],
@@ -113,7 +113,7 @@ def test_an_unbuilt_model_is_refused(folder):
         lt.callbacks.ResumableCheckpoint(folder).restore(model)
 
 
-@pytest.mark.parametrize("name", ["every", "keep"])
+@pytest.mark.parametrize("name", ["interval", "keep"])
 @pytest.mark.parametrize("value", [0, -1, 2.0, True, "2", None])
 def test_impossible_numbers_are_refused(tmp_path, name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be an integer >= 1"):
