@@ -1,53 +1,19 @@
 """One checkpoint as a folder of files: written, checked and read as a whole."""
 
 import contextlib
-import dataclasses
-import hashlib
-import io
-import json
-import os
 import re
-import shutil
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-Arrays = dict[str, np.ndarray[Any, Any]]
-
-_FORMAT = 1
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 _NAME = re.compile(r"epoch-(\d{6,})")
 # Before there were manifests, a checkpoint was these files.
 OLD_WEIGHTS = "model.weights.h5"
-_OLD_EPOCH = "epoch.json"
-_OLD_RUN = "without a manifest"
+OLD_EPOCH = "epoch.json"
+
 _OWN_FILE = re.compile(
     r"manifest\.json|(weights|optimizer|random_states|callback_\d+)\.npz"
     r"|model\.weights\.h5|epoch\.json"
 )
-
-
-class DamagedCheckpointError(ValueError):
-    """Raised for a checkpoint whose files are not as they were written."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint holds.
-
-    Args:
-        epoch: Epochs that were trained.
-        run: Which run wrote it.
-        description: What the arrays fit: weights, loss, optimizer, and so on.
-            `None` for a checkpoint of the old format, which does not say.
-        arrays: By the file that holds them, without `.npz`, and by their name.
-    """
-
-    epoch: int
-    run: str
-    description: dict[str, Any] | None
-    arrays: dict[str, Arrays]
 
 
 def checkpoint_name(epoch: int) -> str:
@@ -97,227 +63,13 @@ def check_foreign(folder: Path, epochs: int) -> None:
             )
 
 
-def run_of(path: Path) -> str | None:
-    """Returns which run wrote a checkpoint; `None` if it does not say."""
-    try:
-        if _is_old(path):
-            return _OLD_RUN
-        return str(_read_manifest(path)["run"])
-    except (ValueError, KeyError):
-        return None
-
-
-def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Writes a checkpoint that appears in one step, and returns its folder.
-
-    Raises:
-        OSError: If it cannot be written, as on a full disk. What was written
-            of it is removed.
-    """
-    # In memory first: Python's files report a full disk, HDF5's end the
-    # process.
-    contents = {
-        f"{name}.npz": _to_bytes(arrays)
-        for name, arrays in checkpoint.arrays.items()
-    }
-    manifest = {
-        "format": _FORMAT,
-        "epoch": checkpoint.epoch,
-        "run": checkpoint.run,
-        "files": {
-            name: {
-                "bytes": len(content),
-                "sha256": hashlib.sha256(content).hexdigest(),
-            }
-            for name, content in contents.items()
-        },
-        "description": checkpoint.description,
-    }
-    contents[_MANIFEST] = json.dumps(manifest, indent=1).encode()
-    unfinished = folder / "unfinished"
-    finished = folder / checkpoint_name(checkpoint.epoch)
-    try:
-        remove_checkpoint(unfinished)
-        unfinished.mkdir()
-        for name, content in contents.items():
-            with open(unfinished / name, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        _flush_folder(unfinished)
-        replaced = folder / "replaced"
-        # Of the same run, which has gone back to an earlier epoch since.
-        has_replaced = finished.exists()
-        if has_replaced:
-            remove_checkpoint(replaced)
-            os.replace(finished, replaced)
-        os.replace(unfinished, finished)
-        if has_replaced:
-            remove_checkpoint(replaced)
-        _flush_folder(folder)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            remove_checkpoint(unfinished)
-        if isinstance(error, OSError):
-            needed = sum(map(len, contents.values()))
-            raise OSError(
-                error.errno, _not_written(error, finished, needed)
-            ) from error
-        raise
-    return finished
-
-
-def _not_written(error: OSError, path: Path, needed: int) -> str:
-    free = ""
-    with contextlib.suppress(OSError):
-        free = f", and {shutil.disk_usage(path.parent).free} are free"
-    before = [p.name for p in find_checkpoints(path.parent)]
-    stays = f"The last one, {before[-1]}, stays." if before else ""
-    return (
-        f"The checkpoint {path} could not be written to this disk: "
-        f"{error.strerror}. It needs {needed} bytes{free}. {stays}"
-    ).strip()
-
-
 def remove_checkpoint(path: Path) -> None:
     """Removes a checkpoint's files, and the folder unless others are left."""
     if not path.is_dir():
         return
     own = [file for file in path.iterdir() if _OWN_FILE.fullmatch(file.name)]
     # The manifest last: cut short, it still says whose the rest is.
-    for file in sorted(own, key=lambda file: file.name == _MANIFEST):
+    for file in sorted(own, key=lambda file: file.name == MANIFEST):
         file.unlink()
     with contextlib.suppress(OSError):
         path.rmdir()
-
-
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Returns what a checkpoint holds, after every file has been checked.
-
-    Raises:
-        DamagedCheckpointError: If anything is missing or is not what was
-            written.
-    """
-    if _is_old(path):
-        return _read_old(path)
-    manifest = _read_manifest(path)
-    try:
-        epoch, run = manifest["epoch"], str(manifest["run"])
-        description = dict(manifest["description"])
-        files = {
-            str(name): (int(file["bytes"]), str(file["sha256"]))
-            for name, file in manifest["files"].items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged(path, f"{_MANIFEST} is incomplete ({error!r})") from None
-    _check_epoch(path, epoch, _MANIFEST)
-    needed = {f"{name}.npz" for name in ("weights", "optimizer")}
-    needed.add("random_states.npz")
-    if not needed <= set(files):
-        raise _damaged(path, f"{_MANIFEST} does not list all files")
-    arrays = {}
-    for name, (size, digest) in files.items():
-        content = _read_file(path, name)
-        if len(content) != size:
-            raise _damaged(
-                path, f"{name} has {len(content)} bytes instead of {size}"
-            )
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise _damaged(path, f"{name} is not as it was written (SHA-256)")
-        arrays[name.removesuffix(".npz")] = _to_arrays(path, name, content)
-    return Checkpoint(epoch, run, description, arrays)
-
-
-def _is_old(path: Path) -> bool:
-    is_new = any(
-        (path / name).exists()
-        for name in (_MANIFEST, "weights.npz", "optimizer.npz")
-    )
-    return not is_new and (
-        (path / OLD_WEIGHTS).exists() or (path / _OLD_EPOCH).exists()
-    )
-
-
-def _read_old(path: Path) -> Checkpoint:
-    try:
-        epoch = json.loads(_read_file(path, _OLD_EPOCH))["epoch"]
-    except DamagedCheckpointError:
-        raise
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(
-            path, f"{_OLD_EPOCH} names no epoch ({error!r})"
-        ) from None
-    _check_epoch(path, epoch, _OLD_EPOCH)
-    _read_file(path, OLD_WEIGHTS)
-    names = ["random_states.npz"]
-    names += sorted(file.name for file in path.glob("callback_*.npz"))
-    arrays = {
-        name.removesuffix(".npz"): _to_arrays(
-            path, name, _read_file(path, name)
-        )
-        for name in names
-    }
-    return Checkpoint(epoch, _OLD_RUN, None, arrays)
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    content = _read_file(path, _MANIFEST)
-    try:
-        manifest = json.loads(content)
-    except ValueError:
-        raise _damaged(path, f"{_MANIFEST} is not JSON") from None
-    if not isinstance(manifest, dict) or "format" not in manifest:
-        raise _damaged(path, f"{_MANIFEST} names no format")
-    if manifest["format"] != _FORMAT:
-        raise _damaged(
-            path,
-            f"its format is {manifest['format']!r}, and this version of "
-            f"keras_ltssl reads format {_FORMAT}",
-        )
-    return manifest
-
-
-def _check_epoch(path: Path, epoch: Any, name: str) -> None:
-    is_integer = isinstance(epoch, int) and not isinstance(epoch, bool)
-    if not is_integer or epoch < 1 or epoch != epoch_of(path):
-        raise _damaged(path, f"{name} says epoch {epoch!r}")
-
-
-def _read_file(path: Path, name: str) -> bytes:
-    try:
-        return (path / name).read_bytes()
-    except FileNotFoundError:
-        raise _damaged(path, f"{name} is missing") from None
-    except OSError as error:
-        raise _damaged(
-            path, f"{name} cannot be read ({error.strerror})"
-        ) from error
-
-
-def _to_bytes(arrays: Arrays) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def _to_arrays(path: Path, name: str, content: bytes) -> Arrays:
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as saved:
-            return dict(saved)
-    # Whatever a damaged archive makes its readers raise.
-    except Exception as error:
-        raise _damaged(path, f"{name} cannot be read ({error!r})") from error
-
-
-def _damaged(path: Path, what: str) -> DamagedCheckpointError:
-    return DamagedCheckpointError(f"The checkpoint {path} is damaged: {what}.")
-
-
-def _flush_folder(path: Path) -> None:
-    if os.name != "posix":  # Elsewhere a folder cannot be opened.
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

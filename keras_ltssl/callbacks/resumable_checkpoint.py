@@ -10,16 +10,18 @@ from typing import Any
 import keras
 
 from keras_ltssl.backend import replicas
-from keras_ltssl.callbacks.checkpoint_folder import (
+from keras_ltssl.callbacks.checkpoint_files import (
     Checkpoint,
     DamagedCheckpointError,
+    read_checkpoint,
+    run_of,
+    write_checkpoint,
+)
+from keras_ltssl.callbacks.checkpoint_folder import (
     check_foreign,
     epoch_of,
     find_checkpoints,
-    read_checkpoint,
     remove_checkpoint,
-    run_of,
-    write_checkpoint,
 )
 from keras_ltssl.callbacks.folder_lock import FolderLock
 from keras_ltssl.callbacks.training_state import (

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from keras_ltssl.callbacks.checkpoint_folder import Checkpoint
+from keras_ltssl.callbacks.checkpoint_files import Checkpoint
 
 _ARRAYS = {
     "weights": "weights",

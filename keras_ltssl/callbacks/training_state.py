@@ -11,11 +11,8 @@ import keras
 import numpy as np
 
 from keras_ltssl.backend.random_states import random_states
-from keras_ltssl.callbacks.checkpoint_folder import (
-    OLD_WEIGHTS,
-    Arrays,
-    Checkpoint,
-)
+from keras_ltssl.callbacks.checkpoint_files import Arrays, Checkpoint
+from keras_ltssl.callbacks.checkpoint_folder import OLD_WEIGHTS
 from keras_ltssl.callbacks.training_differences import find_differences
 
 # A name changes nothing, and Keras numbers names within a process.

@@ -11,10 +11,10 @@ from keras_ltssl.datasets.long_tail import (
 )
 from keras_ltssl.datasets.long_tail_split import (
     LongTailSplit,
-    load_npz_split,
     make_long_tail_split,
 )
 from keras_ltssl.datasets.mixed_batches import MixedBatches
+from keras_ltssl.datasets.npz_split import load_npz_split
 
 __all__ = [
     "ImageBatches",

@@ -1,31 +1,26 @@
 """Batches of all in-distribution samples and the chosen ones of a pool."""
 
 import math
-import os
-from collections.abc import Sequence
-from typing import TypeAlias
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from keras_ltssl.datasets.dataset_rows import DatasetRows
 from keras_ltssl.datasets.epoch_batches import Epoch, EpochBatches, Ids
-from keras_ltssl.datasets.image_batches import ImageBatches, checked_ids
+from keras_ltssl.datasets.image_batches import checked_ids
 from keras_ltssl.datasets.image_reader import ImageReader
 from keras_ltssl.datasets.rows import (
-    FileRows,
     Images,
     JoinedRows,
     Numbers,
-    Rows,
-    checked_rows,
+)
+from keras_ltssl.datasets.sample_sources import (
+    Source,
+    are_paths,
+    check_alike,
+    rows_of,
 )
 from keras_ltssl.validation import as_array, check_integer
-
-Source: TypeAlias = (
-    Images | Sequence[str | os.PathLike[str]] | keras.utils.PyDataset
-)
 
 
 class MixedBatches(EpochBatches):
@@ -155,21 +150,21 @@ class MixedBatches(EpochBatches):
         check_integer("batch_size", batch_size, minimum=2)
         check_integer("budget", budget, minimum=1)
         if image_size is not None and not (
-            _are_paths(images) or _are_paths(pool)
+            are_paths(images) or are_paths(pool)
         ):
             raise ValueError(
                 "`image_size` is for paths of image files; neither `images` "
                 f"nor `pool` is a sequence of paths. Received: {image_size=}"
             )
         reader = ImageReader(workers, use_multiprocessing)
-        self.pool_rows = _rows_of("pool", pool, image_size, reader)
+        self.pool_rows = rows_of("pool", pool, image_size, reader)
         if budget > len(self.pool_rows):
             raise ValueError(
                 "`budget` must not be larger than the pool. Received: "
                 f"{budget=}, samples in `pool`: {len(self.pool_rows)}"
             )
-        id_rows = _rows_of("images", images, image_size, reader)
-        _check_alike(id_rows, self.pool_rows)
+        id_rows = rows_of("images", images, image_size, reader)
+        check_alike(id_rows, self.pool_rows)
         num_id = len(id_rows)
         num_batches = math.ceil((num_id + budget) / batch_size)
         if num_id < 2 * num_batches:
@@ -282,48 +277,3 @@ class MixedBatches(EpochBatches):
         chosen.flags.writeable = False
         self._chosen = chosen
         self._is_composed = False
-
-
-def _are_paths(source: Source) -> bool:
-    if isinstance(source, np.ndarray):
-        return source.dtype.kind == "U"
-    return not isinstance(source, keras.utils.PyDataset)
-
-
-def _rows_of(
-    name: str,
-    source: Source,
-    image_size: tuple[int, int] | None,
-    reader: ImageReader,
-) -> Rows:
-    if isinstance(source, ImageBatches):
-        rows = source.rows
-        if name == "images" and not np.array_equal(
-            source.ids, np.arange(len(rows))
-        ):
-            raise ValueError(
-                "The ids of `images` are its rows, so an `ImageBatches` there "
-                "must not have `ids` of its own; give its images instead. "
-                f"Received: ids={source.ids}"
-            )
-        if isinstance(rows, FileRows):
-            return FileRows(rows.paths, rows.image_size, reader)
-        return rows
-    if isinstance(source, keras.utils.PyDataset):
-        return DatasetRows(name, source)
-    return checked_rows(
-        name,
-        source,
-        image_size,
-        reader,
-        kinds="a NumPy array, a sequence of paths or a `PyDataset`",
-    )
-
-
-def _check_alike(id_rows: Rows, pool_rows: Rows) -> None:
-    if (id_rows.shape, id_rows.dtype) != (pool_rows.shape, pool_rows.dtype):
-        raise ValueError(
-            "`pool` must hold samples like those of `images`, "
-            f"shape={id_rows.shape}, dtype={id_rows.dtype}. Received: "
-            f"shape={pool_rows.shape}, dtype={pool_rows.dtype}"
-        )

@@ -13,7 +13,7 @@ import pytest
 from keras import ops
 
 import keras_ltssl as lt
-from keras_ltssl.callbacks.checkpoint_folder import read_checkpoint
+from keras_ltssl.callbacks.checkpoint_files import read_checkpoint
 
 PRETRAIN = Path(__file__).parents[2] / "examples" / "pretrain.py"
 FLAGS = ["--dataset=digits", "--imbalance=5", "--batch_size=64", "--epochs=8"]

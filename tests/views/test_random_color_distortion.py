@@ -9,10 +9,8 @@ from keras import ops
 from sklearn.datasets import load_sample_image
 
 import reference
-from keras_ltssl.views.random_color_distortion import (
-    RandomColorDistortion,
-    jitter_colors,
-)
+from keras_ltssl.views.color_jitter import jitter_colors
+from keras_ltssl.views.random_color_distortion import RandomColorDistortion
 
 rng = np.random.default_rng(0)
 # Far from black and white, so that nothing is clipped but on purpose.

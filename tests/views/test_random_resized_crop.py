@@ -7,10 +7,8 @@ import pytest
 from keras import ops
 
 import reference
-from keras_ltssl.views.random_resized_crop import (
-    RandomResizedCrop,
-    crop_and_resize,
-)
+from keras_ltssl.views.crop_matrices import crop_and_resize
+from keras_ltssl.views.random_resized_crop import RandomResizedCrop
 
 
 def random_images(count=4, height=9, width=12, channels=3):

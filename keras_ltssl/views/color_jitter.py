@@ -1,0 +1,136 @@
+"""Color jitter with amounts that are given for each image."""
+
+import numpy as np
+from keras import ops
+
+from keras_ltssl.types import Tensor
+
+# What R, G and B count in the luminance, and in the two chroma axes of YIQ.
+_LUMINANCE = np.array([0.299, 0.587, 0.114])
+_YIQ = np.stack([_LUMINANCE, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+_GRAY = np.tile(_LUMINANCE, (3, 1))
+# Turns the chroma by a right angle, in the direction from red to green.
+_QUARTER_TURN = (
+    np.linalg.inv(_YIQ) @ np.array([[0, 0, 0], [0, 0, 1], [0, -1, 0]]) @ _YIQ
+)
+
+
+def color_matrices(
+    brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor
+) -> Tensor:
+    """One 3 x 3 matrix a sample: what its jitter does to the colour of a pixel.
+
+    With `G` the matrix that replaces a colour by its luminance `Y`, and `T` the
+    one that turns the plane of chroma (I and Q of YIQ) by a right angle,
+
+        A = brightness contrast (G + saturation (cos(t) (1 - G) + sin(t) T))
+
+    where `t = 2 pi hue`. Grays stay gray, and only brightness and contrast
+    change the luminance.
+
+    Args:
+        brightness: Float tensor `(batch,)`; 1 changes nothing.
+        contrast: Float tensor `(batch,)`; 1 changes nothing.
+        saturation: Float tensor `(batch,)`; 1 changes nothing, 0 gives grays.
+        hue: Float tensor `(batch,)`, share of the circle.
+
+    Returns:
+        float32 tensor `(batch, 3, 3)`.
+
+    Example:
+
+    >>> one = keras.ops.ones((1,))
+    >>> gray = color_matrices(one, one, saturation=0 * one, hue=0 * one)
+    >>> [round(1000 * float(weight)) for weight in gray[0, 0]]
+    [299, 587, 114]
+    """
+    gain = brightness * contrast
+    turn = 2 * np.pi * hue
+    amounts = ops.stack(
+        [
+            gain,
+            gain * saturation * ops.cos(turn),
+            gain * saturation * ops.sin(turn),
+        ],
+        axis=1,
+    )
+    basis = np.stack([_GRAY, np.eye(3) - _GRAY, _QUARTER_TURN])
+    return ops.reshape(
+        ops.matmul(
+            amounts, ops.convert_to_tensor(basis.reshape(3, 9), "float32")
+        ),
+        (-1, 3, 3),
+    )
+
+
+def jitter_colors(
+    images: Tensor,
+    brightness: Tensor,
+    contrast: Tensor,
+    saturation: Tensor,
+    hue: Tensor,
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> Tensor:
+    """Change the colours of every image by its own four amounts.
+
+    In this order, `Y` being the luminance of a pixel, `mean(Y)` its mean over
+    the image, and `x` counted from black,
+
+        x <- brightness * x
+        x <- mean(Y) + contrast * (x - mean(Y))
+        x <- Y + saturation * (x - Y)
+        the chroma of x is turned by `hue` of the full circle
+
+    All of it is one matrix a sample, from three colours and a constant to
+    three colours (see `color_matrices`; the constant is `mean(Y)`). So there
+    is no clipping in between; the outcome is clipped to `value_range`.
+
+    Args:
+        images: Float tensor `(batch, height, width, channels)`. With one
+            channel, only brightness and contrast apply; else there must be
+            three.
+        brightness: Float tensor `(batch,)`, at least 0; 1 changes nothing.
+        contrast: Float tensor `(batch,)`, at least 0; 1 changes nothing.
+        saturation: Float tensor `(batch,)`, at least 0; 1 changes nothing.
+        hue: Float tensor `(batch,)`, share of the circle.
+        value_range: Pair of floats, the values of black and white. Defaults
+            to `(0, 1)`.
+
+    Returns:
+        float32 tensor like `images`.
+
+    Example:
+
+    >>> purple = keras.ops.convert_to_tensor([[[[0.6, 0.2, 0.6]]]])
+    >>> one = keras.ops.ones((1,))
+    >>> green = jitter_colors(purple, one, one, one, hue=one / 2)
+    >>> [round(100 * float(color)) for color in green[0, 0, 0]]
+    [13, 53, 13]
+    """
+    images = ops.cast(images, "float32")
+    batch_size, height, width = ops.shape(images)[:3]
+    channels = images.shape[3]
+    low, high = value_range
+    if channels == 3:
+        matrices = color_matrices(brightness, contrast, saturation, hue)
+        weights = _LUMINANCE
+    else:
+        matrices = (brightness * contrast)[:, None, None]
+        weights = np.ones(1)
+    # Colours outermost: one small product an image instead of one a pixel.
+    planes = ops.reshape(
+        ops.transpose(images, (0, 3, 1, 2)),
+        (batch_size, channels, height * width),
+    )
+    mean = ops.sum(
+        ops.mean(planes, axis=2) * ops.convert_to_tensor(weights, "float32"),
+        axis=1,
+    )
+    constant = brightness * (1.0 - contrast) * mean + (1.0 - brightness) * low
+    planes = ops.clip(
+        ops.matmul(matrices, planes) + constant[:, None, None], low, high
+    )
+    return ops.transpose(
+        ops.reshape(planes, (batch_size, channels, height, width)),
+        (0, 2, 3, 1),
+    )

@@ -1,0 +1,93 @@
+"""Matrices that cut windows out of images and resize them."""
+
+from keras import ops
+
+from keras_ltssl.types import Tensor
+from keras_ltssl.views.random_resampling import resample
+
+
+def _bilinear_weights(
+    start: Tensor, end: Tensor, in_size: int, out_size: int
+) -> Tensor:
+    """Weights `(batch, out_size, in_size)` of the pixels of the spans given."""
+    centres = ops.arange(out_size, dtype="float32") + 0.5
+    step = (end - start) / out_size
+    positions = start[:, None] + centres * step[:, None] - 0.5
+    # A sample beyond the outermost pixel centres takes the edge pixel.
+    positions = ops.clip(positions, 0.0, in_size - 1.0)
+    pixels = ops.arange(in_size, dtype="float32")
+    return ops.maximum(0.0, 1.0 - ops.abs(positions[:, :, None] - pixels))
+
+
+def crop_matrices(
+    windows: Tensor, in_size: tuple[int, int], out_size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Matrices that cut windows out of images and resize them bilinearly.
+
+    See `crop_and_resize`, which applies them.
+
+    Args:
+        windows: Float tensor `(batch, 4)`: top, left, bottom and right edge.
+        in_size: Height and width of the images in pixels.
+        out_size: Height and width of the crops in pixels.
+
+    Returns:
+        float32 tensors `(batch, out_height, height)` and `(batch, out_width,
+        width)`, as `resample` takes them.
+
+    Example:
+
+    >>> window = keras.ops.convert_to_tensor([[0.0, 1.0, 1.0, 3.0]])
+    >>> _, columns = crop_matrices(window, in_size=(1, 4), out_size=(1, 1))
+    >>> keras.ops.convert_to_numpy(columns)[0].tolist()
+    [[0.0, 0.5, 0.5, 0.0]]
+    """
+    windows = ops.cast(windows, "float32")
+    top, left, bottom, right = (windows[:, i] for i in range(4))
+    return (
+        _bilinear_weights(top, bottom, in_size[0], out_size[0]),
+        _bilinear_weights(left, right, in_size[1], out_size[1]),
+    )
+
+
+def crop_and_resize(
+    images: Tensor, windows: Tensor, height: int, width: int
+) -> Tensor:
+    """Cut one window out of every image and resize it bilinearly.
+
+    Along either axis, output pixel `i` of `n` reads the image at
+
+        start + (i + 1/2) (end - start) / n - 1/2
+
+    in units of pixels, where pixel `p` has its centre at `p` (half-pixel
+    centres). Windows need not lie on whole pixels. Samples that fall outside
+    the centres of the image's outermost pixels take the edge pixel; there is no
+    antialiasing. The whole is two batched matrix products, because
+    bilinear interpolation is separable.
+
+    Args:
+        images: Tensor `(batch, height, width, channels)`, any real dtype.
+            Height, width and channels must be known.
+        windows: Float tensor `(batch, 4)`: top, left, bottom and right edge
+            of each window in pixels, `(0, 0, height, width)` being the whole
+            image. A window whose left edge lies right of its right edge comes
+            out mirrored, and likewise upside down.
+        height: Height of the output in pixels.
+        width: Width of the output in pixels.
+
+    Returns:
+        float32 tensor `(batch, height, width, channels)`.
+
+    Example:
+
+    >>> image = keras.ops.reshape(keras.ops.arange(16.0), (1, 4, 4, 1))
+    >>> window = keras.ops.convert_to_tensor([[1.0, 3.0, 3.0, 1.0]])
+    >>> crop = crop_and_resize(image, window, height=2, width=2)
+    >>> keras.ops.convert_to_numpy(crop)[0, :, :, 0].tolist()
+    [[6.0, 5.0], [10.0, 9.0]]
+    """
+    images = ops.convert_to_tensor(images)
+    return resample(
+        images,
+        *crop_matrices(windows, tuple(images.shape[1:3]), (height, width)),
+    )
