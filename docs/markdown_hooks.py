@@ -131,8 +131,8 @@ def _section(title: str | None, block: list[str], own_name: str) -> list[str]:
     items: list[str] = []
     for line in body.split("\n"):
         starts = title == "Call arguments" and line.startswith("`")
-        if starts or not items:
-            items.append(f"- {line}")
+        if starts or line.startswith("- ") or not items:
+            items.append(f"- {line.removeprefix('- ')}")
         else:
             items.append(f"    {line.strip()}" if line else line)
     heading = f'<span class="doc-section-title">{title}:</span>'

@@ -1,4 +1,4 @@
-"""Callbacks: what changes or is measured between steps and epochs."""
+"""Callbacks that change or measure something between steps and epochs."""
 
 from keras_ltssl.callbacks.knn_probe import KNNProbe
 from keras_ltssl.callbacks.mak_sampler import MAKSampler

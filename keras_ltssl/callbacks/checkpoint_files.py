@@ -1,4 +1,4 @@
-"""The files of one checkpoint: written, checked and read as a whole."""
+"""Writes, checks and reads the files of one checkpoint."""
 
 import contextlib
 import dataclasses
@@ -29,19 +29,20 @@ _OLD_RUN = "without a manifest"
 
 
 class DamagedCheckpointError(ValueError):
-    """Raised for a checkpoint whose files are not as they were written."""
+    """Raised if the files of a checkpoint are missing or have changed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
     Args:
-        epoch: Epochs that were trained.
-        run: Which run wrote it.
-        description: What the arrays fit: weights, loss, optimizer, and so on.
-            `None` for a checkpoint of the old format, which does not say.
-        arrays: By the file that holds them, without `.npz`, and by their name.
+        epoch: Number of epochs trained.
+        run: Identifier of the run that wrote it.
+        description: Shapes, loss, optimizer and callbacks of the training, as
+            `describe_state` returns them. `None` in the old format.
+        arrays: The arrays of each file, by the name of the file without
+            `.npz`.
     """
 
     epoch: int
@@ -51,7 +52,7 @@ class Checkpoint:
 
 
 def run_of(path: Path) -> str | None:
-    """Returns which run wrote a checkpoint; `None` if it does not say."""
+    """Returns the run that wrote a checkpoint, or `None` if unknown."""
     try:
         if _is_old(path):
             return _OLD_RUN
@@ -61,14 +62,16 @@ def run_of(path: Path) -> str | None:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Writes a checkpoint that appears in one step, and returns its folder.
+    """Writes a checkpoint and returns its folder.
+
+    The folder gets its name in one step, once all files are complete.
 
     Raises:
-        OSError: If it cannot be written, as on a full disk. What was written
-            of it is removed.
+        OSError: If the checkpoint cannot be written, for example on a full
+            disk. The files written so far are removed.
     """
-    # In memory first: Python's files report a full disk, HDF5's end the
-    # process.
+    # Serialize in memory first: on a full disk Python's files raise an error,
+    # while HDF5 ends the process.
     contents = {
         f"{name}.npz": _to_bytes(arrays)
         for name, arrays in checkpoint.arrays.items()
@@ -99,7 +102,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
                 os.fsync(file.fileno())
         _flush_folder(unfinished)
         replaced = folder / "replaced"
-        # Of the same run, which has gone back to an earlier epoch since.
+        # The same run may have gone back to an earlier epoch.
         has_replaced = finished.exists()
         if has_replaced:
             remove_checkpoint(replaced)
@@ -133,11 +136,10 @@ def _not_written(error: OSError, path: Path, needed: int) -> str:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Returns what a checkpoint holds, after every file has been checked.
+    """Returns the content of a checkpoint after checking every file.
 
     Raises:
-        DamagedCheckpointError: If anything is missing or is not what was
-            written.
+        DamagedCheckpointError: If a file is missing or has changed.
     """
     if _is_old(path):
         return _read_old(path)
@@ -245,7 +247,7 @@ def _to_arrays(path: Path, name: str, content: bytes) -> Arrays:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as saved:
             return dict(saved)
-    # Whatever a damaged archive makes its readers raise.
+    # A damaged archive may raise anything.
     except Exception as error:
         raise _damaged(path, f"{name} cannot be read ({error!r})") from error
 
@@ -255,7 +257,7 @@ def _damaged(path: Path, what: str) -> DamagedCheckpointError:
 
 
 def _flush_folder(path: Path) -> None:
-    if os.name != "posix":  # Elsewhere a folder cannot be opened.
+    if os.name != "posix":  # Windows cannot open a folder.
         return
     handle = os.open(path, os.O_RDONLY)
     try:

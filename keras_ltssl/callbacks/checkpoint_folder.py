@@ -1,4 +1,4 @@
-"""One checkpoint as a folder of files: written, checked and read as a whole."""
+"""The names of checkpoints, and which of them a folder holds."""
 
 import contextlib
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"epoch-(\d{6,})")
-# Before there were manifests, a checkpoint was these files.
+# The files of a checkpoint in the old format, which has no manifest.
 OLD_WEIGHTS = "model.weights.h5"
 OLD_EPOCH = "epoch.json"
 
@@ -31,7 +31,7 @@ def epoch_of(path: Path) -> int:
 def find_checkpoints(folder: Path) -> list[Path]:
     """Returns the checkpoints in a folder, oldest first, damaged ones too.
 
-    What has such a name and holds only foreign files is none of them.
+    A folder of that name that holds only foreign files is not a checkpoint.
     """
     if not folder.is_dir():
         return []
@@ -50,25 +50,25 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def check_foreign(folder: Path, epochs: int) -> None:
-    """Raises if foreign files are in the way of a run's checkpoints."""
-    remove_checkpoint(folder / "unfinished")  # Of a run that was killed.
+    """Raises if a foreign file has the name of a checkpoint to be written."""
+    remove_checkpoint(folder / "unfinished")  # A killed run left it.
     for path in sorted(folder.iterdir()):
         is_in_the_way = path.name == "unfinished" or (
             _NAME.fullmatch(path.name) and epoch_of(path) <= epochs
         )
         if is_in_the_way and not _is_checkpoint(path):
             raise ValueError(
-                f"{path} is no checkpoint, but has the name of one. Move it "
+                f"{path} has the name of a checkpoint but is not one. Move it "
                 "away, or use another folder."
             )
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Removes a checkpoint's files, and the folder unless others are left."""
+    """Removes a checkpoint's files, and its folder if nothing else is left."""
     if not path.is_dir():
         return
     own = [file for file in path.iterdir() if _OWN_FILE.fullmatch(file.name)]
-    # The manifest last: cut short, it still says whose the rest is.
+    # The manifest goes last, since it says which run the other files are of.
     for file in sorted(own, key=lambda file: file.name == MANIFEST):
         file.unlink()
     with contextlib.suppress(OSError):

@@ -1,11 +1,11 @@
-"""Embeds a whole set of samples between two epochs of training."""
+"""Embeds a set of samples between two epochs of training."""
 
 from typing import Any
 
 import keras
 import numpy as np
 
-# What a progress bar of Keras takes.
+# Values that a Keras progress bar takes.
 VERBOSE = (0, 1, 2, False, True)
 
 
@@ -18,16 +18,20 @@ def embed(
 ) -> np.ndarray[Any, Any]:
     """Returns the outputs of `network` for samples, batch by batch.
 
-    Not `predict`: on PyTorch its data loader draws from the generator that
-    shuffles the training data, so that a run with a callback would differ from
-    the same run without it.
+    It does not call `predict`, whose data loader on PyTorch draws from the
+    generator that shuffles the training data. A run with a callback would then
+    differ from the same run without it.
 
     Args:
         network: The model.
-        samples: Anything that gives batches by slices and by row numbers.
-        batch_size: Samples at a time.
+        samples: Array, or another object that is indexed by slices and by
+            row numbers.
+        batch_size: Number of samples in a batch.
         verbose: `1` shows the progress. Defaults to `0`.
-        rows: Rows to embed. Defaults to `None`, all of them.
+        rows: Rows to embed. Defaults to `None`, which embeds all rows.
+
+    Returns:
+        Array `(rows, ...)` of outputs.
     """
     count = len(samples) if rows is None else len(rows)
     starts = range(0, count, batch_size)
@@ -37,7 +41,7 @@ def embed(
         part = slice(start, start + batch_size)
         batch = samples[part if rows is None else rows[part]]
         features = np.asarray(network.predict_on_batch(batch))
-        if outputs is None:  # All at once, so as not to hold them twice.
+        if outputs is None:  # Allocated once: a list would need a copy.
             outputs = np.empty((count, *features.shape[1:]), features.dtype)
         outputs[part] = features
         progress.add(1)

@@ -1,4 +1,4 @@
-"""Keeps a second run out of a folder."""
+"""A lock that keeps a second training out of a folder."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ except ImportError:  # Windows has no such locks.
     fcntl = None
 
 _NAME = "checkpoint.lock"
-# The locks of this process, which the system would hand out again.
+# Locks that this process holds. The system would grant them a second time.
 _held: "weakref.WeakValueDictionary[str, FolderLock]" = (
     weakref.WeakValueDictionary()
 )
@@ -25,12 +25,12 @@ _held: "weakref.WeakValueDictionary[str, FolderLock]" = (
 class FolderLock:
     """Locks a folder for one training of one process.
 
-    The system drops the lock with the process, whatever ends it. Where the
-    system has no locks (Windows), only the trainings of this process are told
-    apart; where the file system has none, there is a warning.
+    The system releases the lock when the process ends, for whatever reason.
+    On Windows, which has no such locks, only trainings of the same process
+    exclude each other. On a file system without locks there is a warning.
 
     Args:
-        folder: The folder, which exists when it is locked.
+        folder: The folder. It must exist when `acquire` is called.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -50,13 +50,17 @@ class FolderLock:
         )
 
     def acquire(self, training: Any) -> None:
-        """Takes the lock, also from a training that was cut short.
+        """Takes the lock.
+
+        A lock of a training that was interrupted in this process is taken
+        over.
 
         Args:
-            training: What all callbacks of one training share, or `None`.
+            training: Object that all callbacks of one training share, or
+                `None`.
 
         Raises:
-            ValueError: If another training holds it.
+            ValueError: If another training holds the lock.
         """
         key = os.path.realpath(self.folder)
         holder = _held.get(key)
@@ -76,14 +80,14 @@ class FolderLock:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             return thread.is_alive()
-        # In one thread an earlier `fit` has ended when another one begins.
+        # In one thread, a new `fit` means that the earlier one has ended.
         return training is not None and training is self._training
 
     def _open(self) -> int:
         handle = os.open(self.folder / _NAME, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if fcntl is not None:
-                # Not `flock`, which a forked child would keep.
+                # A forked child would inherit a lock of `flock`.
                 fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
@@ -92,8 +96,8 @@ class FolderLock:
                 who = f"process {number}" if number else "another process"
                 raise ValueError(self._in_use(who)) from None
             warnings.warn(
-                f"{self.folder} cannot be locked ({error.strerror}): make sure "
-                "that no other process trains there.",
+                f"{self.folder} cannot be locked ({error.strerror}). Make sure "
+                "that no other process trains in it.",
                 stacklevel=2,
             )
         os.ftruncate(handle, 0)
@@ -104,12 +108,12 @@ class FolderLock:
         number = f" ({os.getpid()})" if who == "this process" else ""
         return (
             f"{self.folder} is in use: another training of {who}{number} "
-            "writes its checkpoints there. Wait for its end, or use another "
+            "writes its checkpoints there. Wait until it ends, or use another "
             "folder."
         )
 
     def release(self) -> None:
-        """Gives the lock back, if this object holds it."""
+        """Releases the lock if this object holds it."""
         if self._release is not None:
             self._release()
         self._release = self._training = self._thread = None

@@ -1,4 +1,4 @@
-"""k-NN accuracy of the encoder while it trains."""
+"""k-NN accuracy of the encoder during training."""
 
 from typing import Any
 
@@ -19,42 +19,44 @@ from keras_ltssl.validation import check_instance, check_integer, check_samples
 class KNNProbe(keras.callbacks.Callback):
     """Logs k-NN accuracy of many-, medium- and few-image classes.
 
-    Embeds the bank (the long-tailed training images) and the test images with
-    `model.encoder` and runs `keras_ltssl.evaluation.knn_probe`, at the end of
-    the first epoch of a `fit`, of every `interval`-th and of the last one. Into
-    the logs go `knn_accuracy` (mean over classes), `knn_many`, `knn_medium` and
-    `knn_few`; in the epochs between, the last values again. So each epoch
-    has the same keys, none of them NaN: a group without classes (`"thresholds"`
-    may have one) is left out from the start. Weights and random numbers of the
-    training are the same with and without the probe.
+    The callback embeds the bank (the long-tailed training images) and the test
+    images with `model.encoder`, then runs `keras_ltssl.evaluation.knn_probe`.
+    It does so after the first epoch of a `fit`, after every `interval`-th
+    epoch, and after the last one.
 
-    `History` and the progress bar show the values; list `CSVLogger`,
-    `TensorBoard` or `EarlyStopping` *after* this callback, for each sees what
-    those before it logged.
+    It logs `knn_accuracy` (mean over classes), `knn_many`, `knn_medium` and
+    `knn_few`. Epochs without a measurement log the latest values again, and a
+    group without classes is never logged. Every epoch therefore has the same
+    keys, and no value is NaN. The probe changes neither the weights nor the
+    random numbers of the training.
+
+    `History` and the progress bar show the values. List `CSVLogger`,
+    `TensorBoard` and `EarlyStopping` *after* this callback, since a callback
+    only sees what earlier ones have logged.
 
     Args:
-        bank: images that vote, `(bank_samples, ...)`: what the encoder takes,
-            without augmentation.
-        bank_labels: integer array of shape `(bank_samples,)`.
-        test: images to classify, `(test_samples, ...)`.
-        test_labels: integer array of shape `(test_samples,)`; each of them
-            occurs in `bank_labels`.
-        k: number of neighbours that vote. Defaults to `10`.
-        interval: epochs from one measurement to the next, integer >= 1.
+        bank: Images that vote, `(bank_samples, ...)`, as the encoder takes
+            them, without augmentation.
+        bank_labels: Integer array of shape `(bank_samples,)`.
+        test: Images to classify, `(test_samples, ...)`.
+        test_labels: Integer array of shape `(test_samples,)`. Each label must
+            occur in `bank_labels`.
+        k: Number of neighbors that vote. Defaults to `10`.
+        interval: Epochs from one measurement to the next, integer >= 1.
             Defaults to `1`.
-        batch_size: images embedded at once. Defaults to `256`.
+        batch_size: Images embedded at once. Defaults to `256`.
         groups: `"thirds"` or `"thresholds"`, see
-            `keras_ltssl.evaluation.group_accuracy`; class counts are those of
-            `bank_labels`. Defaults to `"thirds"`.
-        prefix: what the keys in the logs begin with. Defaults to `"knn_"`.
-        encoder: the `keras.Model` to probe instead of `model.encoder`, a part
-            of the model that trains. Defaults to `None`.
+            `keras_ltssl.evaluation.group_accuracy`. The class counts are those
+            of `bank_labels`. Defaults to `"thirds"`.
+        prefix: Prefix of the keys in the logs. Defaults to `"knn_"`.
+        encoder: The `keras.Model` to probe instead of `model.encoder`. It must
+            be a part of the model that trains. Defaults to `None`.
 
     Raises:
-        ValueError: if images and labels differ in number, labels are no
-            integers, a test label is not in the bank, or `k` exceeds the bank;
-            when training begins, if there is no encoder or its output is not
-            `(batch, features)`; at the end of an epoch, if features are NaN.
+        ValueError: If images and labels differ in number, labels are not
+            integers, a test label is not in the bank, or `k` exceeds the bank.
+            When training begins, if there is no encoder or its output is not
+            `(batch, features)`. At the end of an epoch, if features are NaN.
 
     Example:
 
@@ -130,7 +132,7 @@ class KNNProbe(keras.callbacks.Callback):
         self._logged: dict[str, float] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks that there is an encoder; the next epoch measures anew."""
+        """Raises if there is no encoder; the next epoch measures again."""
         self._logged = {}
         if self.encoder is None:
             if getattr(self.model, "encoder", None) is None:
@@ -145,7 +147,7 @@ class KNNProbe(keras.callbacks.Callback):
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        """Measures when it is time to, and logs the newest values."""
+        """Measures if the epoch is due, and logs the latest values."""
         if (
             not self._logged
             or (epoch + 1) % self.interval == 0
@@ -156,8 +158,8 @@ class KNNProbe(keras.callbacks.Callback):
             logs.update(self._logged)
 
     def _measure(self) -> dict[str, float]:
-        # On JAX, reading `self.model` brings the weights up to date; without
-        # it a probe of `self.encoder` would see those of an earlier epoch.
+        # On JAX, reading `self.model` updates the weights. Without it,
+        # `self.encoder` would have the weights of an earlier epoch.
         model = self.model
         encoder = model.encoder if self.encoder is None else self.encoder
         bank, test = (

@@ -1,4 +1,4 @@
-"""Chooses from a pool what is hard for the model, near, and diverse."""
+"""Chooses hard, near and diverse samples from a pool, as MAK does."""
 
 import contextlib
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ Array = np.ndarray[Any, Any]
 
 
 class _Projections(keras.Model):
-    """Projections of two views of each sample, by the layers of a model."""
+    """Projects two views of each sample with the layers of a model."""
 
     def __init__(self, model: keras.Model) -> None:
-        # Named, for TensorFlow takes no scope that begins with an underscore.
+        # TensorFlow refuses scopes that begin with an underscore.
         super().__init__(name="projections")
         self.augmenter = model.augmenter
         self.encoder = model.encoder
@@ -32,7 +32,7 @@ class _Projections(keras.Model):
         self.built = True
 
     def call(self, x: Tensor) -> Tensor:
-        # The views are those of training, the network is that of inference.
+        # Augment as in training, and encode as at inference.
         views = self.augmenter(x, training=True)
         folded = ops.reshape(views, (-1, *ops.shape(views)[2:]))
         features = self.encoder(folded, training=False)
@@ -41,22 +41,23 @@ class _Projections(keras.Model):
 
 
 class MAKSampler(PoolSampler):
-    """Adds images of a pool to the training set that MAK chooses.
+    """Chooses images of a pool that are hard, near and diverse, as MAK does.
 
-    At epoch `start` (and every `interval` epochs from then on) it embeds the
-    training set and the pool with `model.encoder`, without augmentation, and
-    computes the contrastive loss of every image of the pool: NT-Xent at the
-    temperature of the moment, the mean over `passes` passes through
-    `model.augmenter`, `encoder` and `projector`, as at inference, each with
-    two new views and among random other images of the pool, as many as in a
-    training batch. Of images with a high loss that are near the clusters of
-    the training set it takes a diverse choice (`samplers.choose_mak`).
-    `data.chosen` is what training goes on with; `choice` holds the latest
-    `MAKChoice`.
+    The callback works at epoch `start`, and every `interval` epochs after it:
 
-    The framework does not matter as long as its loss has a temperature: of
-    momentum encoders, queues and pruned branches a choice knows nothing. Where
-    temperatures differ by sample or pair, the one that they vary around counts.
+    1. It embeds the training set and the pool with `model.encoder`, without
+       augmentation.
+    2. It computes the contrastive loss of each pool image: NT-Xent at the
+       current temperature, averaged over `passes` passes. Each pass makes two
+       new views, encodes them as at inference, and compares them with random
+       other images of the pool, as many as in a training batch.
+    3. It makes a diverse choice among the images that have a high loss and are
+       near the clusters of the training set (`samplers.choose_mak`), and
+       assigns it to `data.chosen`. `choice` holds the latest `MAKChoice`.
+
+    Any framework works whose loss has a temperature. Momentum encoders, queues
+    and pruned branches are not used for a choice. If a loss has temperatures
+    that differ by sample or pair, their base value is used.
 
         data = MixedBatches(images, pool, budget=10_000, batch_size=512)
         model.compile("sgd", loss=NTXentLoss())
@@ -64,51 +65,51 @@ class MAKSampler(PoolSampler):
             data, epochs=400, shuffle=False, callbacks=[MAKSampler(data)]
         )
 
-    As published, the model is trained on its own set to the end, one choice is
-    made, and a new model trains on both: choose in a last epoch, and set
-    `data.chosen = sampler.choice.indices` for the new model. The published
-    code makes one view of each image in each of 10 passes and averages over
-    all 45 pairs of them; here each pass makes a pair. Either estimates the
-    same mean over views.
+    In the paper, a model is trained on its own set to the end, one choice is
+    made, and a new model is trained on both. To do the same, choose in a last
+    epoch, and set `data.chosen = sampler.choice.indices` for the new model.
+    The published code makes one view of each image in each of 10 passes and
+    averages over all 45 pairs of views. Here each pass makes one pair, which
+    estimates the same mean.
 
-    A choice does not disturb the training: views and batches depend on `seed`
-    and the epoch alone, and the random states of the layers are afterwards
-    what they were. To resume a run with the same choice, hand the sampler to
+    A choice does not change the training: views and batches depend only on
+    `seed` and the epoch, and the random states of the layers are restored. To
+    resume a run with the same choice, pass the sampler to
     `ResumableCheckpoint(callbacks=[sampler])`.
 
-    Into the logs of every epoch go `ood_chosen` (images chosen),
-    `ood_pool_share` (their share of the pool), `ood_budget_min` and
-    `ood_budget_max` (how many of them are nearest to a cluster) and
-    `ood_seconds` (what a choice in this epoch took). List `CSVLogger` and the
-    like *after* this callback. Projections of the pool, of two views each, are
-    held in memory.
+    Every epoch logs `ood_chosen` (number of images chosen), `ood_pool_share`
+    (their share of the pool), `ood_budget_min` and `ood_budget_max` (smallest
+    and largest number of them that are nearest to one cluster) and
+    `ood_seconds` (time of the choice in this epoch). List `CSVLogger` and
+    similar callbacks *after* this one. The projections of two views of the
+    whole pool are held in memory.
 
     Args:
-        data: The `datasets.MixedBatches` that the model trains on: what `fit`
-            gets, or what the pipeline that `fit` gets reads from.
+        data: The `datasets.MixedBatches` that the model trains on. Pass it to
+            `fit`, or pass a pipeline that reads from it.
         start: Epoch of the first choice, counted from 0, integer >= 0.
             Defaults to `100`.
         interval: Epochs from one choice to the next, integer >= 1. Defaults
-            to `None`: a single choice, as published.
-        budget: Images to choose, integer from 1 to `data.budget`. Defaults to
-            `None`: `data.budget`.
+            to `None`, a single choice, as published.
+        budget: Number of images to choose, integer from 1 to `data.budget`.
+            Defaults to `None`, which means `data.budget`.
         num_clusters: Clusters of the training set, integer >= 1. Defaults to
             `10`.
-        candidate_factor: How many times the budget is left to choose from by
-            diversity, finite and >= 1. Defaults to `1.5`.
+        candidate_factor: Number of candidates for the diverse choice, as a
+            multiple of the budget, finite and >= 1. Defaults to `1.5`.
         passes: Passes over the pool for its losses, integer >= 1. Defaults to
             `10`.
-        pool_subset: Images of the pool, drawn anew each time, that are looked
-            at at all, integer >= budget. Defaults to `None`: all.
+        pool_subset: Number of pool images to consider, drawn anew for each
+            choice, integer >= budget. Defaults to `None`, the whole pool.
         batch_size: Images embedded at a time. Defaults to `256`.
         seed: Seed of k-means, subsets, views and batches, integer >= 0.
             Defaults to `0`.
         verbose: `1` shows progress and the budgets. Defaults to `0`.
 
     Raises:
-        ValueError: If an argument is out of range or, when training begins,
-            the model has no encoder, projector and augmenter, or no loss of
-            this package that has a temperature, or `fit` got an array or a
+        ValueError: If an argument is out of range. When training begins, if
+            the model lacks an encoder, a projector, an augmenter or a loss of
+            this package with a temperature, or if `fit` got an array or a
             dataset of this package other than `data`.
 
     Warns:
@@ -137,9 +138,9 @@ class MAKSampler(PoolSampler):
     ([0, 20], 20)
 
     Reference:
-        Jiang, Chen, Chen, Wang. Improving Contrastive Learning on Imbalanced
-        Seed Data via Open-World Sampling (MAK). NeurIPS 2021,
-        arXiv:2111.01004.
+        - [Improving Contrastive Learning on Imbalanced Seed Data via Open-World
+          Sampling](https://arxiv.org/abs/2111.01004), Jiang et al.,
+          NeurIPS 2021
     """
 
     choice_type = MAKChoice
@@ -179,24 +180,24 @@ class MAKSampler(PoolSampler):
         for name in ("projector", "augmenter"):
             if getattr(self.model, name, None) is None:
                 raise ValueError(
-                    "MAKSampler computes contrastive losses of two views, by "
+                    "MAKSampler computes contrastive losses of two views with "
                     f"`model.{name}`. Received a {type(self.model).__name__} "
                     "without one"
                 )
         if not isinstance(self.model.loss, ContrastiveLoss):
             raise ValueError(
                 "MAKSampler needs a model compiled with one of "
-                "keras_ltssl.losses, whose temperature it takes. "
+                "keras_ltssl.losses, since it uses its temperature. "
                 f"Received: loss={self.model.loss!r}"
             )
         if not self.model.loss.has_temperature:
             raise ValueError(
                 "MAKSampler scores the pool by NT-Xent at the temperature of "
                 f"the model's loss, and {type(self.model.loss).__name__} has "
-                "none. OODSampler with a `score` of your own works without. "
+                "none. OODSampler with your own `score` needs none. "
                 f"Received: loss={self.model.loss!r}"
             )
-        # Outlives a single choice, so that it is compiled once.
+        # Kept between choices, so that it is compiled once.
         self._network = _Projections(self.model)
 
     def choose(
@@ -217,7 +218,7 @@ class MAKSampler(PoolSampler):
         )
 
     def _losses(self, rows: Array, epoch: int) -> Array:
-        """The mean contrastive loss of some rows of the pool."""
+        """Returns the mean contrastive loss of some rows of the pool."""
         assert self._network is not None  # `check_model` has made it.
         temperature = float(
             ops.convert_to_numpy(self.model.loss.current_temperature())
@@ -245,10 +246,10 @@ class MAKSampler(PoolSampler):
 def _losses_of_batches(
     z: Array, order: Array, batch_size: int, temperature: float
 ) -> Array:
-    """NT-Xent in batches of samples in some order, all of one size.
+    """Returns NT-Xent of samples, compared within batches of equal size.
 
-    The last batch goes back as far as it takes: with fewer negatives, its
-    losses would be lower.
+    The last batch overlaps the one before if need be. In a smaller batch the
+    losses would be lower, since there are fewer negatives.
     """
     size = min(batch_size, len(order))
     losses = np.empty(len(order))
@@ -264,7 +265,7 @@ def _losses_of_batches(
 def _own_random_states(
     network: keras.Model, random: np.random.Generator
 ) -> Iterator[None]:
-    """Seeds all random states of a network; puts them back afterwards."""
+    """Seeds the random states of a network, and restores them at the end."""
     weights = {id(weight) for weight in network.weights}
     states = [v for v in network.variables if id(v) not in weights]
     before = [np.array(ops.convert_to_numpy(state)) for state in states]

@@ -1,4 +1,4 @@
-"""Chooses the out-of-distribution samples that training goes on with."""
+"""Chooses out-of-distribution samples from a pool, as COLT does."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,13 +17,16 @@ Array = np.ndarray[Any, Any]
 
 
 class OODSampler(PoolSampler):
-    """Lets the tail choose which images of a pool to train on, as COLT does.
+    """Chooses images of a pool for the tail of the training set, as COLT does.
 
-    At epoch `start`, and every `interval` epochs from then on, it embeds the
-    training set and the pool with `model.encoder`, without augmentation,
-    clusters the training set by k-means, gives the clusters that score low
-    the larger part of the budget, and takes for each the nearest images of the
-    pool (`samplers.choose_ood`). `data.chosen` is what training goes on with.
+    The callback works at epoch `start` and every `interval` epochs after it:
+
+    1. It embeds the training set and the pool with `model.encoder`, without
+       augmentation.
+    2. It clusters the training set by k-means. Clusters with a low score get a
+       larger part of the budget.
+    3. For each cluster it chooses the nearest images of the pool
+       (`samplers.choose_ood`), and assigns them to `data.chosen`.
 
         data = MixedBatches(images, pool, budget=10_000, batch_size=512)
         loss = COLTLoss(num_samples=len(images))
@@ -32,42 +35,43 @@ class OODSampler(PoolSampler):
             data, epochs=2000, shuffle=False, callbacks=[OODSampler(data)]
         )
 
-    Into the logs of every epoch go `ood_chosen` (images chosen),
-    `ood_pool_share` (their share of the pool), `ood_budget_min` and
-    `ood_budget_max` (of the clusters) and `ood_seconds` (what a choice in this
-    epoch took). List `CSVLogger` and the like *after* this callback.
-    `choice` holds the latest `OODChoice` and `scores` the score of each sample
-    that it followed, `(num_samples,)`. To resume a run with the same
-    choice, hand the sampler to `ResumableCheckpoint(callbacks=[sampler])`.
+    Every epoch logs `ood_chosen` (number of images chosen), `ood_pool_share`
+    (their share of the pool), `ood_budget_min` and `ood_budget_max` (smallest
+    and largest budget of a cluster) and `ood_seconds` (time of the choice in
+    this epoch). List `CSVLogger` and similar callbacks *after* this one.
+
+    The attribute `choice` holds the latest `OODChoice`, and `scores` the scores
+    that it used, `(num_samples,)`. To resume a run with the same choice, pass
+    the sampler to `ResumableCheckpoint(callbacks=[sampler])`.
 
     Args:
-        data: The `datasets.MixedBatches` that the model trains on: what `fit`
-            gets, or what the pipeline that `fit` gets reads from.
-        start: Epoch of the first choice, counted from 0, integer >= 0; at
-            least 1 with `score="tailness"`, which has to be seen first.
+        data: The `datasets.MixedBatches` that the model trains on. Pass it to
+            `fit`, or pass a pipeline that reads from it.
+        start: Epoch of the first choice, counted from 0, integer >= 0. With
+            `score="tailness"` at least 1, since the scores come from training.
             Defaults to `100`.
         interval: Epochs from one choice to the next, integer >= 1, or `None`
             for a single choice. Defaults to `25`.
-        budget: Images to choose, integer from 1 to `data.budget`. Defaults to
-            `None`: `data.budget`.
+        budget: Number of images to choose, integer from 1 to `data.budget`.
+            Defaults to `None`, which means `data.budget`.
         num_clusters: Clusters of the training set, integer >= 1. Defaults to
             `10`.
-        temperature: τ_c > 0; a small one leaves the budget to the lowest
-            score alone. Defaults to `1.0`.
+        temperature: τ_c > 0. A small value gives the whole budget to the
+            clusters with the lowest scores. Defaults to `1.0`.
         score: `"tailness"`, the published score that a `COLTLoss` with
             `num_samples` keeps, or a function from the training set's features
             `(num_samples, features)` to scores `(num_samples,)` that are low
             in the tail. Defaults to `"tailness"`.
-        pool_subset: Images of the pool, drawn anew each time, that are
-            embedded at all, integer >= budget. Defaults to `None`: all.
+        pool_subset: Number of pool images to embed, drawn anew for each
+            choice, integer >= budget. Defaults to `None`, the whole pool.
         batch_size: Images embedded at a time. Defaults to `256`.
         seed: Seed of k-means and of the subsets, integer >= 0. Defaults to
             `0`.
         verbose: `1` shows progress and the budgets. Defaults to `0`.
 
     Raises:
-        ValueError: If an argument is out of range or, when training begins,
-            the model has no encoder or keeps no tailness, or `fit` got an
+        ValueError: If an argument is out of range. When training begins, if
+            the model has no encoder or stores no tailness, or if `fit` got an
             array or a dataset of this package other than `data`.
 
     Warns:
@@ -96,9 +100,9 @@ class OODSampler(PoolSampler):
     ([0, 20], 20)
 
     Reference:
-        Bai, Liu, Wang, Hao, Feng, Chu, Hu. On the Effectiveness of
-        Out-of-Distribution Data in Self-Supervised Long-Tail Learning (COLT).
-        ICLR 2023, arXiv:2306.04934.
+        - [On the Effectiveness of Out-of-Distribution Data in Self-Supervised
+          Long-Tail Learning](https://arxiv.org/abs/2306.04934), Bai et al.,
+          ICLR 2023
     """
 
     choice_type = OODChoice
@@ -149,14 +153,14 @@ class OODSampler(PoolSampler):
         super().set_state(state)
 
     def _tailness(self) -> SampleMemory:
-        # On JAX, reading `self.model` brings its variables up to date.
+        # On JAX, reading `self.model` updates its variables.
         loss = find_loss(self.model.loss, COLTLoss)
         state = None if loss is None else loss.get_state()
         memory = None if state is None else state.parts.get("tailness")
         if not isinstance(memory, SampleMemory):
             raise ValueError(
                 'score="tailness" needs a model compiled with '
-                "COLTLoss(num_samples=...), which keeps it for each sample. "
+                "COLTLoss(num_samples=...), which stores it for each sample. "
                 f"Received: loss={self.model.loss!r}"
             )
         if memory.num_samples != len(self.data.id_rows):
@@ -195,8 +199,9 @@ class OODSampler(PoolSampler):
         scores, seen = self._tailness().read()
         if not seen.any():
             raise ValueError(
-                "No sample of the training set was seen yet, so none has a "
-                "tailness. Train on `data`, whose ids name its samples."
+                "No sample of the training set has a tailness yet, because "
+                "none was trained on. Pass `data` to `fit`; its ids name the "
+                "samples."
             )
-        # A sample that never came counts as an average one.
+        # Samples that were never trained on get the mean score.
         return np.where(seen, scores, scores[seen].mean())

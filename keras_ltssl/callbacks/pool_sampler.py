@@ -1,4 +1,4 @@
-"""What the callbacks that choose from a pool have in common."""
+"""The base class of the callbacks that choose from a pool."""
 
 import abc
 import dataclasses
@@ -26,34 +26,34 @@ Array = np.ndarray[Any, Any]
 
 
 class PoolSampler(keras.callbacks.Callback, abc.ABC):
-    """Base class: when to choose, on which embeddings, logged and resumed.
+    """Base class of callbacks that choose samples of a pool.
 
-    At its epochs it embeds the training set and the pool with `model.encoder`,
-    without augmentation, and puts in force what `choose` returns. A subclass
-    sets `choice_type`, a `PoolChoice` that also has `budgets`, how many rows
-    were chosen for each cluster.
+    In the epochs that `start` and `interval` name, it embeds the training set
+    and the pool with `model.encoder`, without augmentation, calls `choose`, and
+    assigns the result to `data.chosen`. A subclass implements `choose` and sets
+    `choice_type`, a `PoolChoice` that also has `budgets`, the number of rows
+    chosen for each cluster.
 
-    A `ContrastiveModel` says what `fit` trains on. If that is an array or a
-    dataset of this package other than `data`, training is refused. Anything
-    else may read `data`, and other models do not say: if no batch of `data` is
-    read in the first epoch, there is a warning.
+    A `ContrastiveModel` knows what `fit` trains on. If that is an array or a
+    dataset of this package other than `data`, training is refused. In all other
+    cases there is a warning if the first epoch reads no batch of `data`.
 
     Args:
-        data: The `datasets.MixedBatches` that the model trains on: what `fit`
-            gets, or what the pipeline that `fit` gets reads from.
+        data: The `datasets.MixedBatches` that the model trains on. Pass it to
+            `fit`, or pass a pipeline that reads from it.
         start: Epoch of the first choice, integer >= `first_epoch`.
-        interval: Epochs from one choice to the next, integer >= 1, or `None`
-            for a single choice: at `start`, or at once in a run that begins
-            later without one.
-        budget: Samples to choose, integer from 1 to `data.budget`, or `None`:
-            `data.budget`.
+        interval: Epochs from one choice to the next, integer >= 1. `None` makes
+            a single choice, at `start`. A run that begins after `start` without
+            a choice makes it in its first epoch.
+        budget: Number of samples to choose, integer from 1 to `data.budget`, or
+            `None` for `data.budget`.
         num_clusters: Clusters of the training set, integer >= 1.
-        pool_subset: Samples of the pool, drawn anew each time, that are
-            embedded at all, integer >= budget, or `None`: all.
+        pool_subset: Number of pool samples to embed, drawn anew for each
+            choice, integer >= budget, or `None` for the whole pool.
         batch_size: Samples embedded at a time, integer >= 1.
         seed: Seed of k-means and of the subsets, integer >= 0.
         verbose: `1` shows progress and the budgets.
-        first_epoch: The earliest `start`. Defaults to `0`.
+        first_epoch: Smallest value of `start`. Defaults to `0`.
     """
 
     choice_type: type[PoolChoice]
@@ -105,7 +105,7 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
         rows: Array,
         epoch: int,
     ) -> PoolChoice:
-        """Returns a choice among some rows of the pool.
+        """Chooses among some rows of the pool.
 
         Args:
             id_features: `(id_samples, features)`, of the training set.
@@ -118,17 +118,17 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
         """
 
     def check_model(self) -> None:
-        """Raises if the model lacks what a choice needs."""
+        """Raises if the model lacks something that a choice needs."""
 
     def get_state(self) -> dict[str, Array]:
-        """Returns the choice in force as arrays, for a checkpoint."""
+        """Returns the current choice as arrays, for a checkpoint."""
         return {} if self.choice is None else dict(self.choice.to_arrays())
 
     def set_state(self, state: dict[str, Array]) -> None:
-        """Puts the choice of `get_state` in force again.
+        """Restores a choice that `get_state` returned.
 
         Args:
-            state: What `get_state` returned.
+            state: Arrays that `get_state` returned.
         """
         self.choice = self.choice_type.from_arrays(state) if state else None
         self.data.chosen = (
@@ -145,8 +145,9 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
         rank = len(getattr(self.model.encoder, "input_shape", ())) - 1
         if rank > 0 and rank != len(self.data.id_rows.shape):
             raise ValueError(
-                f"{name} embeds samples as the encoder takes them, so the "
-                "model has to make the views, by its `augmenter`. Received: "
+                f"{name} passes samples to the encoder without augmentation, "
+                "so the model must make the views with its `augmenter`. "
+                "Received: "
                 f"samples of shape {self.data.id_rows.shape} for an encoder "
                 f"with inputs {self.model.encoder.input_shape}"
             )
@@ -156,14 +157,14 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
         if epochs is not None and self.start >= epochs:
             warnings.warn(
                 f"{name} first chooses at epoch {self.start}, but training "
-                f"ends at epoch {epochs}: it will never choose. Lower `start`.",
+                f"ends at epoch {epochs}, so it never chooses. Lower `start`.",
                 stacklevel=2,
             )
 
     def _check_data(self) -> None:
-        """Raises if training is sure to read something else than the data."""
-        # What `fit` got as `x`; Keras' own models do not keep it. None: this is
-        # no `fit`, but a loop of one's own.
+        """Raises if `fit` certainly trains on another dataset."""
+        # The `x` of `fit`. Keras' own models do not store it; it is None in a
+        # custom training loop.
         x = getattr(self.model, "training_data", ...)
         self._reads_before = None if x is None else self.data.num_batches_read
         if x is self.data:
@@ -173,14 +174,14 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
         ) or ops.is_tensor(x):
             raise ValueError(
                 f"{type(self).__name__} chooses for another dataset than "
-                "`fit` trains on, so its choice would never be trained on. "
+                "`fit` trains on, so its choice would not be trained on. "
                 "Pass the same object to both: `fit(data, ...)`. Received: "
                 f"data={self.data!r}, and in `fit` x of type "
                 f"{type(x).__name__}"
             )
 
     def _warn_if_unread(self) -> None:
-        """Warns once if the first epoch has not read the data."""
+        """Warns once if the first epoch read no batch of the data."""
         before, self._reads_before = self._reads_before, None
         if before is not None and self.data.num_batches_read == before:
             warnings.warn(
@@ -197,7 +198,7 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
         self._seconds = 0.0
         since = epoch - self.start
         if self.interval is None:
-            # Also in a run that begins later, unless it resumes with a choice.
+            # A run that begins later chooses too, unless it resumes a choice.
             is_due = since == 0 or (since > 0 and self.choice is None)
         else:
             is_due = since >= 0 and since % self.interval == 0

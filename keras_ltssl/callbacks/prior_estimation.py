@@ -1,4 +1,4 @@
-"""Estimates the prior of Geometric Harmonization from time to time."""
+"""Estimates the prior of Geometric Harmonization during training."""
 
 import warnings
 from typing import Any
@@ -13,25 +13,25 @@ from keras_ltssl.validation import check_integer, check_integer_or_none
 
 
 class PriorEstimation(keras.callbacks.Callback):
-    """Estimates how much of the population belongs to each target.
+    """Estimates the share of the population that belongs to each target.
 
-    Works on any model whose loss is a `GeometricHarmonizationLoss` or adds to
-    one. When the warm-up of the loss ends, and every `interval` epochs from
-    then on, it sets the prior: the share of samples whose momentum scores have
-    their maximum at each target, or the streaming shares where the loss keeps
-    no samples apart. The loss logs the result as `prior_entropy`, next to
+    The callback works on any model whose loss is, or contains, a
+    `GeometricHarmonizationLoss`. It sets the prior when the warm-up of the loss
+    ends, and every `interval` epochs after that. With `num_samples`, the prior
+    of a target is the share of samples whose momentum scores are largest there;
+    without, it is the streaming share. The loss logs `prior_entropy` next to
     `harmonization_weight` and both parts of the loss.
 
     Args:
         start: Epoch of the first estimate, counted from 0, integer >= 0.
-            Defaults to `None`: where the loss's `warmup_epochs` end (500,
-            unless set otherwise).
+            Defaults to `None`, the end of the loss's `warmup_epochs` (500 by
+            default).
         interval: Epochs from one estimate to the next, integer >= 1. Defaults
             to `20`.
 
     Raises:
-        ValueError: If an argument is out of range or, when training begins,
-            the model's loss has no prior.
+        ValueError: If an argument is out of range. When training begins, if the
+            model's loss has no prior.
 
     Warns:
         UserWarning: If the training ends before the first estimate.
@@ -39,9 +39,9 @@ class PriorEstimation(keras.callbacks.Callback):
     Example: see `losses.GeometricHarmonizationLoss`.
 
     Reference:
-        Zhou, Yao, Hong, Zhang, Han, Wang. Combating Representation
-        Learning Disparity with Geometric Harmonization. NeurIPS 2023,
-        arXiv:2310.17622.
+        - [Combating Representation Learning Disparity with Geometric
+          Harmonization](https://arxiv.org/abs/2310.17622), Zhou et al.,
+          NeurIPS 2023
     """
 
     estimates_prior = True
@@ -54,7 +54,7 @@ class PriorEstimation(keras.callbacks.Callback):
         self.estimated_epochs: list[int] = []
 
     def _loss(self) -> GeometricHarmonizationLoss:
-        # On JAX, reading `self.model` brings its variables up to date.
+        # On JAX, reading `self.model` updates its variables.
         found = find_loss(self.model.loss, GeometricHarmonizationLoss)
         if found is None:
             raise ValueError(

@@ -21,30 +21,30 @@ from keras_ltssl.validation import (
 
 
 class PrototypeRefit(keras.callbacks.Callback):
-    """Runs k-means on the projections of the whole set, every few epochs.
+    """Replaces prototypes by k-means centers of the whole training set.
 
-    `TASELoss` moves its prototypes batch by batch. Where the training set can
-    be embedded as a whole, this callback replaces them by what k-means on the
-    unit sphere finds there, and their population shares by the clusters' true
-    shares. The samples are embedded without augmentation. k-means runs on
-    faiss where it is installed (`samplers.kmeans`). This package's own design.
+    `TASELoss` moves its prototypes batch by batch. If the whole training set
+    can be embedded, this callback replaces the prototypes by the centers that
+    k-means finds on the unit sphere, and the population shares by the shares of
+    the clusters. The samples are embedded without augmentation. k-means uses
+    faiss if it is installed (`samplers.kmeans`). This package's own design.
 
     Args:
-        x: The training samples, an array of what the encoder takes.
+        x: The training samples, an array that the encoder takes.
         interval: Epochs from one fit to the next, integer >= 1. Defaults to
             `5`.
         start: Epoch of the first fit, counted from 0. Defaults to `1`, since
-            at 0 the encoder has not learned anything.
-        hold: Whether the prototypes stay as fitted until the next fit, instead
-            of moving on with each training step. Defaults to `False`.
+            an encoder has learned nothing at epoch 0.
+        hold: Whether the prototypes stay as fitted until the next fit. If
+            `False`, each training step moves them. Defaults to `False`.
         batch_size: Samples embedded at a time. Defaults to `256`.
         seed: Seed of k-means, integer. Defaults to `0`.
         verbose: `1` shows the progress of embedding. Defaults to `0`.
 
     Raises:
-        ValueError: If an argument is out of range, there are fewer samples
-            than prototypes, no fit falls into the training, or, when training
-            begins, the model's loss has no prototypes.
+        ValueError: If an argument is out of range. When training begins, if the
+            model's loss has no prototypes, there are fewer samples than
+            prototypes, or `start` is not an epoch of the training.
 
     Example:
 
@@ -112,8 +112,8 @@ class PrototypeRefit(keras.callbacks.Callback):
                 "`start` must be an epoch of the training. "
                 f"Received: start={self.start}, epochs={epochs}"
             )
-        # Shares the layers with the model, and outlives the single fit so
-        # that it is compiled once.
+        # It shares the layers of the model, and is kept between fits so that
+        # it is compiled once.
         model = self.model
         self._network = keras.Sequential([model.encoder, model.projector])
 

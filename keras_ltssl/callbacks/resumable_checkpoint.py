@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any moment."""
+"""Checkpoints that stay valid if the process is killed."""
 
 import os
 import uuid
@@ -34,40 +34,40 @@ from keras_ltssl.validation import check_instance, check_integer, check_path
 
 
 class ResumableCheckpoint(keras.callbacks.Callback):
-    """Saves all that a run needs to go on, after every few epochs.
+    """Saves everything that a run needs to continue, every few epochs.
 
-    Weights, optimizer, the state of the loss, and how far every random number
-    generator of the model has come. A checkpoint is a folder that appears under
-    its name in one step once it is complete, so whatever moment the process is
-    killed at, the newest complete one is whole. It is only written of finite
-    weights: a run that diverged stops, and its last good checkpoint stays.
+    A checkpoint holds the weights, the optimizer, the state of the loss, and
+    the state of every random number generator of the model. It is a folder that
+    gets its name in one step once it is complete. If the process is killed, the
+    newest checkpoint is therefore whole. A run with a weight that is not finite
+    stops, and its last good checkpoint stays.
 
     With data whose order is a function of seed and epoch, such as
-    `datasets.ImageBatches`, a run that is killed and resumed repeats the epoch
-    that it lost and ends as an uninterrupted one would have.
+    `datasets.ImageBatches`, a run that is killed and resumed repeats the
+    unfinished epoch, and gives the result of an uninterrupted run.
 
-    A folder is for one run, and one process at a time. Training in a folder
-    that holds a run goes on with it after `restore(model)`, or when this object
-    has trained that model there before; else it is refused. Files that are not
-    this run's are never removed.
+    A folder is for one run and one process at a time. If it already holds a
+    run, training is refused unless `restore(model)` was called or this object
+    trained that model there before. Files of other runs are never removed.
 
     Args:
-        folder: Folder for the checkpoints, created when missing.
+        folder: Folder for the checkpoints. It is created if missing.
         interval: Epochs from one checkpoint to the next, integer >= 1. Defaults
             to `1`.
         callbacks: Other callbacks whose state is saved and restored with the
-            model: those with `get_state()` and `set_state(arrays)`, such as
-            `OODSampler`. Hand them to `fit` as well. Defaults to `()`.
-        keep: How many of the newest checkpoints to keep, integer >= 1. With
-            two, a damaged newest one costs `interval` epochs. Defaults to `2`.
+            model. They must have `get_state()` and `set_state(arrays)`, as
+            `OODSampler` has. Pass them to `fit`, too. Defaults to `()`.
+        keep: Number of checkpoints to keep, integer >= 1. With two, a damaged
+            newest one costs `interval` epochs. Defaults to `2`.
 
     Raises:
         ValueError: If `interval` or `keep` is not an integer >= 1, or one of
-            `callbacks` has no state. When training begins: if the folder holds
-            a run that was not restored, another training uses it, or foreign
-            files are in the way. When an epoch ends: if a weight is not finite.
-        OSError: When an epoch ends, if the checkpoint cannot be written, as on
-            a full disk. Earlier ones stay.
+            `callbacks` has no state. When training begins, if the folder holds
+            a run that was not restored, another training uses it, or a foreign
+            file has the name of a checkpoint. When an epoch ends, if a weight
+            is not finite.
+        OSError: When an epoch ends, if the checkpoint cannot be written, for
+            example on a full disk. Earlier checkpoints stay.
 
     Example:
 
@@ -115,7 +115,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         self.callbacks = tuple(callbacks)
         self.keep = check_integer("keep", keep, minimum=1)
         self._lock = FolderLock(self.folder)
-        # Whose run this object has restored or trained, and up to where.
+        # The model, run and epoch that this object has restored or trained.
         self._trained: weakref.ref[keras.Model] | None = None
         self._run: str | None = None
         self._epoch = 0
@@ -124,23 +124,22 @@ class ResumableCheckpoint(keras.callbacks.Callback):
     def restore(self, model: keras.Model) -> int:
         """Loads the newest checkpoint into a built and compiled model.
 
-        All of the checkpoint is checked before anything in the model changes:
-        that its files are as they were written, and that weights, loss,
-        optimizer and callbacks are those of the model. A learning rate that is
-        a number need not be the same: it is part of the state, and restored.
+        Before the model changes, all files are checked, and the weights, loss,
+        optimizer and callbacks of the checkpoint are compared with those of the
+        model. A learning rate that is a number may differ: it is part of the
+        state and is restored.
 
         Args:
-            model: A model made and compiled as the one that was saved, and
-                built, so that it has its weights.
+            model: A built model, made and compiled like the one that was saved.
 
         Returns:
-            The epoch to go on with, for `fit(initial_epoch=...)`; 0 without
-            any checkpoint.
+            The epoch to continue with, for `fit(initial_epoch=...)`. It is 0 if
+            there is no checkpoint.
 
         Raises:
-            ValueError: If the model is not built and compiled, or the
-                checkpoint is damaged or does not fit it. The model stays as it
-                is.
+            ValueError: If the model is not built and compiled, or if the
+                checkpoint is damaged or does not fit it. The model is then
+                unchanged.
         """
         if not find_checkpoints(self.folder):
             return 0
@@ -152,7 +151,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
             )
         path, checkpoint = self._read_newest()
         self.set_model(model)
-        # On JAX, `self.model` brings the model's variables up to date.
+        # On JAX, reading `self.model` updates its variables.
         restore_state(self.model, self.callbacks, checkpoint, path)
         self._trained = weakref.ref(model)
         self._run = checkpoint.run
@@ -166,7 +165,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         except DamagedCheckpointError as error:
             now = find_checkpoints(self.folder)
             if now and now[-1] != newest:
-                # A run that still trains has just replaced it.
+                # A run that is still training has just replaced it.
                 return self._read_newest()
             raise ValueError(f"{error} {_advice(newest, older)}") from error
 
@@ -193,21 +192,21 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         done = epoch + 1
         if done % self.interval and done != self.params.get("epochs"):
             return
-        model = self.model  # On JAX, reading it brings its variables up to date
+        model = self.model  # On JAX, reading it updates its variables.
         self._on_first_process(lambda: self._save(model, done))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._lock.release()
 
     def _on_first_process(self, act: Callable[[], None]) -> None:
-        """Acts on the first process; all raise if that fails."""
+        """Calls a function on the first process; all raise if it fails."""
         error: Exception | None = None
         if replicas.process()[0] == 0:
             try:
                 act()
             except Exception as raised:
                 error = raised
-                self._lock.release()  # `on_train_end` will not be called.
+                self._lock.release()  # Keras will not call `on_train_end`.
         told = replicas.of_first(None if error is None else str(error))
         if error is not None:
             raise error
@@ -215,7 +214,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
             raise ValueError(f"The first process has stopped: {told}")
 
     def _claim(self, model: keras.Model) -> None:
-        """Locks the folder, if what it holds is the run that goes on."""
+        """Locks the folder; raises if it holds another run."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock.acquire(self.params)
         check_foreign(self.folder, (self.params or {}).get("epochs") or 0)
@@ -230,7 +229,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         ):
             raise ValueError(
                 f"{self.folder} holds a run of {epoch_of(found[-1])} epochs: "
-                "call `restore(model)` first, to go on with it, or use another "
+                "call `restore(model)` first to continue it, or use another "
                 "folder."
             )
         self._trained = weakref.ref(model)
@@ -255,7 +254,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         ]
         kept = [path for path in own if epoch_of(path) <= epoch][-self.keep :]
         for path in own:
-            # Also later ones, from before this run went back to this epoch.
+            # Later ones, too, if this run went back to an earlier epoch.
             if path not in kept:
                 remove_checkpoint(path)
 

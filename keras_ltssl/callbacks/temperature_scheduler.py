@@ -1,4 +1,4 @@
-"""Drives the temperature of a loss by a schedule."""
+"""Sets the temperature of a loss by a schedule."""
 
 from typing import Any
 
@@ -12,21 +12,22 @@ from keras_ltssl.validation import check_choice
 class TemperatureScheduler(keras.callbacks.Callback):
     """Sets the temperature of the model's loss, per epoch or per batch.
 
-    Works on any model that is compiled with a loss of this package whose
-    `temperature` is a number: a `ContrastiveModel`, or a plain `keras.Model`
-    whose projections pass through `layers.LossState(loss)`. The loss logs
-    `temperature`, so it shows in the progress bar, in `History`, `CSVLogger`
-    and TensorBoard. Validation uses the temperature of the moment.
+    The model must be compiled with a loss of this package whose `temperature`
+    is a number. It is a `ContrastiveModel`, or a plain `keras.Model` whose
+    projections pass through `layers.LossState(loss)`. The loss logs
+    `temperature`, which `History`, `CSVLogger` and TensorBoard record.
+    Validation uses the current temperature.
 
     Args:
         schedule: A `TemperatureSchedule`.
-        frequency: `"epoch"`: constant inside an epoch, as published; `"batch"`:
-            a new value at every batch, from the fractional epoch. Defaults to
-            `"epoch"`.
+        frequency: `"epoch"` keeps the temperature constant within an epoch, as
+            published. `"batch"` sets a new value at every batch, from the
+            fractional epoch. Defaults to `"epoch"`.
 
     Raises:
-        ValueError: If `schedule` is no schedule, `frequency` is unknown, or,
-            when training begins, the model has nothing to drive.
+        ValueError: If `schedule` is not a schedule, or `frequency` is unknown.
+            When training begins, if the model's loss has no temperature that
+            can be set.
 
     Example:
 
@@ -47,9 +48,9 @@ class TemperatureScheduler(keras.callbacks.Callback):
     [0.75, 0.25, 0.75]
 
     Reference:
-        Kukleva, Böhle, Schiele, Kuehne, Rupprecht. Temperature Schedules for
-        Self-Supervised Contrastive Methods on Long-Tail Data. ICLR 2023,
-        arXiv:2303.13664.
+        - [Temperature Schedules for Self-Supervised Contrastive Methods on
+          Long-Tail Data](https://arxiv.org/abs/2303.13664), Kukleva et al.,
+          ICLR 2023
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class TemperatureScheduler(keras.callbacks.Callback):
         loss = model.loss
         if not isinstance(loss, ContrastiveLoss):
             raise ValueError(
-                "TemperatureScheduler drives a loss of keras_ltssl. "
+                "TemperatureScheduler needs a loss of keras_ltssl. "
                 f"Received: a model compiled with loss={loss!r}"
             )
         if not loss.has_temperature:
@@ -82,8 +83,8 @@ class TemperatureScheduler(keras.callbacks.Callback):
             )
         if isinstance(loss.temperature, TemperatureSchedule):
             raise ValueError(
-                "The loss follows a schedule of its own already. Give it a "
-                "number, or leave TemperatureScheduler away. "
+                "The loss already has a schedule. Give it a number, or remove "
+                "the TemperatureScheduler. "
                 f"Received: temperature={loss.temperature!r}"
             )
         state = loss.get_state()
@@ -91,21 +92,21 @@ class TemperatureScheduler(keras.callbacks.Callback):
             variable is state.temperature for variable in model.variables
         ):
             raise ValueError(
-                "The loss of this model keeps its temperature outside of the "
-                "model, where a compiled step may not see it change. Pass the "
-                "projections through the loss's state: "
+                "The temperature of this loss is not part of the model, so a "
+                "compiled step may not see it change. Pass the projections "
+                "through the loss's state: "
                 "`outputs = keras_ltssl.layers.LossState(loss)(outputs)`."
             )
         if self.frequency == "batch" and not self.params.get("steps"):
             raise ValueError(
-                'frequency="batch" has to know how many batches an epoch has. '
+                'frequency="batch" needs the number of batches in an epoch. '
                 "Pass `steps_per_epoch` to `fit`. "
                 "Received: steps_per_epoch=None"
             )
 
     def _set(self, epoch: float) -> None:
-        # Reading `self.model` makes Keras write the state of a running JAX
-        # epoch back into the variables; without it an assignment would be lost.
+        # On JAX, reading `self.model` updates its variables. Without it, the
+        # assignment would be lost.
         state = self.model.loss.get_state()
         state.temperature.assign(self.schedule(epoch))
 

@@ -1,4 +1,4 @@
-"""In what a checkpoint differs from the training that is to go on with it."""
+"""Differences between a checkpoint and the training that resumes it."""
 
 import re
 from typing import Any
@@ -13,14 +13,14 @@ _ARRAYS = {
 
 
 def find_differences(checkpoint: Checkpoint, here: dict[str, Any]) -> str:
-    """Returns in words what a checkpoint does not fit; nothing if it fits.
+    """Returns the differences in words, or an empty string if there are none.
 
     Args:
-        checkpoint: What was saved.
-        here: What `describe_state` says of the model.
+        checkpoint: The checkpoint.
+        here: Description of the model, from `describe_state`.
     """
     saved = checkpoint.description
-    if saved is None:  # An old one only shows its random states.
+    if saved is None:  # The old format describes only its random states.
         states = checkpoint.arrays["random_states"].values()
         count = len(checkpoint.arrays) - 1
         saved = {
@@ -36,7 +36,7 @@ def find_differences(checkpoint: Checkpoint, here: dict[str, Any]) -> str:
         for what in ("optimizer", "loss")
         for difference in _of_config(what, saved.get(what), here[what])
     ]
-    # Another loss has other weights, which need not be told as well.
+    # Another loss or optimizer explains different weights.
     found = found or [
         difference
         for what in _ARRAYS
@@ -58,7 +58,7 @@ def _of_config(name: str, saved: Any, here: Any) -> list[str]:
         ]
     return [
         difference
-        # What only one of them has, another version of Keras has added.
+        # Another version of Keras may add arguments; compare the shared ones.
         for key in saved
         if key in here
         for difference in _of_config(
@@ -82,9 +82,9 @@ def _of_arrays(what: str, saved: Any, here: list[Any]) -> list[str]:
 
 def _kind(what: str, described: Any) -> tuple[Any, ...]:
     path, shape, dtype = described
-    if what == "random_states":  # Of another dtype on another backend.
+    if what == "random_states":  # The dtype depends on the backend.
         return (tuple(shape),)
-    # Layers are numbered within a process, and nested as they were built.
+    # Numbers of layers depend on the process; paths on how they were built.
     name = re.sub(r"_\d+$", "", str(path).rsplit("/", 1)[-1])
     # The optimizer names its variables after the weights.
     return (name if what == "weights" else ""), tuple(shape), dtype
@@ -103,9 +103,9 @@ def _of_callbacks(saved: list[str], here: list[str]) -> list[str]:
         if one == other:
             continue
         found.append(
-            f"it holds the state of {one}, which `callbacks` lacks"
+            f"it has the state of {one}, which `callbacks` lacks"
             if other is None
-            else f"it holds no state of {other}, callback number {index}"
+            else f"it has no state of {other}, callback number {index}"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""What of a training a checkpoint holds: read, compared and put back."""
+"""Reads, compares and restores the state of a training."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from keras_ltssl.callbacks.checkpoint_files import Arrays, Checkpoint
 from keras_ltssl.callbacks.checkpoint_folder import OLD_WEIGHTS
 from keras_ltssl.callbacks.training_differences import find_differences
 
-# A name changes nothing, and Keras numbers names within a process.
+# Names have no effect, and Keras numbers them within a process.
 _IGNORED = (
     "name",
     "state_key",
@@ -29,7 +29,7 @@ _IGNORED = (
 def describe_state(
     model: keras.Model, callbacks: Sequence[Any]
 ) -> dict[str, Any]:
-    """Returns what a training is of: shapes, loss, optimizer and so on."""
+    """Returns the shapes, loss, optimizer and callbacks of a training."""
     weights = []
     for layer, store in _stores(model):
         for key, value in store.items():
@@ -71,7 +71,7 @@ def write_state(
     callbacks: Sequence[Any],
     arrays: dict[str, Arrays],
 ) -> None:
-    """Puts back what `read_state` has returned."""
+    """Assigns the arrays that `read_state` returned."""
     if "weights" in arrays:
         values = iter(arrays["weights"].values())
         for layer, store in _stores(model):
@@ -88,10 +88,11 @@ def restore_state(
     checkpoint: Checkpoint,
     path: Path,
 ) -> None:
-    """Puts a checkpoint into a model that it fits, or changes nothing.
+    """Loads a checkpoint into a model.
 
     Raises:
-        ValueError: If the checkpoint is not of such a model.
+        ValueError: If the checkpoint does not fit the model, which is then
+            unchanged.
     """
     model.optimizer.build(model.trainable_variables)
     differences = find_differences(checkpoint, describe_state(model, callbacks))
@@ -102,7 +103,7 @@ def restore_state(
             "another folder."
         )
     before = None
-    # On JAX, a step that was cut short has taken the model's arrays along.
+    # On JAX, an interrupted step has deleted the arrays of the model.
     with contextlib.suppress(RuntimeError):
         before = read_state(model, callbacks)
     try:
@@ -114,7 +115,7 @@ def restore_state(
             write_state(model, callbacks, before)
         if isinstance(error, Exception):
             raise ValueError(
-                f"The checkpoint {path} could not be put into this model: "
+                f"The checkpoint {path} could not be loaded into this model: "
                 f"{error}"
             ) from error
         raise
@@ -135,7 +136,7 @@ def find_not_finite(
 
 
 def _stores(model: keras.Model) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yields each layer that has weights, with what it would save."""
+    """Yields each layer with weights, and the variables that it saves."""
     for layer in model._flatten_layers():
         store: dict[str, Any] = {}
         layer.save_own_variables(store)
@@ -150,7 +151,7 @@ def _to_arrays(values: Sequence[Any]) -> Arrays:
 def _to_numpy(value: Any) -> np.ndarray[Any, Any]:
     # A copy: on PyTorch the array would change with the variable.
     array = np.array(keras.ops.convert_to_numpy(value))
-    # Formats that NumPy cannot save, such as bfloat16, fit into this one.
+    # NumPy cannot save bfloat16 and the like; float32 holds their values.
     return array.astype("float32") if array.dtype.kind == "V" else array
 
 
@@ -169,7 +170,7 @@ def _load_old_weights(model: keras.Model, path: Path) -> None:
         warnings.simplefilter("always")
         model.load_weights(path / OLD_WEIGHTS)
     for warning in told:
-        # Keras leaves an optimizer that does not fit as it is.
+        # Keras only warns if the optimizer does not fit.
         if "Skipping variable loading" in str(warning.message):
             raise ValueError(warning.message)
 
@@ -178,7 +179,7 @@ def _config(value: Any) -> Any:
     """Returns the class and the arguments of a loss or an optimizer."""
     serialize = keras.saving.serialize_keras_object
     try:
-        # By itself, for serializing imports TensorFlow wherever there is one.
+        # `serialize` imports TensorFlow if it is installed; avoid it.
         config = (
             {
                 "class_name": type(value).__name__,
@@ -188,7 +189,7 @@ def _config(value: Any) -> Any:
             else serialize(value)
         )
         return json.loads(json.dumps(_comparable(config), default=serialize))
-    # What cannot be saved is only told apart by its type.
+    # Objects that cannot be serialized are compared by their type.
     except Exception:
         return {"class_name": type(value).__name__}
 
@@ -196,7 +197,7 @@ def _config(value: Any) -> Any:
 def _comparable(config: Any) -> Any:
     if isinstance(config, dict):
         if config.get("class_name") == "__lambda__":
-            return "lambda"  # Its code says in which line it stands.
+            return "lambda"  # Its code contains line numbers.
         return {
             str(key): _comparable(value)
             for key, value in config.items()
@@ -208,7 +209,7 @@ def _comparable(config: Any) -> Any:
 
 
 def _without_rate(config: Any) -> Any:
-    """Leaves away a rate that callbacks may set; a schedule stays."""
+    """Removes a learning rate that callbacks may set; keeps a schedule."""
     if not isinstance(config, dict):
         return config
     return {

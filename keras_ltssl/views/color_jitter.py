@@ -39,6 +39,7 @@ def color_matrices(
 
     Example:
 
+    >>> import keras
     >>> one = keras.ops.ones((1,))
     >>> gray = color_matrices(one, one, saturation=0 * one, hue=0 * one)
     >>> [round(1000 * float(weight)) for weight in gray[0, 0]]
@@ -101,6 +102,7 @@ def jitter_colors(
 
     Example:
 
+    >>> import keras
     >>> purple = keras.ops.convert_to_tensor([[[[0.6, 0.2, 0.6]]]])
     >>> one = keras.ops.ones((1,))
     >>> green = jitter_colors(purple, one, one, one, hue=one / 2)

@@ -37,6 +37,7 @@ def crop_matrices(
 
     Example:
 
+    >>> import keras
     >>> window = keras.ops.convert_to_tensor([[0.0, 1.0, 1.0, 3.0]])
     >>> _, columns = crop_matrices(window, in_size=(1, 4), out_size=(1, 1))
     >>> keras.ops.convert_to_numpy(columns)[0].tolist()
@@ -80,6 +81,7 @@ def crop_and_resize(
 
     Example:
 
+    >>> import keras
     >>> image = keras.ops.reshape(keras.ops.arange(16.0), (1, 4, 4, 1))
     >>> window = keras.ops.convert_to_tensor([[1.0, 3.0, 3.0, 1.0]])
     >>> crop = crop_and_resize(image, window, height=2, width=2)

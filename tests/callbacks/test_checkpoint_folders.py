@@ -140,7 +140,9 @@ def test_checkpoints_of_another_run_stay(folder, tmp_path):
 def test_foreign_files_in_the_way_are_named_before_training(tmp_path, name):
     (tmp_path / name).mkdir()
     (tmp_path / name / "photo.png").write_text("mine")
-    with pytest.raises(ValueError, match=f"{name} is no checkpoint, but has"):
+    with pytest.raises(
+        ValueError, match=f"{name} has the name of a checkpoint"
+    ):
         pretend(small_model(), lt.callbacks.ResumableCheckpoint(tmp_path), 3)
     assert (tmp_path / name / "photo.png").read_text() == "mine"
 

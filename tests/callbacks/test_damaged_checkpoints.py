@@ -194,7 +194,9 @@ def test_a_restore_that_fails_at_its_end_leaves_all_as_it_was(tmp_path):
     other = small_model()
     before = everything(other)
     checkpoint = lt.callbacks.ResumableCheckpoint(tmp_path, callbacks=counters)
-    with pytest.raises(ValueError, match=r"could not be put .*no such count"):
+    with pytest.raises(
+        ValueError, match=r"could not be loaded .*no such count"
+    ):
         checkpoint.restore(other)
     assert_same(everything(other), before)
     assert counters[0].count == 0
@@ -264,7 +266,7 @@ def test_a_checkpoint_without_a_manifest_is_restored(tmp_path):
     before = everything(model)
     other = lt.callbacks.ResumableCheckpoint(tmp_path)
     for name, damage, message in (
-        ("model.weights.h5", cut, "could not be put into this model"),
+        ("model.weights.h5", cut, "could not be loaded into this model"),
         ("epoch.json", lambda p: p.write_text('{"epoch": -5}'), "epoch -5"),
         ("epoch.json", lambda p: p.write_text("{"), "names no epoch"),
         ("random_states.npz", cut, "random_states.npz cannot be read"),
