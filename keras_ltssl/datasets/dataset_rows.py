@@ -1,4 +1,4 @@
-"""The samples of a `PyDataset`, read by the number of their row."""
+"""The samples of a `PyDataset`, read by row number."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ from keras_ltssl.datasets.rows import (
 class DatasetRows(Rows):
     """The samples of a `PyDataset`, which can only read whole batches.
 
-    Rows are counted through the batches in order. All batches but the last,
-    which may be smaller, hold as many samples as the first. The batch that was
-    read last is kept, so a pass in order reads each batch once. `on_epoch_end`
-    is never called, so a dataset that shuffles itself there keeps its order.
+    Rows are numbered through the batches in order. All batches have the size
+    of the first; only the last may be smaller. The latest batch is kept, so a
+    pass in order reads each batch once. `on_epoch_end` is never called, so a
+    dataset that shuffles itself there keeps its order.
 
     Args:
         name: Name of the argument that `dataset` is, for messages.
-        dataset: `keras.utils.PyDataset` of batches `x` or `(x, ...)`, the same
-            each time they are asked for.
+        dataset: `keras.utils.PyDataset` of batches `x` or `(x, ...)`. An index
+            must always give the same batch.
     """
 
     def __init__(self, name: str, dataset: keras.utils.PyDataset):
@@ -40,9 +40,9 @@ class DatasetRows(Rows):
         first = self._samples_of(0)
         if not np.array_equal(first, self._samples_of(0)):
             raise ValueError(
-                f"`{name}` must give the same batch whenever it is asked for "
-                "it; shuffle and augment later. Received: two different "
-                "batches 0"
+                f"`{name}` must always give the same batch for the same index; "
+                "shuffle and augment later. Received: two different batches "
+                "for index 0"
             )
         self._batch_size = len(first)
         last = first if num_batches == 1 else self._samples_of(num_batches - 1)

@@ -1,4 +1,4 @@
-"""What datasets share whose order is a function of seed and epoch."""
+"""The base class of datasets whose order depends on seed and epoch."""
 
 import dataclasses
 from typing import Any
@@ -14,34 +14,36 @@ from keras_ltssl.validation import check_integer
 Ids = npt.NDArray[np.integer[Any]]
 
 
-# Equal to itself alone, so what was read ahead for an epoch that has been
-# composed anew is never delivered.
+# Compared by identity, so that batches read ahead for an epoch are dropped when
+# the epoch is composed again.
 @dataclasses.dataclass(frozen=True, eq=False)
 class Epoch:
-    """One epoch: its samples, their ids, and the rows of each batch."""
+    """The samples of an epoch, their ids, and the rows of each batch."""
 
     rows: Rows
     ids: Ids
     batches: list[Numbers]
 
     def read(self, index: int) -> tuple[Images, Ids]:
-        """Returns the batch of this index."""
+        """Returns a batch by its index."""
         numbers = self.batches[index]
         return self.rows.read(numbers), self.ids[numbers]
 
 
 class EpochBatches(keras.utils.PyDataset):
-    """Batches of one epoch after the other, read ahead by threads.
+    """Base class: batches of successive epochs, read ahead by threads.
 
-    A subclass overrides `compose`, and sets `epoch` to 0 when it is ready.
+    A subclass overrides `compose`, and sets `epoch` to 0 at the end of its
+    constructor.
 
     Args:
         seed: Integer, at least 0, for the order.
-        workers: Integer, number of batches that are read at once, ahead of
-            the one that is asked for. 0 or 1 read each when it is asked for.
+        workers: Integer, number of threads that read batches ahead. With 0 or
+            1, each batch is read when it is requested.
         max_queue_size: Integer, number of batches to read ahead.
-        part: Pair `(index, count)`: of every batch, only the part of this
-            index of `count` parts of (nearly) equal size; or `None`.
+        part: Pair `(index, count)`. Each batch is split into `count` parts of
+            nearly equal size, and only the part of this index is read. `None`
+            reads whole batches.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class EpochBatches(keras.utils.PyDataset):
         max_queue_size: int,
         part: tuple[int, int] | None = None,
     ):
-        # Keras must not put its own workers in between.
+        # Keras must not use its own workers.
         super().__init__(workers=1, use_multiprocessing=False)
         check_integer("workers", workers, minimum=0)
         check_integer("max_queue_size", max_queue_size, minimum=1)
@@ -64,12 +66,12 @@ class EpochBatches(keras.utils.PyDataset):
         )
 
     def compose(self, epoch: int) -> Epoch:
-        """Returns what is in the epoch of this number."""
+        """Returns the `Epoch` of this number."""
         raise NotImplementedError
 
     @property
     def epoch(self) -> int:
-        """Number of the epoch whose order is in force, from 0."""
+        """Number of the current epoch, from 0."""
         return self._epoch
 
     @epoch.setter
@@ -109,7 +111,7 @@ class EpochBatches(keras.utils.PyDataset):
         return self._current.rows.shape
 
     def first_samples(self, count: int) -> Images:
-        """Returns up to `count` samples; what `fit` reads stays as it is.
+        """Returns up to `count` samples, without effect on `fit`.
 
         Args:
             count: Integer >= 1.
@@ -132,8 +134,8 @@ class EpochBatches(keras.utils.PyDataset):
             self._reached_the_end = True
         if self._look_ahead is None:
             return current.read(index)
-        # Out of sequence, as under `fit(shuffle=True)`, what follows here is
-        # not what is wanted next, and reading it would be wasted work.
+        # Read ahead only if batches are requested in sequence, which they are
+        # not under `fit(shuffle=True)`.
         in_sequence = index in (0, self._last_index + 1)
         self._last_index = index
         end = index + 1 + (self._num_ahead if in_sequence else 0)
@@ -146,7 +148,7 @@ class EpochBatches(keras.utils.PyDataset):
         )
 
     def on_epoch_end(self) -> None:
-        """Moves on to the next epoch, if this one reached its last batch."""
+        """Moves on to the next epoch if the last batch was requested."""
         if self._reached_the_end:
             self.epoch += 1
 

@@ -1,4 +1,4 @@
-"""Batches of images and sample ids, in an order that can be repeated."""
+"""Batches of images and sample ids in a reproducible order."""
 
 import os
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from keras_ltssl.validation import as_array, check_boolean, check_integer
 class ImageBatches(EpochBatches):
     """Yields `(images, ids)` batches from an array or from image files.
 
-    Every image comes once per epoch, the last batch may be smaller, and the
-    order within an epoch depends on `(seed, epoch)` alone: not on the backend,
-    on other random numbers, on `workers`, or on earlier epochs. A run that is
-    continued at epoch 7 sees what an uninterrupted run sees from there:
+    Each image comes once per epoch. The last batch may be smaller. The order of
+    an epoch depends only on `(seed, epoch)`. It does not depend on the
+    backend, other random numbers, `workers` or earlier epochs. A run that is
+    resumed at epoch 7 reads the same batches as an uninterrupted run:
 
     ```python
     batches = ImageBatches(images, batch_size=512, seed=1)
@@ -28,29 +28,29 @@ class ImageBatches(EpochBatches):
     model.fit(batches, shuffle=False, initial_epoch=7, epochs=200)
     ```
 
-    **Pass `shuffle=False` to `fit`.** By default it asks for the batches of a
-    `PyDataset` in an order from Python's global random numbers. Each batch
-    stays the same and each image still comes once, but the order of the
-    batches is then not that of this class, and nothing can be read ahead.
+    **Pass `shuffle=False` to `fit`.** By default `fit` requests the batches of
+    a `PyDataset` in an order from Python's global random numbers. Each image
+    still comes once per epoch, but the order of the batches is no longer
+    reproducible, and no batch can be read ahead.
 
-    `epoch` moves on by one in `on_epoch_end`, if the last batch of the epoch
-    has been asked for: Keras calls `on_epoch_end` also before the first epoch
-    and after looking at the first batches for their shapes, and these calls
-    change nothing. An epoch that was cut short begins again. (With fewer than
-    three batches, that look takes in the last one, so `fit` may start one
-    epoch further on.) `evaluate` and `predict` run through an epoch like any
-    other: give them a dataset of their own.
+    `on_epoch_end` moves `epoch` on by one if the last batch of the epoch was
+    requested. Keras also calls it before the first epoch, and after it has read
+    the first batches to find their shapes; these calls change nothing. An epoch
+    that was interrupted begins again. With fewer than three batches, Keras
+    reads the last one while it looks for shapes, so `fit` may begin one epoch
+    later. `evaluate` and `predict` also use up an epoch; give them a dataset of
+    their own.
 
-    Image files are decoded when their batch is due, by `workers` threads or
-    processes that belong to this class. Keras's own workers, which `PyDataset`
-    offers, repeat some batches and leave out others when `fit` builds a model
-    (PyTorch and JAX, Keras 3.15).
+    Image files are decoded when their batch is read, by `workers` threads or
+    processes of this class. The workers of `PyDataset` itself are not used:
+    when `fit` builds a model, they repeat some batches and skip others (PyTorch
+    and JAX, Keras 3.15).
 
-    Threads are the better choice as a rule: decoding releases Python's global
-    lock, so they use all cores. Processes cannot be forked safely from one with
-    a running backend. They are started afresh, which takes some seconds and
-    the memory of an import of the backend each, and import the main script
-    anew, so what it does must stand under a guard:
+    Threads are usually the better choice. Decoding releases Python's global
+    lock, so they use all cores. A process with a running backend cannot be
+    forked safely. Worker processes are therefore started from scratch: each
+    takes some seconds, and the memory of an import of the backend. They also
+    import the main script, which must be guarded:
 
     ```python
     if __name__ == "__main__":
@@ -60,34 +60,34 @@ class ImageBatches(EpochBatches):
         model.fit(data, shuffle=False)
     ```
 
-    They decode files; rows of an array lie in this process, where threads get
-    at them without a copy for each process.
+    Processes only decode files. Arrays are read by threads, which need no copy
+    of the array.
 
     Args:
-        images: Array of shape `(n, ...)` and any real numeric dtype (also a
-            `numpy.memmap`), held without a copy; or a sequence of `n` paths of
-            image files, see `read_images`.
-        ids: Integer array of shape `(n,)`, at least -1: the row of each image
-            in the training set, -1 if it is out of distribution. No row may
-            come twice, as in class labels. Defaults to `None`, which numbers
-            the images from 0 to `n - 1`.
+        images: Array of shape `(n, ...)` and any real numeric dtype, which is
+            not copied and may be a `numpy.memmap`; or a sequence of `n` paths
+            of image files, see `read_images`.
+        ids: Integer array of shape `(n,)`: the row of each image in the
+            training set, or -1 if it is out of distribution. No row may be
+            repeated, so class labels are refused. Defaults to `None`, which
+            numbers the images from 0 to `n - 1`.
         batch_size: Integer, number of images in a batch. Defaults to `256`.
         seed: Integer, at least 0, for the order. Defaults to `0`.
         shuffle: Boolean, whether each epoch has an order of its own. If
             `False`, images come in the order given. Defaults to `True`.
-        image_size: Tuple of integers `(height, width)` in pixels, required for
-            files and meaningless for an array. Defaults to `None`.
-        workers: Integer, number of threads that read batches ahead. 0 or 1
-            read each batch when it is asked for. Defaults to `1`.
+        image_size: Tuple of integers `(height, width)` in pixels. Required for
+            files, and refused for an array. Defaults to `None`.
+        workers: Integer, number of threads that read batches ahead. With 0 or
+            1, each batch is read when it is requested. Defaults to `1`.
         use_multiprocessing: Boolean, whether image files are decoded by
-            `workers` processes instead of threads, if these are two or more.
-            Defaults to `False`.
+            `workers` processes instead of threads. It has an effect if
+            `workers` is at least 2. Defaults to `False`.
         max_queue_size: Integer, number of batches that `workers` read ahead.
             Defaults to `10`.
-        part: Pair of integers `(index, count)`: of every batch, which
-            `batch_size` is the size of, only the part of this index of `count`
-            equal ones. For processes that train together. Defaults to `None`,
-            whole batches.
+        part: Pair of integers `(index, count)`, for processes that train
+            together. Each batch of `batch_size` images is split into `count`
+            equal parts, and only the part of this index is read. Defaults to
+            `None`, whole batches.
 
     Indexing returns:
         Tuple `(images, ids)`: an array of shape `(batch, ...)`, for files
@@ -96,9 +96,9 @@ class ImageBatches(EpochBatches):
 
     Raises:
         ValueError: If an argument is out of range, an array of floats holds
-            NaN or infinity, or the first file cannot be read. Any other
-            file that cannot be read raises when its batch is due; the message
-            names it.
+            NaN or infinity, or the first file cannot be read. Any other file
+            that cannot be read raises an error that names it when its batch is
+            read.
 
     Example:
 
@@ -144,7 +144,7 @@ class ImageBatches(EpochBatches):
 
     @property
     def images(self) -> Images | Sequence[str]:
-        """The array, or the paths."""
+        """The array or the paths that were given."""
         if isinstance(self.rows, FileRows):
             return self.rows.paths
         return self.rows.array
@@ -161,7 +161,7 @@ class ImageBatches(EpochBatches):
 
 
 def checked_ids(ids: npt.ArrayLike | None, num_images: int) -> Ids:
-    """Returns ids of the smallest dtype that is used, or raises an error."""
+    """Returns ids as `int32` or `int64`; raises if they are not valid."""
     if ids is None:
         numbers: npt.NDArray[Any] = np.arange(num_images)
     else:

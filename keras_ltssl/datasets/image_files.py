@@ -1,4 +1,4 @@
-"""Decoding of image files into arrays of one size."""
+"""Decodes image files to arrays of one size."""
 
 import os
 import struct
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from keras_ltssl.validation import check_path, check_sizes
 
-# What Pillow raises for a file that is damaged or no image.
+# Errors of Pillow for a file that is damaged or not an image.
 _FAULTS = (
     OSError,
     ValueError,
@@ -21,35 +21,35 @@ _FAULTS = (
     zlib.error,
 )
 
-# The tag of EXIF that says how the camera was held, and what it says when the
-# height of the image as stored is its width as seen.
+# The EXIF tag for the orientation of the camera, and its values for which
+# height and width are exchanged.
 _ORIENTATION = 0x0112
 _ON_ITS_SIDE = (5, 6, 7, 8)
 
-# The tag of TIFF.
+# The TIFF tag for the bits of a value.
 _BITS_PER_SAMPLE = 0x0102
 
-# Formats without grey values of more than 16 bits. Some releases of Pillow
-# open those of 16 bits as if they had 32.
+# Formats whose gray values have at most 16 bits. Some releases of Pillow open
+# them as if they had 32.
 _AT_MOST_16_BITS = ("PNG", "PPM")
 
 
 def read_images(
     paths: Sequence[str | os.PathLike[str]], image_size: tuple[int, int]
 ) -> npt.NDArray[np.uint8]:
-    """Decodes image files to RGB, all cut and resized to one size.
+    """Decodes image files to RGB, cropped and resized to one size.
 
-    Each image is cut to the aspect ratio of `image_size` about its centre, then
-    resized (bilinear, antialiased): nothing is distorted. Needs the package
-    `pillow`, the extra `images`.
+    Each image is cropped at its center to the aspect ratio of `image_size`,
+    then resized (bilinear, antialiased). This needs the package `pillow`, which
+    the extra `images` installs.
 
-    - An image that EXIF says is on its side is turned upright, as viewers do.
-    - 16-bit grey values are scaled to 8 bits: 65,535 becomes 255. 32-bit
-      integers and floats are refused, for their range is not known.
-    - Grey images, palettes and CMYK become RGB.
+    - An image that is rotated by its EXIF orientation is turned upright.
+    - 16-bit gray values are scaled to 8 bits: 65,535 becomes 255. 32-bit
+      integers and floats are refused, since their range is not known.
+    - Gray images, palettes and CMYK become RGB.
     - Transparency is dropped: a transparent pixel has the color that the file
       stores for it, often black or white.
-    - Of an animation or a file of several pages, the first one is read.
+    - Only the first image of an animation or of several pages is read.
 
     Args:
         paths: Paths of image files in any format that Pillow reads.
@@ -60,8 +60,8 @@ def read_images(
 
     Raises:
         ImportError: If `pillow` is not installed.
-        ValueError: If a file is missing, damaged or no image, or has values
-            of an unknown range. The message names the file.
+        ValueError: If a file is missing, damaged or not an image, or has
+            values of an unknown range. The message names the file.
 
     Example:
 
@@ -91,8 +91,8 @@ def read_images(
     images = np.empty((len(paths), height, width, 3), dtype=np.uint8)
     for row, path in enumerate(paths):
         try:
-            # Opened here: of a path, Pillow maps some files into memory, and
-            # then mixes up the rows of a TIFF that lies on its side.
+            # Given a path, Pillow maps some files into memory, and then mixes
+            # up the rows of a rotated TIFF. So open the file here.
             with open(path, "rb") as stream, Image.open(stream) as file:
                 images[row] = _decode(file, height, width)
         except (*_FAULTS, Image.DecompressionBombError) as error:
@@ -105,12 +105,12 @@ def read_images(
 def _decode(file: Any, height: int, width: int) -> npt.NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
-    # A JPEG decoder can skip detail that the resizing would drop: it decodes
-    # to the smallest of a few sizes not below this one, as the file lies.
+    # A JPEG decoder can decode to a smaller size, which is at least this one.
+    # The size is that of the image as stored.
     is_on_its_side = _orientation(file) in _ON_ITS_SIDE
     file.draft("RGB", (height, width) if is_on_its_side else (width, height))
     rgb = _to_rgb(file)
-    # Asked again, because Pillow turns a TIFF upright when it decodes it.
+    # Read it again, since Pillow turns a TIFF upright when it decodes it.
     orientation = _orientation(file)
     is_on_its_side = orientation in _ON_ITS_SIDE
     image = ImageOps.fit(
@@ -128,32 +128,32 @@ def _decode(file: Any, height: int, width: int) -> npt.NDArray[np.uint8]:
         8: Image.Transpose.ROTATE_90,
     }
     if orientation in turns:
-        # Last, when the image is small.
+        # Turned last, when the image is small.
         image = image.transpose(turns[orientation])
     return np.asarray(image)
 
 
 def _orientation(file: Any) -> int | None:
-    """Returns the orientation in EXIF, 1 to 8, if there is one."""
+    """Returns the EXIF orientation, 1 to 8, or `None`."""
     try:
         orientation: int | None = file.getexif().get(_ORIENTATION)
         return orientation
     except _FAULTS:
-        # Damaged EXIF. Pixels that are damaged, too, get their error later.
+        # Damaged EXIF. Damaged pixels raise later.
         return None
 
 
 def _to_rgb(file: Any) -> Any:
     """Returns an image with three channels of 8 bits.
 
-    Pillow's own conversion cuts wider values at 255 instead of scaling them.
+    Pillow's own conversion clips larger values at 255 instead of scaling them.
     """
     from PIL import Image
 
     if file.mode.startswith("I;16") or (
         file.mode == "I" and file.format in _AT_MOST_16_BITS
     ):
-        # Declared by a TIFF of 12 bits, which Pillow widens without scaling.
+        # Pillow reads the 12 bits of some TIFF files without scaling them.
         bits = getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
         step = (2**bits - 1) / 255
         values = np.round(np.asarray(file) / step).astype(np.uint8)
@@ -161,10 +161,10 @@ def _to_rgb(file: Any) -> Any:
     if file.mode in ("I", "F"):
         kind = "32-bit integers" if file.mode == "I" else "floats"
         raise ValueError(
-            f"mode {file.mode!r}, {kind}, has no range that could be scaled "
-            "to 0 ... 255; save it with 8 or 16 bits"
+            f"mode {file.mode!r}, {kind}, has no known range to scale to "
+            "0 ... 255; save it with 8 or 16 bits"
         )
     if file.mode == "P" and "transparency" in file.info:
-        # Directly to RGB, Pillow warns of the transparency it drops.
+        # Pillow warns if it drops transparency in a single conversion.
         return file.convert("RGBA").convert("RGB")
     return file.convert("RGB")

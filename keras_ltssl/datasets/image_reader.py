@@ -1,4 +1,4 @@
-"""Decoding of image files by several threads or processes at once."""
+"""Decodes image files with several threads or processes."""
 
 import itertools
 import multiprocessing
@@ -20,15 +20,15 @@ from keras_ltssl.validation import check_boolean
 
 
 class ImageReader:
-    """Shares out the files of each call among threads or processes.
+    """Distributes the files of each call to threads or processes.
 
-    They start at the first call that has a use for them, and end with this
+    The workers start at the first call that needs them, and end with this
     object or with the interpreter.
 
     Args:
-        workers: Integer, number of threads or processes. 0 or 1 decode in the
-            thread that calls.
-        use_multiprocessing: Boolean, whether they are processes.
+        workers: Integer, number of threads or processes. With 0 or 1, the
+            calling thread decodes.
+        use_multiprocessing: Boolean, whether the workers are processes.
     """
 
     def __init__(self, workers: int, use_multiprocessing: bool = False):
@@ -56,10 +56,10 @@ class ImageReader:
             return np.concatenate([part.result() for part in parts])
         except BrokenProcessPool as error:
             raise RuntimeError(
-                "A process that reads images has ended too soon. Each one "
-                "imports the main script anew, so with "
-                "`use_multiprocessing=True` what starts the work must stand "
-                'under `if __name__ == "__main__":`. '
+                "A process that reads images has ended too soon. Each process "
+                "imports the main script, so with `use_multiprocessing=True` "
+                "the script must start its work under "
+                '`if __name__ == "__main__":`. '
                 f"Received: {error}"
             ) from error
 
@@ -76,9 +76,9 @@ class ImageReader:
             )
         return ProcessPoolExecutor(
             self._workers,
-            # A fork of a process with a running backend may hang.
+            # A fork with a running backend may hang.
             mp_context=multiprocessing.get_context("spawn"),
-            # Ctrl-C is for the main process, which ends these in its turn.
+            # On Ctrl-C the main process ends the workers.
             initializer=signal.signal,
             initargs=(signal.SIGINT, signal.SIG_IGN),
         )

@@ -1,4 +1,4 @@
-"""The labelled image sets of `keras.datasets`, all in one form."""
+"""The labeled image sets of `keras.datasets`, all in one form."""
 
 import pickle
 import tarfile
@@ -56,9 +56,9 @@ def load_keras_dataset(name: str) -> tuple[LabelledImages, LabelledImages]:
         zlib.error,
     ) as error:
         raise ValueError(
-            f"Cannot read the data set {name!r}: Keras's cached copy seems "
-            "damaged. Delete it from ~/.keras/datasets (or from `datasets` in "
-            "the folder that KERAS_HOME names) and load again. "
+            f"Cannot read the data set {name!r}: the copy that Keras has "
+            "cached seems damaged. Delete it from ~/.keras/datasets (or from "
+            "`datasets` in the folder that KERAS_HOME names) and load again. "
             f"{type(error).__name__}: {error}"
         ) from error
     return _in_one_form(*train), _in_one_form(*test)

@@ -1,4 +1,4 @@
-"""Readers for the lists in which long-tailed splits are published."""
+"""Readers of the lists in which long-tailed splits are published."""
 
 import os
 import tokenize
@@ -13,7 +13,7 @@ from keras_ltssl.validation import check_path
 def read_index_list(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:
     """Reads the rows of a split from a `.npy` file of integers.
 
-    Nothing in the file is ever unpickled.
+    The file is never unpickled.
 
     Args:
         path: Path of the file.
@@ -23,9 +23,8 @@ def read_index_list(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:
         `int64`.
 
     Raises:
-        ValueError: If the file cannot be read, is damaged, or holds anything
-            but a one-dimensional array of integers >= 0. The message names the
-            file.
+        ValueError: If the file cannot be read, is damaged, or does not hold a
+            one-dimensional array of integers >= 0. The message names the file.
 
     Example:
 
@@ -39,7 +38,7 @@ def read_index_list(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:
     """
     check_path("path", path)
     try:
-        # Opened here, not by NumPy, so that it is closed whatever it holds.
+        # Opened here, since NumPy does not close every file that it opens.
         with open(path, "rb") as file:
             check_npy_size(file, os.fstat(file.fileno()).st_size)
             rows = np.load(file, allow_pickle=False)
@@ -70,24 +69,25 @@ def read_image_list(
 ) -> tuple[list[str], npt.NDArray[np.int64]]:
     """Reads a text list of images, one `relative/path label` a line.
 
-    This is the form in which ImageNet-LT, Places-LT and ImageNet-100-LT are
-    published. A path may hold spaces: the label is what follows the last one.
-    Blank lines are skipped. The images themselves are not opened.
+    ImageNet-LT, Places-LT and ImageNet-100-LT are published in this form. A
+    path may contain spaces, since the label follows the last space. Blank
+    lines are skipped. The images are not opened.
 
     Args:
         path: Path of the list, a UTF-8 text file.
-        root: Folder that the paths in the list are relative to. No path may
-            leave it, by `..` or as an absolute path; links inside it may lead
-            anywhere. Defaults to `None`, which leaves the paths as they are.
+        root: Folder that the paths in the list are relative to. A path that
+            leaves it, by `..` or as an absolute path, is refused. Links are
+            not followed. Defaults to `None`, which returns the paths as they
+            are in the file.
 
     Returns:
         Tuple `(paths, labels)`: a list of strings, and their labels of shape
         `(num_images,)` and dtype `int64`, in the order of the file.
 
     Raises:
-        ValueError: If the file cannot be read, holds no image, or has a line
-            of another form or a path that leaves `root`. The message names the
-            file and the line.
+        ValueError: If the file cannot be read, lists no image, or has a line
+            of another form or with a path that leaves `root`. The message
+            names the file and the line.
 
     Example:
 
@@ -101,8 +101,8 @@ def read_image_list(
     (['train/tench/1.jpg', 'train/shark/7.jpg'], [0, 2])
 
     Reference:
-        Liu et al., "Large-Scale Long-Tailed Recognition in an Open World",
-        2019, arXiv:1904.05160.
+        - [Large-Scale Long-Tailed Recognition in an Open
+          World](https://arxiv.org/abs/1904.05160), Liu et al., CVPR 2019
     """
     check_path("path", path)
     if root is not None:
@@ -144,5 +144,5 @@ def _leaves_its_folder(path: str) -> bool:
     """Returns whether a path leaves the folder that it is joined to."""
     if os.path.splitdrive(path)[0] or path[0] in (os.sep, os.altsep):
         return True
-    # By its text alone: no file has to exist, and links are not followed.
+    # Only the text counts: the file need not exist.
     return os.path.normpath(path).split(os.sep)[0] == os.pardir

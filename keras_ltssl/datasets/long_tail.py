@@ -1,6 +1,6 @@
-"""Which images of a balanced set to keep so that its classes get a long tail.
+"""Chooses images of a balanced set so that its classes get a long tail.
 
-Everything here is NumPy on the host: it runs once, before training.
+Everything here is NumPy on the host and runs once, before training.
 """
 
 import math
@@ -21,7 +21,7 @@ IntArray = npt.NDArray[np.int64]
 
 PROFILES = ("exponential", "step", "pareto")
 
-# Far above the error of a float power, far below any real fraction of an image.
+# Larger than the error of a power of floats, smaller than any real fraction.
 _ROUND_OFF = 1e-12
 
 
@@ -31,7 +31,7 @@ def long_tail_counts(
     imbalance: float,
     profile: str = "exponential",
 ) -> IntArray:
-    """Computes how many images each class keeps, most frequent class first.
+    """Returns how many images each class keeps, most frequent class first.
 
     With `C = num_classes` and `c = 0 ... C - 1`:
 
@@ -44,15 +44,18 @@ def long_tail_counts(
     ```
 
     All three start at `max_count` and end at `max_count / imbalance`. The
-    Pareto profile is a power law in the rank of the class: it falls steeply at
-    the head and is flat along the tail. The powers are exact up to float
-    round-off, which is taken out before `floor`: 500 images at an imbalance of
-    100 leave 5 in the last class, not 4.
+    Pareto profile is a power law in the rank of the class, which falls steeply
+    at the head and is flat along the tail. Round-off of the powers is corrected
+    before `floor`: 500 images at an imbalance of 100 leave 5 in the last class,
+    not 4.
 
     Published long-tailed CIFAR sets use the exponential profile with one of
-    two values of `max_count`, and results on them are not comparable: 5000 or
-    500 (CIFAR-10 and CIFAR-100; 12,406 and 10,847 images at imbalance 100), or
-    4500 and 450 (11,165 and 9,754 images; the rest is held out for validation).
+    two values of `max_count`. Results on them are not comparable.
+
+    - 5,000 for CIFAR-10 and 500 for CIFAR-100, which give 12,406 and 10,847
+      images at imbalance 100.
+    - 4,500 and 450, which give 11,165 and 9,754 images. The other images are
+      held out for validation.
 
     Args:
         max_count: Integer, number of images in the most frequent class. At
@@ -65,7 +68,7 @@ def long_tail_counts(
             `"exponential"`.
 
     Returns:
-        Array of shape `(num_classes,)` and dtype `int64`, never increasing.
+        Non-increasing array of shape `(num_classes,)` and dtype `int64`.
 
     Raises:
         ValueError: If an argument is out of range, or if the rarest class
@@ -81,11 +84,13 @@ def long_tail_counts(
     [100, 37, 20, 13, 10]
 
     Reference:
-        Cui et al., "Class-Balanced Loss Based on Effective Number of Samples",
-        2019, arXiv:1901.05555 (the exponential profile); Cao et al., "Learning
-        Imbalanced Datasets with Label-Distribution-Aware Margin Loss", 2019,
-        arXiv:1906.07413 (the step profile). The form of the Pareto profile is
-        this package's own design.
+        - [Class-Balanced Loss Based on Effective Number of
+          Samples](https://arxiv.org/abs/1901.05555), Cui et al., CVPR 2019, for
+          the exponential profile
+        - [Learning Imbalanced Datasets with Label-Distribution-Aware Margin
+          Loss](https://arxiv.org/abs/1906.07413), Cao et al., NeurIPS 2019, for
+          the step profile
+        - The form of the Pareto profile is this package's own design.
     """
     check_integer("max_count", max_count, minimum=1)
     check_integer("num_classes", num_classes, minimum=1)
@@ -100,8 +105,7 @@ def long_tail_counts(
         share = np.where(rank < (num_classes + 1) // 2, 1.0, 1.0 / imbalance)
     else:
         share = (rank + 1.0) ** (-np.log(imbalance) / np.log(num_classes))
-    # A power that should give an integer may land one unit in the last place
-    # below it.
+    # A power that should be an integer may be one unit in the last place less.
     counts: IntArray = np.floor(max_count * share * (1 + _ROUND_OFF)).astype(
         "int64"
     )
@@ -120,27 +124,25 @@ def long_tail_indices(
     profile: str = "exponential",
     seed: int = 0,
 ) -> IntArray:
-    """Chooses the rows of a set that make it long-tailed.
+    """Chooses rows of a set so that it becomes long-tailed.
 
-    Which class becomes the most frequent one, the second, and so on is a
-    random order drawn from `seed`. With the order of the labels instead, the
-    difficulty of a class would coincide with its frequency (CIFAR-10's class 0
-    would always be the head), and a method that helps class 9 would look like
-    one that helps the tail: repeat an experiment over several seeds.
+    `seed` decides at random which class becomes the most frequent one, the
+    second, and so on. In the order of the labels, CIFAR-10's class 0 would
+    always be the head, and a method that helps class 9 would seem to help the
+    tail. Repeat an experiment over several seeds.
 
-    With one `seed`, the rows at a larger imbalance are a subset of those at a
-    smaller one, for equal `max_count` and `profile`.
+    For the same `seed`, `max_count` and `profile`, the rows at a larger
+    imbalance are a subset of those at a smaller one.
 
     Args:
-        labels: Integer array of shape `(num_images,)`. Any integers will do;
-            they need not be contiguous.
+        labels: Integer array of shape `(num_images,)`. The integers need not
+            be contiguous.
         imbalance: Float, at least 1, the ratio of the most frequent to the
             rarest class.
         max_count: Integer, number of images in the most frequent class.
-            Defaults to `None`: the largest number for which every class has
-            enough images. For a balanced set, that is the size of a class; for
-            any other it depends on which classes `seed` makes frequent, so
-            give a number where several seeds are to be compared.
+            Defaults to `None`, the largest number for which every class has
+            enough images. For a balanced set, that is the size of a class. For
+            other sets it depends on `seed`; give a number to compare seeds.
         profile: `"exponential"`, `"step"` or `"pareto"`; see
             `long_tail_counts`. Defaults to `"exponential"`.
         seed: Integer, at least 0, for the order of the classes and the images
@@ -217,16 +219,16 @@ def first_per_class(
 def _largest_counts(
     available: npt.NDArray[np.integer[Any]], imbalance: float, profile: str
 ) -> IntArray:
-    """Counts of the largest `max_count` that `available` allows, by rank.
+    """Returns the largest counts, by rank, that `available` allows.
 
-    If none does, those of the smallest that keeps an image in every class.
+    If it allows none, the counts are the smallest that keep an image in every
+    class.
     """
     _check_imbalance(imbalance)
     num_classes = len(available)
     low, high = math.ceil(imbalance * (1 - _ROUND_OFF)), int(available[0])
     counts = long_tail_counts(low, num_classes, imbalance, profile)
-    # Counts never fall when `max_count` grows, so a bisection finds the last
-    # one that fits.
+    # Counts are monotonic in `max_count`, so bisection finds the largest.
     while low < high:
         middle = (low + high + 1) // 2
         more = long_tail_counts(middle, num_classes, imbalance, profile)

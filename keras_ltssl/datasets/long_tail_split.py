@@ -1,4 +1,4 @@
-"""A long-tailed training set with balanced labelled sets to judge it by."""
+"""A long-tailed training set with balanced probe and test sets."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,21 +26,21 @@ PARTS = ("train", "probe", "test")
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class LongTailSplit:
-    """Images for one experiment: training, probe and test sets.
+    """Training, probe and test images of one experiment.
 
-    The three sets are `uint8` images of one size, `(n, height, width,
-    channels)`, with integer labels `(n,)` from 0 to `len(class_names) - 1`.
-    The arrays are held as they are given, without a copy.
+    Each set has `uint8` images of shape `(n, height, width, channels)`, of the
+    same size in all sets, and integer labels of shape `(n,)`, from 0 to
+    `len(class_names) - 1`. The arrays are not copied.
 
     Args:
         x_train: Long-tailed images to pretrain on.
-        y_train: Their labels. Pretraining never sees them; reports need them
-            to say which classes are rare.
+        y_train: Labels of `x_train`. Pretraining does not use them; reports
+            need them to tell which classes are rare.
         x_probe: Balanced images to train probes on.
-        y_probe: Their labels.
+        y_probe: Labels of `x_probe`.
         x_test: Balanced images to test probes on.
-        y_test: Their labels.
-        class_names: Tuple of strings, one a class.
+        y_test: Labels of `x_test`.
+        class_names: Tuple of strings, one for each class.
 
     Raises:
         ValueError: If an array has another shape, dtype or length, or a label
@@ -119,20 +119,20 @@ def make_long_tail_split(
     seed: int = 0,
     class_names: Sequence[str] | None = None,
 ) -> LongTailSplit:
-    """Splits a labelled set: balanced probe and test sets, long-tailed rest.
+    """Splits a labeled set into long-tailed training, probe and test sets.
 
-    The probe and test images are held out first, so no image is in two sets;
-    what remains is thinned by `long_tail_indices`.
+    The balanced probe and test sets are held out first, so no image is in two
+    sets. `long_tail_indices` thins the other images.
 
     Args:
         x: `uint8` images of shape `(n, height, width, channels)`.
-        y: Integer labels of shape `(n,)`. Any integers; class `c` of the split
-            is the `c`-th smallest of them.
+        y: Integer labels of shape `(n,)`. Class `c` of the split is the `c`-th
+            smallest label.
         imbalance: Float, at least 1, the ratio of the most frequent to the
             rarest class of the training set.
         max_count: Integer, number of training images in the most frequent
             class. Defaults to `None`, the largest number that the images
-            left after the holding out allow.
+            not held out allow.
         profile: `"exponential"`, `"step"` or `"pareto"`; see
             `long_tail_counts`. Defaults to `"exponential"`.
         num_probe: Integer, probe images *per class*.
@@ -189,7 +189,7 @@ def make_long_tail_split(
     rows = first_per_class(
         positions,
         np.full(len(classes), held_out),
-        # Not the stream from which `long_tail_indices` draws.
+        # `long_tail_indices` draws from another stream.
         np.random.default_rng([seed, 1]),
     ).reshape(len(classes), held_out)
     probe = np.sort(rows[:, :num_probe], axis=None)

@@ -1,4 +1,4 @@
-"""Reading a few items ahead of the one that is asked for."""
+"""Reads a few items ahead of the one that is requested."""
 
 import threading
 from collections.abc import Callable, Hashable, Iterable
@@ -10,16 +10,16 @@ Value = TypeVar("Value")
 
 
 class LookAhead(Generic[Key, Value]):
-    """Reads items in threads, some of them before they are asked for.
+    """Reads items in threads, some of them before they are requested.
 
-    Why not Keras's own workers: when `fit` builds a model, it starts them,
-    takes one batch and stops them, and keeps what they had read for the first
-    epoch, which so begins with batches of another pass and leaves out as many
-    of its own (Keras 3.15, PyTorch and JAX). Here an item belongs to its key,
-    so one that nobody takes is dropped instead of delivered late.
+    Keras' own workers cannot be used. When `fit` builds a model, it starts
+    them, takes one batch and stops them. The batches that they have read then
+    begin the first epoch, which skips as many batches of its own (Keras 3.15,
+    PyTorch and JAX). Here an item belongs to its key, so an item that is not
+    requested is dropped.
 
     Args:
-        read: Function from a key to its item. Called from several threads.
+        read: Function from a key to its item. Several threads call it.
         num_threads: Integer, number of threads.
     """
 
@@ -32,13 +32,12 @@ class LookAhead(Generic[Key, Value]):
         self._lock = threading.Lock()
 
     def get(self, key: Key, following: Iterable[Key]) -> Value:
-        """Returns the item of `key`, and starts reading those that follow.
+        """Returns the item of `key`, and starts to read the following ones.
 
         Args:
-            key: Key of the item that is wanted now.
-            following: Keys of the items to read ahead, soonest first. Items
-                read ahead earlier that are not among them are dropped, so no
-                more than these are ever held.
+            key: Key of the item to return.
+            following: Keys of the items to read ahead, soonest first. All
+                other items that were read ahead are dropped.
 
         Returns:
             The item. An error in reading it is raised here.

@@ -1,4 +1,4 @@
-"""Batches of all in-distribution samples and the chosen ones of a pool."""
+"""Batches of in-distribution samples and of chosen samples of a pool."""
 
 import math
 
@@ -26,10 +26,10 @@ from keras_ltssl.validation import as_array, check_integer
 class MixedBatches(EpochBatches):
     """Yields `(images, ids)` batches of in- and out-of-distribution samples.
 
-    Every epoch holds each in-distribution (ID) sample exactly once, its row as
-    its id, and each sample of `chosen` exactly once with id -1, all shuffled
-    together. `chosen` holds rows of an out-of-distribution (OOD) `pool`; it is
-    empty until it is set, and may be set anew between epochs:
+    An epoch holds each in-distribution (ID) sample once, with its row as its
+    id, and each sample of `chosen` once, with id -1. They are shuffled
+    together. `chosen` holds rows of an out-of-distribution (OOD) `pool`. It is
+    empty at first, and may be set between epochs:
 
     ```python
     data = MixedBatches(images, pool=others, budget=10_000, batch_size=512)
@@ -42,78 +42,76 @@ class MixedBatches(EpochBatches):
     model.fit(data, shuffle=False, epochs=200, callbacks=[Choose()])
     ```
 
-    Keras fixes the number of batches when `fit` starts, so here it never
-    changes (this package's own design; the published code makes a new loader
-    for each choice):
+    Keras fixes the number of batches when `fit` starts, so it never changes
+    here (this package's own design; the published code makes a new loader for
+    each choice):
 
         num_batches = ceil((num_id + budget) / batch_size)
 
-    The samples of an epoch are spread evenly over them, with sizes that differ
-    by one at most. Batches so have `batch_size` samples when the whole budget
-    is chosen, and are smaller before: 11,165 ID samples with a budget of
-    10,000 make 42 batches, first of 266 and then of 504 samples. Schedules
-    that count steps are not shifted by a choice.
+    The samples of an epoch are spread evenly over the batches, whose sizes
+    differ by at most one. A batch has about `batch_size` samples if the whole
+    budget is chosen, and fewer before. For example, 11,165 ID samples and a
+    budget of 10,000 make 42 batches, of 266 samples before the choice and of
+    504 after it. A choice does not change schedules that count steps.
 
-    The order depends on `(seed, epoch, chosen)` alone, in `chosen` as a set.
-    `epoch`, `on_epoch_end`, and why to **pass `shuffle=False` to `fit`**: see
-    `ImageBatches`. A run that is continued sets `epoch` and `chosen`.
+    The order depends only on the seed, the epoch and the set of chosen rows.
+    See `ImageBatches` for `epoch`, `on_epoch_end` and the need to **pass
+    `shuffle=False` to `fit`**. To resume a run, set `epoch` and `chosen`.
 
     `images` and `pool` may each be an array, a sequence of image paths or a
-    `PyDataset`, as long as their samples have one shape and dtype (files are
-    `uint8` of shape `(height, width, 3)`). An `ImageBatches` stands for the
-    array or the paths that it holds. **Any other `PyDataset` can only read
-    whole batches, so what training needs of it is read once and held in
-    memory**: the whole ID set when this class is made, and of the pool the
-    chosen rows when they are chosen, from the batches that hold them. It must
-    give the same samples in the same order each time (its `on_epoch_end` is
-    never called) in batches of one size, of which the last may be smaller.
-    Of batches `(x, y)`, y is not used.
+    `PyDataset`. Their samples must have one shape and dtype; files are `uint8`
+    of shape `(height, width, 3)`. An `ImageBatches` gives its array or paths.
+
+    **Any other `PyDataset` can only read whole batches, so its samples are held
+    in memory**: all of `images`, read by the constructor, and the chosen rows
+    of `pool`, read when they are chosen. Its batches must be the same each time
+    and of one size; only the last may be smaller. `on_epoch_end` of it is never
+    called, and `y` of batches `(x, y)` is not used.
 
     Args:
-        images: The ID samples: array of shape `(n, ...)` and any real numeric
-            dtype (also a `numpy.memmap`), held without a copy; sequence of `n`
-            paths of image files, see `read_images`; or `PyDataset`.
-        pool: The OOD samples to choose from, likewise.
-        budget: Integer, the largest number of samples to be chosen, at most
-            the size of the pool.
+        images: The ID samples: an array of shape `(n, ...)` and any real
+            numeric dtype, which is not copied and may be a `numpy.memmap`; a
+            sequence of `n` paths of image files, see `read_images`; or a
+            `PyDataset`.
+        pool: The OOD samples to choose from, in one of the same forms.
+        budget: Integer, the largest number of samples that may be chosen, at
+            most the size of the pool.
         batch_size: Integer, number of samples in the largest batch. Defaults
             to `256`.
         seed: Integer, at least 0, for the order. Defaults to `0`.
-        image_size: Tuple of integers `(height, width)` in pixels, required for
-            paths and meaningless without any. Defaults to `None`.
-        workers: Integer, number of threads that read batches ahead. 0 or 1
-            read each batch when it is asked for. Defaults to `1`.
+        image_size: Tuple of integers `(height, width)` in pixels. Required for
+            paths, and refused without paths. Defaults to `None`.
+        workers: Integer, number of threads that read batches ahead. With 0 or
+            1, each batch is read when it is requested. Defaults to `1`.
         use_multiprocessing: Boolean, whether `workers` processes instead of
             threads decode image files, see `ImageBatches`. Defaults to
             `False`.
         max_queue_size: Integer, number of batches that `workers` read ahead.
             Defaults to `10`.
-        part: Pair of integers `(index, count)`: of every batch, which
-            `batch_size` is the size of, only the part of this index of `count`
-            equal ones. For processes that train together. Defaults to `None`,
-            whole batches.
+        part: Pair of integers `(index, count)`, for processes that train
+            together. Each batch is split into `count` equal parts, and only
+            the part of this index is read. Defaults to `None`, whole batches.
 
     Indexing returns:
         Tuple `(images, ids)`: array of shape `(batch, ...)`, and ids of shape
         `(batch,)`, `int32` unless one is too large for it.
 
     Attributes:
-        id_rows: All ID samples, to read as they are and in order, such as for
-            embedding them: `len(id_rows)`, `id_rows.shape` of one sample,
-            `id_rows.dtype`, and `id_rows[0:256]` or `id_rows[[5, 3]]`, an
-            array of these rows. Files are decoded by `workers`.
-        pool_rows: The samples of the pool, likewise. If it is a `PyDataset`, a
-            pass in ascending order reads each of its batches once.
-        num_batches_read: How many batches were asked for in this process, of
-            all epochs so far.
+        id_rows: All ID samples, in order, for example to embed them. They have
+            a length, the `shape` of one sample and a `dtype`, and
+            `id_rows[0:256]` or `id_rows[[5, 3]]` returns an array of rows.
+            `workers` decode files.
+        pool_rows: The samples of the pool in the same form. If the pool is a
+            `PyDataset`, a pass in ascending order reads each batch once.
+        num_batches_read: Number of batches requested in this process so far.
 
     Raises:
         ValueError: If an argument is out of range, the samples of `pool` have
             another shape or dtype than those of `images`, floats are NaN or
             infinite, a file cannot be read, a `PyDataset` breaks the rules
             above, or batches would have fewer than two samples, which a
-            contrastive loss needs. In files but the first, and in batches of
-            the pool but its first and last, this shows when they are read.
+            contrastive loss needs. Files after the first, and batches of the
+            pool between the first and last, are checked when they are read.
 
     Example:
 
@@ -129,8 +127,9 @@ class MixedBatches(EpochBatches):
     [-1, -1, -1, 0, 1, 2, 3, 4, 5]
 
     Reference:
-        Bai et al., "On the Effectiveness of Out-of-Distribution Data in
-        Self-Supervised Long-Tail Learning", 2023 (arXiv:2306.04934).
+        - [On the Effectiveness of Out-of-Distribution Data in Self-Supervised
+          Long-Tail Learning](https://arxiv.org/abs/2306.04934), Bai et al.,
+          ICLR 2023
     """
 
     def __init__(
@@ -169,8 +168,8 @@ class MixedBatches(EpochBatches):
         num_batches = math.ceil((num_id + budget) / batch_size)
         if num_id < 2 * num_batches:
             raise ValueError(
-                "`images` must have two samples for each batch, because as "
-                "long as nothing is chosen they are all there is. Received: "
+                "`images` must have two samples for each batch, since there "
+                "are no others before the first choice. Received: "
                 f"{num_id} samples for {num_batches} batches of up to "
                 f"{batch_size}, with a budget of {budget} (choose a smaller "
                 "`budget` or a larger `batch_size`)"
@@ -188,14 +187,14 @@ class MixedBatches(EpochBatches):
 
     @property
     def chosen(self) -> Numbers:
-        """Rows of the pool that are in training, set until they are set anew.
+        """Rows of the pool to train on.
 
-        A one-dimensional array of different integers, at most `budget` of
-        them, in any order. What is set before an epoch begins, as by a callback
-        in `on_epoch_begin`, is in that epoch. What is set within one waits for
-        the next, so that each epoch is whole; an epoch begins where Keras says
-        so, and with batch 0. (Where `steps_per_epoch` cuts an epoch of this
-        class into pieces, the next piece counts as one.)
+        A one-dimensional array of at most `budget` different integers, in any
+        order. Rows that are set before an epoch begins, for example in the
+        `on_epoch_begin` of a callback, are part of that epoch. Rows that are
+        set within an epoch are part of the next one. An epoch begins when Keras
+        says so, and at batch 0. If `steps_per_epoch` divides an epoch of this
+        class into pieces, each piece counts as an epoch.
         """
         return self._chosen
 
@@ -256,14 +255,13 @@ class MixedBatches(EpochBatches):
         return super().__getitem__(index)
 
     def on_epoch_begin(self) -> None:
-        """Puts in force what was chosen within the last epoch."""
-        # TensorFlow's thread may read ahead even after an epoch has ended. What
-        # a callback then chooses for the next one seems to come within the
-        # last, and only here is it seen to.
+        """Begins an epoch with the rows that are chosen now."""
+        # TensorFlow's thread may read ahead after an epoch has ended, so a
+        # choice for the next epoch seems to come within the last one.
         self._begin()
 
     def on_epoch_end(self) -> None:
-        """Moves on to the next epoch, if this one reached its last batch."""
+        """Moves on to the next epoch if the last batch was requested."""
         super().on_epoch_end()
         self._begin()
 

@@ -1,4 +1,4 @@
-"""A check of `.npy` headers, before memory is taken for what they claim."""
+"""Checks `.npy` headers before memory is allocated."""
 
 import math
 from typing import IO
@@ -9,11 +9,11 @@ from numpy.lib import format as npy_format
 def check_npy_size(file: IO[bytes], num_bytes: int) -> None:
     """Raises if a `.npy` header claims more values than the file holds.
 
-    NumPy takes the memory first, so a damaged or forged header ends in a
-    `MemoryError` that names nothing.
+    NumPy allocates the memory first, so a damaged or forged header would end in
+    a `MemoryError` that does not name the cause.
 
     Args:
-        file: File to be read from its beginning. It is left there.
+        file: File to read. Its position is at the beginning afterwards.
         num_bytes: Integer, the size of the file.
 
     Raises:
@@ -43,7 +43,7 @@ the file holds 31
     claimed = math.prod(shape) * dtype.itemsize
     held = num_bytes - file.tell()
     file.seek(0)
-    # NumPy refuses objects by itself; they have no size here.
+    # NumPy refuses objects, whose size is not known here.
     if claimed > held and not dtype.hasobject:
         raise ValueError(
             f"its header claims shape={shape}, dtype={dtype}, which is "

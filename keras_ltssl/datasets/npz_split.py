@@ -1,4 +1,4 @@
-"""Reads a long-tailed split from a file."""
+"""Reads a long-tailed split from a `.npz` file."""
 
 import os
 import tokenize
@@ -15,7 +15,7 @@ from keras_ltssl.validation import check_path
 _RECIPE = """\
 Such a file holds uint8 images `x_train`, `x_probe` and `x_test` of shape \
 (n, height, width, channels), and integer labels `y_train`, `y_probe` and \
-`y_test` of shape (n,). To make one of labelled images `x`, `y`:
+`y_test` of shape (n,). To make one from labeled images `x`, `y`:
 
     split = keras_ltssl.datasets.make_long_tail_split(
         x, y, imbalance=100, num_probe=100, num_test=100
@@ -28,9 +28,9 @@ def load_npz_split(path: str | os.PathLike[str]) -> LongTailSplit:
     """Reads a `LongTailSplit` from a `.npz` file.
 
     The file holds `x_train`, `y_train`, `x_probe`, `y_probe`, `x_test` and
-    `y_test` as `LongTailSplit` describes them and, optionally, `class_names`,
-    an array of strings. Nothing in it is ever unpickled. Make one of any
-    labelled images with `make_long_tail_split` and `np.savez`, as below.
+    `y_test` as `LongTailSplit` describes them. It may hold `class_names`, an
+    array of strings. It is never unpickled. To make such a file from labeled
+    images, use `make_long_tail_split` and `np.savez` as in the example.
 
     Args:
         path: Path of the file.
@@ -40,9 +40,8 @@ def load_npz_split(path: str | os.PathLike[str]) -> LongTailSplit:
         by their number.
 
     Raises:
-        ValueError: If the file cannot be read, is damaged, lacks an array or
-            holds unfit ones. The message names the file, and the array if one
-            is at fault.
+        ValueError: If the file cannot be read or is damaged, or an array is
+            missing or not valid. The message names the file and the array.
 
     Example:
 
@@ -64,7 +63,7 @@ class_counts=[20, 12, 72, 43, 121, 33, 93, 56, 15, 26])
     names = [f"{kind}_{part}" for part in PARTS for kind in "xy"]
     arrays: dict[str, Any] = {}
     try:
-        # Opened here, not by NumPy, which leaves it open if it is no archive.
+        # Opened here, since NumPy leaves a file open that is not an archive.
         with open(path, "rb") as file:
             content = np.load(file, allow_pickle=False)
             if not isinstance(content, np.lib.npyio.NpzFile):
@@ -120,7 +119,7 @@ def _class_names(arrays: dict[str, Any]) -> tuple[str, ...]:
     given = arrays.get("class_names")
     if given is None:
         labels = [arrays[f"y_{part}"] for part in PARTS]
-        # Labels of any other kind get their error from `LongTailSplit`.
+        # `LongTailSplit` raises for labels of any other kind.
         largest = max(
             int(of_part.max(initial=0)) if of_part.dtype.kind in "iu" else 0
             for of_part in labels

@@ -1,4 +1,4 @@
-"""Sources of samples that are read by the number of their row."""
+"""Sources of samples that are read by row number."""
 
 import abc
 import os
@@ -15,12 +15,12 @@ from keras_ltssl.validation import check_sizes
 Images = npt.NDArray[Any]
 Numbers = npt.NDArray[np.int64]
 
-# Bytes of a float array that are checked for NaN at a time.
+# Bytes of a float array that are checked for NaN at once.
 _CHUNK_BYTES = 2**24
 
 
 class Rows(abc.ABC):
-    """Samples of one shape and dtype: `rows[4:8]`, `rows[[7, 2]]`, `rows[7]`.
+    """Samples of one shape and dtype, read by `rows[4:8]` or `rows[[7, 2]]`.
 
     Args:
         num_rows: Integer, number of samples.
@@ -61,15 +61,15 @@ class Rows(abc.ABC):
 
     @abc.abstractmethod
     def read(self, numbers: Numbers) -> Images:
-        """Returns the samples of these rows, in this order."""
+        """Returns the samples of some rows, in the order given."""
 
     def select(self, numbers: Numbers) -> "Rows":
-        """Returns these rows alone, ready to be read over and over."""
+        """Returns a source of some rows, which can be read repeatedly."""
         return _SelectedRows(self, numbers)
 
 
 class ArrayRows(Rows):
-    """The rows of an array, which is not copied.
+    """The rows of an array. The array is not copied.
 
     Args:
         array: Array of shape `(num_rows, ...)`, or a `numpy.memmap`.
@@ -84,7 +84,7 @@ class ArrayRows(Rows):
 
 
 class FileRows(Rows):
-    """Image files, decoded whenever they are read.
+    """Image files, decoded each time they are read.
 
     Args:
         paths: Sequence of paths, one per row.
@@ -109,7 +109,7 @@ class FileRows(Rows):
 
 
 class JoinedRows(Rows):
-    """The rows of one source and after them those of another one like it."""
+    """The rows of one source followed by the rows of another."""
 
     def __init__(self, first: Rows, second: Rows):
         super().__init__(len(first) + len(second), first.shape, first.dtype)
@@ -143,14 +143,20 @@ def checked_rows(
     reader: ImageReader,
     kinds: str = "a NumPy array or a sequence of paths",
 ) -> ArrayRows | FileRows:
-    """Returns the rows of an array or of image files, or raises an error.
+    """Returns the rows of an array or of image files.
 
     Args:
         name: Name of the argument that `source` is, for the message.
-        source: Array of real numbers, all finite; or a sequence of paths.
+        source: Array of finite real numbers, or a sequence of paths.
         image_size: Tuple of integers `(height, width)`, for paths only.
-        reader: The `ImageReader` that is to decode files.
-        kinds: What the argument may be, for the message.
+        reader: The `ImageReader` that decodes files.
+        kinds: Types that the argument may have, for the message.
+
+    Returns:
+        `ArrayRows` or `FileRows`.
+
+    Raises:
+        ValueError: If `source` is not valid, or the first file cannot be read.
     """
     if isinstance(source, np.ndarray) and source.dtype.kind != "U":
         if (
@@ -185,13 +191,13 @@ def checked_rows(
             "files. Received: image_size=None"
         )
     check_sizes("image_size", image_size, ("height", "width"))
-    # A wrong folder or a missing package shows here, not in the first epoch.
+    # A wrong folder or a missing package raises now, not in the first epoch.
     read_images(paths[:1], image_size)
     return FileRows(paths, image_size, reader)
 
 
 def check_finite(name: str, samples: Images, first_row: int = 0) -> None:
-    """Raises an error that names a row of `samples` with NaN or infinity."""
+    """Raises if `samples` has NaN or infinity; the error names the row."""
     if samples.dtype.kind != "f" or not samples.size:
         return
     rows = max(1, _CHUNK_BYTES * len(samples) // samples.nbytes)

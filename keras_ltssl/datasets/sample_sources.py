@@ -51,8 +51,8 @@ def rows_of(
             source.ids, np.arange(len(rows))
         ):
             raise ValueError(
-                "The ids of `images` are its rows, so an `ImageBatches` there "
-                "must not have `ids` of its own; give its images instead. "
+                "The ids of `images` are its rows, so an `ImageBatches` must "
+                "not have its own `ids`; pass its images instead. "
                 f"Received: ids={source.ids}"
             )
         if isinstance(rows, FileRows):

@@ -392,5 +392,5 @@ def test_ready_made_views_cannot_be_embedded():
     views = np.zeros((NUM_ID, 2, 8), "float32")
     data = lt.datasets.MixedBatches(views, views, budget=5, batch_size=20)
     sampler = lt.callbacks.OODSampler(data, start=1, num_clusters=3)
-    with pytest.raises(ValueError, match="has to make the views"):
+    with pytest.raises(ValueError, match="must make the views"):
         fit(make_model(), data, [sampler], epochs=2)
