@@ -137,11 +137,7 @@ class ProjectionHead(keras.layers.Layer):
         return (input_shape[0], self.output_dim or input_shape[1])
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that make the same layer again.
-
-        Returns:
-            Dictionary.
-        """
+        """Returns the arguments of the constructor."""
         config = super().get_config()
         config.update(
             output_dim=self.output_dim,

@@ -1,1 +1,1 @@
-"""Random image layers, and the layers that make two views with them."""
+"""Random image layers, and layers that make two views with them."""

@@ -1,15 +1,15 @@
-"""Color jitter with amounts that are given for each image."""
+"""Color jitter with given amounts for each image."""
 
 import numpy as np
 from keras import ops
 
 from keras_ltssl.types import Tensor
 
-# What R, G and B count in the luminance, and in the two chroma axes of YIQ.
+# Weights of R, G and B in the luminance and in the two chroma axes of YIQ.
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _YIQ = np.stack([_LUMINANCE, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 _GRAY = np.tile(_LUMINANCE, (3, 1))
-# Turns the chroma by a right angle, in the direction from red to green.
+# Rotates the chroma by a right angle, in the direction from red to green.
 _QUARTER_TURN = (
     np.linalg.inv(_YIQ) @ np.array([[0, 0, 0], [0, 0, 1], [0, -1, 0]]) @ _YIQ
 )
@@ -18,15 +18,13 @@ _QUARTER_TURN = (
 def color_matrices(
     brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor
 ) -> Tensor:
-    """One 3 x 3 matrix a sample: what its jitter does to the colour of a pixel.
-
-    With `G` the matrix that replaces a colour by its luminance `Y`, and `T` the
-    one that turns the plane of chroma (I and Q of YIQ) by a right angle,
+    """Returns the 3 x 3 color matrix of each sample.
 
         A = brightness contrast (G + saturation (cos(t) (1 - G) + sin(t) T))
 
-    where `t = 2 pi hue`. Grays stay gray, and only brightness and contrast
-    change the luminance.
+    where `t = 2 pi hue`, `G` replaces a color by its luminance, and `T` rotates
+    the plane of chroma (I and Q of YIQ) by a right angle. Grays stay gray, and
+    only brightness and contrast change the luminance.
 
     Args:
         brightness: Float tensor `(batch,)`; 1 changes nothing.
@@ -72,24 +70,23 @@ def jitter_colors(
     hue: Tensor,
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Tensor:
-    """Change the colours of every image by its own four amounts.
+    """Changes the colors of each image by four amounts.
 
-    In this order, `Y` being the luminance of a pixel, `mean(Y)` its mean over
-    the image, and `x` counted from black,
+    In this order, where `Y` is the luminance of a pixel, `mean(Y)` its mean
+    over the image, and `x` is counted from black:
 
         x <- brightness * x
         x <- mean(Y) + contrast * (x - mean(Y))
         x <- Y + saturation * (x - Y)
-        the chroma of x is turned by `hue` of the full circle
+        the chroma of x is rotated by `hue` of the full circle
 
-    All of it is one matrix a sample, from three colours and a constant to
-    three colours (see `color_matrices`; the constant is `mean(Y)`). So there
-    is no clipping in between; the outcome is clipped to `value_range`.
+    All steps are one matrix for each sample, from three colors and a constant
+    to three colors (see `color_matrices`; the constant is `mean(Y)`). Only the
+    result is clipped to `value_range`.
 
     Args:
-        images: Float tensor `(batch, height, width, channels)`. With one
-            channel, only brightness and contrast apply; else there must be
-            three.
+        images: Float tensor `(batch, height, width, channels)` with one or
+            three channels. With one, only brightness and contrast apply.
         brightness: Float tensor `(batch,)`, at least 0; 1 changes nothing.
         contrast: Float tensor `(batch,)`, at least 0; 1 changes nothing.
         saturation: Float tensor `(batch,)`, at least 0; 1 changes nothing.
@@ -119,7 +116,7 @@ def jitter_colors(
     else:
         matrices = (brightness * contrast)[:, None, None]
         weights = np.ones(1)
-    # Colours outermost: one small product an image instead of one a pixel.
+    # Channels first: one small product for each image, not for each pixel.
     planes = ops.reshape(
         ops.transpose(images, (0, 3, 1, 2)),
         (batch_size, channels, height * width),

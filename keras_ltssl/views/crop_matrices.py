@@ -9,11 +9,11 @@ from keras_ltssl.views.random_resampling import resample
 def _bilinear_weights(
     start: Tensor, end: Tensor, in_size: int, out_size: int
 ) -> Tensor:
-    """Weights `(batch, out_size, in_size)` of the pixels of the spans given."""
-    centres = ops.arange(out_size, dtype="float32") + 0.5
+    """Returns pixel weights `(batch, out_size, in_size)` of some spans."""
+    centers = ops.arange(out_size, dtype="float32") + 0.5
     step = (end - start) / out_size
-    positions = start[:, None] + centres * step[:, None] - 0.5
-    # A sample beyond the outermost pixel centres takes the edge pixel.
+    positions = start[:, None] + centers * step[:, None] - 0.5
+    # A sample beyond the outermost pixel centers takes the edge pixel.
     positions = ops.clip(positions, 0.0, in_size - 1.0)
     pixels = ops.arange(in_size, dtype="float32")
     return ops.maximum(0.0, 1.0 - ops.abs(positions[:, :, None] - pixels))
@@ -22,9 +22,9 @@ def _bilinear_weights(
 def crop_matrices(
     windows: Tensor, in_size: tuple[int, int], out_size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Matrices that cut windows out of images and resize them bilinearly.
+    """Returns matrices that cut out windows and resize them bilinearly.
 
-    See `crop_and_resize`, which applies them.
+    `crop_and_resize` applies them.
 
     Args:
         windows: Float tensor `(batch, 4)`: top, left, bottom and right edge.
@@ -54,25 +54,24 @@ def crop_matrices(
 def crop_and_resize(
     images: Tensor, windows: Tensor, height: int, width: int
 ) -> Tensor:
-    """Cut one window out of every image and resize it bilinearly.
+    """Cuts one window out of each image and resizes it bilinearly.
 
     Along either axis, output pixel `i` of `n` reads the image at
 
         start + (i + 1/2) (end - start) / n - 1/2
 
-    in units of pixels, where pixel `p` has its centre at `p` (half-pixel
-    centres). Windows need not lie on whole pixels. Samples that fall outside
-    the centres of the image's outermost pixels take the edge pixel; there is no
-    antialiasing. The whole is two batched matrix products, because
-    bilinear interpolation is separable.
+    in units of pixels, where pixel `p` has its center at `p` (half-pixel
+    centers). Windows need not lie on whole pixels. Samples beyond the centers
+    of the outermost pixels take the edge pixel. There is no antialiasing.
+    Bilinear interpolation is separable, so this takes two batched matrix
+    products.
 
     Args:
         images: Tensor `(batch, height, width, channels)`, any real dtype.
             Height, width and channels must be known.
         windows: Float tensor `(batch, 4)`: top, left, bottom and right edge
-            of each window in pixels, `(0, 0, height, width)` being the whole
-            image. A window whose left edge lies right of its right edge comes
-            out mirrored, and likewise upside down.
+            of each window in pixels. `(0, 0, height, width)` is the whole
+            image. Exchanged edges mirror the window.
         height: Height of the output in pixels.
         width: Width of the output in pixels.
 

@@ -11,7 +11,7 @@ _PORTION = 32
 
 
 def luminance_of(planes: Tensor) -> Tensor:
-    """`(batch, channels, height, width)` to `(batch, 1, height, width)`."""
+    """Returns the luminance, `(batch, 1, height, width)`, of color planes."""
     if planes.shape[1] == 1:
         return planes
     red, green, blue = (planes[:, i : i + 1] for i in range(3))
@@ -19,14 +19,14 @@ def luminance_of(planes: Tensor) -> Tensor:
 
 
 def resample_nearest(images: Tensor, matrices: Tensor) -> Tensor:
-    """Map every image by its own affine map, without interpolation.
+    """Applies an affine map to each image, without interpolation.
 
-    The pixel in row i and column j of the outcome is the one that holds
+    Row i and column j of the result hold the input pixel that contains
 
         (x, y) = (a (j + 1/2) + b (i + 1/2) + c, d (j + 1/2) + e (i + 1/2) + f)
 
-    in units of pixels, (0, 0) being the upper left corner of the image; it is
-    0 where that lies outside. One gather of pixels for the whole batch.
+    in units of pixels from the upper left corner, or 0 if (x, y) is outside of
+    the image. It takes one gather of pixels for the whole batch.
 
     Args:
         images: Tensor `(batch, height, width, channels)`.
@@ -67,20 +67,20 @@ def resample_nearest(images: Tensor, matrices: Tensor) -> Tensor:
 
 
 def equalize(images: Tensor, value: Tensor) -> Tensor:
-    """Spread the values of every channel of an image evenly over 0 to 255.
+    """Equalizes the histogram of every channel of an image.
 
         out = floor((floor(s / 2) + #{pixels < v}) / s),
         s = floor(#{pixels < the largest value} / 255)
 
-    for values v clipped and rounded to whole numbers first; those stay where
-    s = 0, as in a channel of a single value.
+    for values v that are first clipped and rounded to whole numbers. If s = 0,
+    as in a channel with a single value, v is returned.
 
     Args:
         images: Float tensor `(batch, height, width, channels)`, 0 to 255.
-        value: Tensor `(batch,)`, which makes no difference.
+        value: Tensor `(batch,)`, not used.
 
     Returns:
-        Tensor like `images`, whole numbers.
+        Tensor like `images`, of whole numbers.
     """
     _, height, width, channels = images.shape
     values = ops.round(ops.clip(images, 0.0, 255.0))
@@ -112,11 +112,11 @@ def equalize(images: Tensor, value: Tensor) -> Tensor:
 
 
 def sharpen(planes: Tensor, value: Tensor) -> Tensor:
-    """Blend every image with itself smoothed.
+    """Blends every image with its smoothed version.
 
-        out = r + v (x - r),  r: mean of 3 x 3 pixels, the central one five-fold
+        out = r + v (x - r),  r: mean of 3 x 3 pixels, 5 times the center
 
-    Pixels at the edge stay as they are.
+    Pixels at the edge do not change.
 
     Args:
         planes: Float tensor `(batch, channels, height, width)`.
@@ -142,9 +142,10 @@ def apply_where(
     value: Tensor,
     chosen: Tensor,
 ) -> Tensor:
-    """Apply a costly function to the images chosen, of which a batch has few.
+    """Applies a costly function to the chosen images of a batch.
 
-    Some at a time, in a loop inside the graph, as often as it takes.
+    A loop inside the graph works on a few images at a time, so that its cost
+    depends on the number of images chosen.
     """
     count = ops.sum(ops.cast(chosen, "int32"))
     chosen_first = ops.argsort(ops.cast(ops.logical_not(chosen), "int32"))
@@ -154,7 +155,7 @@ def apply_where(
 
     def change_some(start: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         turn = start + ops.arange(_PORTION, dtype="int32")
-        # Past the last one, that one again, with the same outcome.
+        # The last turn repeats the last image, which does not change it.
         turn = ops.minimum(turn, count - 1)
         rows = ops.cast(ops.take(chosen_first, turn), "int32")
         some = function(

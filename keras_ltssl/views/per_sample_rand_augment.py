@@ -17,57 +17,58 @@ from keras_ltssl.views.random_image_layer import RandomImageLayer
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class PerSampleRandAugment(RandomImageLayer):
-    """Augments each image by operations, and as much, as befits it.
+    """Applies RandAugment with a probability and a strength for each image.
 
-    `num_ops` times over, each image draws one of 15 operations, all equally
-    likely, and gets it with its own probability and at its own strength:
-    shears, translations, rotation, autocontrast, inversion, equalization,
-    solarization, posterization, contrast, colour, brightness, sharpness and a
-    gray square. See `rand_augment` for what they do; which way a shear, a
-    translation or a rotation goes, and where the square lies, is drawn, too.
+    Each image draws one of 15 operations, all equally likely, `num_ops` times.
+    It gets the operation with its own probability and at its own strength. The
+    operations are shears, translations, rotation, autocontrast, inversion,
+    equalization, solarization, posterization, contrast, color, brightness,
+    sharpness and a gray square; `rand_augment` defines them. The direction of
+    shears, translations and rotations and the place of the square are random.
 
-    Operations and ranges are those published with BCL: twice as far as
-    RandAugment's in shears, rotation and the like. As there, some are not
-    stronger at a larger strength: solarization and posterization are weaker,
-    and contrast, colour, brightness and sharpness do nothing at 15, take away
-    below and add above. Images with one channel have no colour to change.
+    The operations and their ranges are those published with BCL, whose shears
+    and rotations reach twice as far as RandAugment's. Some operations do not
+    get stronger with the strength, as published: solarization and
+    posterization get weaker, and contrast, color, brightness and sharpness are
+    reduced below a strength of 15 and increased above it. For images with one
+    channel the color operation does nothing.
 
     `keras.layers.RandAugment` draws one operation for the whole batch, computes
-    all of them for every image, and keeps Keras from compiling the model.
+    all operations for every image, and prevents Keras from compiling the model.
 
-    When not training, images are returned as they are. The work is done in
-    float32 whatever the dtype policy, and the outcome is cast to the layer's
-    compute dtype. No gradient flows through. Saving a model also saves how far
-    the random numbers have come.
+    When not training, images are returned unchanged. The layer computes in
+    float32 and casts the result to its compute dtype. No gradient flows
+    through it. Saving a model also saves the state of the random numbers.
 
     Args:
-        num_ops: Operations an image may get, integer >= 1. Defaults to `1`.
+        num_ops: Number of operations for each image, integer >= 1. Defaults to
+            `1`.
         value_range: Pair of floats, the values of black and white. Results
             are clipped to it. Defaults to `(0, 255)`.
         seed: Integer or None. The same seed gives the same augmentations.
             Defaults to `None`.
-        probability: Float in `[0, 1]` or None, for all images of calls that
-            give no probability. Defaults to `None`: every call has to.
-        strength: Float in `[0, 30]` or None, for all images of calls that give
-            no strength. Defaults to `None`: every call has to.
+        probability: Float in `[0, 1]`, for calls without a probability.
+            Defaults to `None`: every call must give one.
+        strength: Float in `[0, 30]`, for calls without a strength. Defaults to
+            `None`: every call must give one.
         **kwargs: Arguments of `keras.layers.Layer`: `name`, `dtype`,
             `trainable`.
 
     Call arguments:
         images: Tensor `(batch, height, width, channels)` with one or three
             channels, integer or float.
-        probability: Tensor `(batch,)` in [0, 1], of each operation. Defaults
-            to `None`, the layer's own.
-        strength: Tensor `(batch,)`, 0 to 30; clipped to that. Defaults to
-            `None`, the layer's own.
-        training: Boolean, whether to augment. Defaults to `True`; inside a
-            model it is what the model is called with.
+        probability: Tensor `(batch,)` in [0, 1], the probability of each
+            operation. Defaults to `None`, the layer's own.
+        strength: Tensor `(batch,)`, clipped to 0 to 30. Defaults to `None`,
+            the layer's own.
+        training: Boolean, whether to augment. Defaults to `True`. Inside
+            a model it is the flag that the model is called with.
 
     Returns:
         Tensor of the shape of `images` and of the compute dtype.
 
     Raises:
-        ValueError: If an argument is out of range, or a shape does not fit; if
+        ValueError: If an argument is out of range, a shape does not fit, or
             neither the call nor the layer has a probability or a strength.
 
     Example:
@@ -86,10 +87,11 @@ class PerSampleRandAugment(RandomImageLayer):
     (None, 32, 32, 3)
 
     Reference:
-        Cubuk, Zoph, Shlens, Le, "RandAugment: Practical automated data
-        augmentation with a reduced search space", 2020 (arXiv:1909.13719);
-        Zhou et al., "Contrastive Learning with Boosted Memorization", 2022
-        (arXiv:2205.12693), for one probability and strength a sample.
+        - [RandAugment: Practical automated data augmentation with a reduced
+          search space](https://arxiv.org/abs/1909.13719), Cubuk et al., 2020
+        - [Contrastive Learning with Boosted
+          Memorization](https://arxiv.org/abs/2205.12693), Zhou et al.,
+          ICML 2022, for one probability and strength for each sample
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class PerSampleRandAugment(RandomImageLayer):
         probability_shape: tuple[int | None, ...] | None = None,
         strength_shape: tuple[int | None, ...] | None = None,
     ) -> None:
-        """Check that the shapes fit together.
+        """Raises if the shapes do not fit together.
 
         Args:
             images_shape: Tuple `(batch, height, width, channels)`.
@@ -142,11 +144,12 @@ class PerSampleRandAugment(RandomImageLayer):
     def draw(
         self, batch_size: int | Tensor, probability: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw one operation for each of `batch_size` images.
+        """Draws one operation for each of `batch_size` images.
 
         Args:
             batch_size: Number of images, an integer or a scalar tensor.
-            probability: Tensor `(batch_size,)`, of getting it at all.
+            probability: Tensor `(batch_size,)`. An image without an operation
+                gets -1.
 
         Returns:
             `operation`, `sign` and `place` as `rand_augment` takes them.
@@ -155,14 +158,14 @@ class PerSampleRandAugment(RandomImageLayer):
             (batch_size, 5), seed=self.seed_generator, dtype="float32"
         )
         count = len(OPERATIONS)
-        # A uniform number just below 1 times 15 is 15 after rounding.
+        # Rounding may give 15 for a uniform number just below 1.
         drawn = ops.minimum(ops.cast(draws[:, 0] * count, "int32"), count - 1)
         is_due = draws[:, 1] < ops.cast(probability, "float32")
         sign = 1.0 - 2.0 * ops.cast(draws[:, 2] < 0.5, "float32")
         return ops.where(is_due, drawn, -1), sign, draws[:, 3:]
 
     def _of_each(self, name: str, given: Tensor | None, count: Any) -> Tensor:
-        """The numbers given in a call, or the layer's own for each image."""
+        """Returns the numbers of a call, or the layer's own for each image."""
         if given is not None:
             return given
         own = getattr(self, name)
@@ -179,7 +182,7 @@ class PerSampleRandAugment(RandomImageLayer):
         probability: Tensor | None = None,
         strength: Tensor | None = None,
     ) -> Tensor:
-        """Augment the images, whether training or not.
+        """Augments the images, whether training or not.
 
         Args:
             images: Tensor `(batch, height, width, channels)`.
@@ -203,7 +206,7 @@ class PerSampleRandAugment(RandomImageLayer):
                 continue
             pixels = (images - low) * (255.0 / (high - low))
             pixels = low + rand_augment(pixels, *how) * ((high - low) / 255.0)
-            # What gets no operation keeps its values to the last bit.
+            # Images without an operation must not change by rounding.
             images = ops.where(
                 (operation < 0)[:, None, None, None], images, pixels
             )
@@ -216,7 +219,7 @@ class PerSampleRandAugment(RandomImageLayer):
         strength: Tensor | None = None,
         training: bool = True,
     ) -> Tensor:
-        """Augment the images.
+        """Augments the images if training.
 
         Args:
             images: Tensor `(batch, height, width, channels)`.
@@ -237,7 +240,7 @@ class PerSampleRandAugment(RandomImageLayer):
         probability_shape: tuple[int | None, ...] | None = None,
         strength_shape: tuple[int | None, ...] | None = None,
     ) -> tuple[int | None, ...]:
-        """Shape of the images, which stays as it is.
+        """Returns the shape of the images.
 
         Args:
             images_shape: Tuple `(batch, height, width, channels)`.
@@ -245,12 +248,12 @@ class PerSampleRandAugment(RandomImageLayer):
             strength_shape: Tuple `(batch,)` or `None`.
 
         Returns:
-            The first of them.
+            `images_shape`.
         """
         return images_shape
 
     def save_own_variables(self, store: Any) -> None:
-        """Save how far the random numbers have come.
+        """Saves the state of the random numbers.
 
         Args:
             store: Dictionary to write to.
@@ -258,19 +261,15 @@ class PerSampleRandAugment(RandomImageLayer):
         store["random_state"] = self.seed_generator.state
 
     def load_own_variables(self, store: Any) -> None:
-        """Restore how far the random numbers had come.
+        """Restores the state of the random numbers.
 
         Args:
-            store: Dictionary that `save_own_variables` has filled.
+            store: Dictionary that `save_own_variables` filled.
         """
         self.seed_generator.state.assign(store["random_state"])
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that make the same layer again.
-
-        Returns:
-            Dictionary.
-        """
+        """Returns the arguments of the constructor."""
         config = super().get_config()
         config.update(
             num_ops=self.num_ops,
@@ -286,7 +285,7 @@ def check_one_each(
     shape: tuple[int | None, ...],
     images_shape: tuple[int | None, ...],
 ) -> None:
-    """Says so when there is not one number for each image."""
+    """Raises if there is not one number for each image."""
     batch = images_shape[0]
     fits = len(shape) == 1 and (None in (shape[0], batch) or shape[0] == batch)
     if not fits:

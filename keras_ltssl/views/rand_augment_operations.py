@@ -1,4 +1,4 @@
-"""The operations of RandAugment, another one for every image of a batch."""
+"""The operations of RandAugment, with one operation for each image."""
 
 import math
 
@@ -30,7 +30,7 @@ OPERATIONS = {
     "sharpness": (0.1, 1.9),
     "cutout": (0.0, 0.4),
 }
-"""What there is, with its value at strength 0 and at the largest strength."""
+"""The operations, each with its value at strength 0 and at the largest one."""
 
 MAX_STRENGTH = 30.0
 
@@ -40,11 +40,11 @@ _CUTOUT_COLOR = (125.0, 123.0, 114.0)
 def _affine_maps(
     chosen: dict[str, Tensor], value: Tensor, height: int, width: int
 ) -> Tensor:
-    """The map of each image, `(batch, 6)`; the identity where none is due."""
+    """Returns the affine map of each image, `(batch, 6)`, or the identity."""
     zero = ops.zeros_like(value)
     angle = ops.where(chosen["rotate"], value * (math.pi / 180), zero)
     cos, sin = ops.cos(angle), ops.sin(angle)
-    # About the centre; shears keep the upper left corner in place.
+    # Rotations keep the center in place, shears the upper left corner.
     x, y = width / 2, height / 2
     return ops.stack(
         [
@@ -66,12 +66,12 @@ def _affine_maps(
 def _cut_out(
     planes: Tensor, chosen: Tensor, value: Tensor, place: Tensor
 ) -> Tensor:
-    """Paint a square of `value` times the width, centred at `place`."""
+    """Paints a square of `value` times the width, centered at `place`."""
     _, channels, height, width = planes.shape
 
-    def covered(centre: Tensor, size: int) -> Tensor:
+    def covered(center: Tensor, size: int) -> Tensor:
         side = value * width
-        start = ops.floor(ops.maximum(centre * size - side / 2.0, 0.0))
+        start = ops.floor(ops.maximum(center * size - side / 2.0, 0.0))
         pixels = ops.arange(size, dtype="float32")
         after = pixels >= start[:, None]
         return ops.logical_and(after, pixels <= (start + side)[:, None])
@@ -94,38 +94,40 @@ def rand_augment(
     sign: Tensor,
     place: Tensor,
 ) -> Tensor:
-    """Apply one operation to every image, another one to each.
+    """Applies one operation to each image.
 
-    `v` lies `strength / 30` of the way between the two numbers that
-    `OPERATIONS` has for the operation; `x` is a pixel in 0 to 255:
+    `v` is interpolated between the two numbers of the operation in
+    `OPERATIONS`, at `strength / 30`. `x` is a pixel in 0 to 255.
 
-    - `shear_x`, `shear_y`: by `± v`, upper left corner fixed; `translate_x`,
-      `translate_y`: by `± v` of the size; `rotate`: by `± v` degrees about the
-      centre. The nearest pixel, 0 where there is none; `sign` tells which way.
-    - `autocontrast`: each channel stretched to 0 to 255, unless it is flat.
-    - `equalize`: see there. `invert`: `255 - x`.
-    - `solarize`: `255 - x` where `x >= v`. `posterize`: only the `floor(v)`
-      highest bits of `x`, rounded.
-    - `brightness`, `contrast`, `color`, `sharpness`: `r + v (x - r)`, clipped;
+    - `shear_x`, `shear_y`: by `± v`, with the upper left corner fixed.
+    - `translate_x`, `translate_y`: by `± v` times the size.
+    - `rotate`: by `± v` degrees about the center. These five take the nearest
+      pixel, or 0 outside of the image. `sign` gives the direction.
+    - `autocontrast`: each channel is stretched to 0 to 255, unless it is flat.
+    - `equalize`: see `equalize`.
+    - `invert`: `255 - x`.
+    - `solarize`: `255 - x` where `x >= v`.
+    - `posterize`: only the `floor(v)` highest bits of `x`, rounded.
+    - `brightness`, `contrast`, `color`, `sharpness`: `r + v (x - r)`, clipped.
       `r` is 0, the mean luminance of the image, the luminance of the pixel, or
       the image smoothed over 3 x 3 pixels (see `sharpen`).
-    - `cutout`: a square, its side `v` of the width, painted over in gray; it is
-      cut off at the right and at the bottom edge.
+    - `cutout`: a gray square whose side is `v` times the width. It is clipped
+      at the right and at the bottom edge.
 
-    All images go through one affine resampling and the same arithmetic, with
-    coefficients of their own; only histograms and smoothing, which cost more
-    than the rest together, are left to the images that need them. No gradient
-    flows through.
+    All images share one affine resampling and the same arithmetic, each with
+    its own coefficients. Only histograms and smoothing, which cost more than
+    everything else, are restricted to the images that need them. No gradient
+    flows through this function.
 
     Args:
         images: float32 tensor `(batch, height, width, channels)`, one or three
-            channels, values 0 to 255; others are clipped where an operation
-            is due.
-        operation: int32 tensor `(batch,)`, a position in `OPERATIONS`; -1
-            leaves the image as it is.
+            channels, values 0 to 255. Other values are clipped if the image
+            gets an operation.
+        operation: int32 tensor `(batch,)`, a position in `OPERATIONS`, or -1
+            for no operation.
         strength: float32 tensor `(batch,)`, 0 to 30.
         sign: float32 tensor `(batch,)`, 1 or -1.
-        place: float32 tensor `(batch, 2)`, centre of a cutout as shares of
+        place: float32 tensor `(batch, 2)`, the center of a cutout as shares of
             width and height, 0 to 1.
 
     Returns:
@@ -145,14 +147,13 @@ def rand_augment(
         for i in range(2)
     )
     value = ops.stop_gradient(low + (high - low) * (strength / MAX_STRENGTH))
-    # XLA does not fuse across loops. Without one before the resampling and one
-    # behind it, it would compute what comes before them, including all that the
-    # images are made by, anew for each use, or pixel by pixel for the gather.
+    # XLA does not fuse across loops. The loops before and after the resampling
+    # keep it from computing the images again for each use.
     images = apply_where(equalize, images, value, chosen["equalize"])
     images = resample_nearest(
         images, _affine_maps(chosen, sign * value, height, width)
     )
-    # A channel after the other: far faster than to work across the last axis.
+    # Planes of channels are much faster than a last axis of 3.
     planes = ops.transpose(images, (0, 3, 1, 2))
     planes = apply_where(sharpen, planes, value, chosen["sharpness"])
     unchanged = planes
@@ -165,8 +166,8 @@ def rand_augment(
     luminance = luminance_of(planes)
     darkest = ops.amin(planes, axis=(2, 3), keepdims=True)
     brightest = ops.amax(planes, axis=(2, 3), keepdims=True)
-    # Half a level is less than there is between whole numbers, and more than
-    # rounding leaves of a flat channel, which would be stretched to noise.
+    # Rounding gives a flat channel a spread of up to half a level, which must
+    # not be stretched to noise.
     stretch = ops.logical_and(
         per_image(chosen["autocontrast"]), brightest - darkest > 0.5
     )
@@ -186,7 +187,7 @@ def rand_augment(
     gray = per_image(ops.where(chosen["color"], one - value, zero))
     planes = scale * planes + offset + gray * luminance
     planes = ops.clip(planes, 0.0, 255.0)
-    # To invert is to solarize from 0 on.
+    # Inversion is solarization from 0.
     threshold = ops.where(chosen["invert"], zero, value)
     solarizes = ops.logical_or(chosen["invert"], chosen["solarize"])
     threshold = per_image(ops.where(solarizes, threshold, 256.0))

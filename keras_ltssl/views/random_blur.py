@@ -1,4 +1,4 @@
-"""Gaussian blur whose strength is drawn for every image on its own."""
+"""Gaussian blur with a random strength for each image."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from keras_ltssl.views.random_resampling import RandomResampling
 
 
 def gaussian_matrices(sigma: Tensor, size: int) -> Tensor:
-    """One matrix a sample that blurs a line of pixels.
+    """Returns matrices that blur lines of pixels, one for each sample.
 
     `m[b, i, p] = exp(-(i - p)^2 / (2 sigma_b^2)) / (sum of the row)`
 
-    Rows sum to 1, so a constant line stays constant up to its ends.
+    Rows sum to 1, so a constant line does not change, even at its ends.
 
     Args:
         sigma: Float tensor `(batch,)`, standard deviations in pixels. Zero
@@ -33,11 +33,11 @@ def gaussian_matrices(sigma: Tensor, size: int) -> Tensor:
     """
     pixels = ops.arange(size, dtype="float32")
     squares = ops.square(pixels[:, None] - pixels)
-    # At a hundredth of a pixel no neighbour counts any more.
+    # At a hundredth of a pixel the neighbors have no weight.
     sigma = ops.maximum(ops.cast(sigma, "float32"), 0.01)
     exponents = (-0.5 / ops.square(sigma))[:, None, None] * squares
-    # exp(-40) is lost beside 1; what is near the smallest floats is slow: on
-    # PyTorch, exponents that underflow took a hundred times as long.
+    # exp(-40) has no effect beside 1. Exponents that underflow took a hundred
+    # times as long on PyTorch.
     weights = ops.exp(ops.maximum(exponents, -40.0))
     return weights / ops.sum(weights, axis=2, keepdims=True)
 
@@ -46,15 +46,14 @@ def gaussian_matrices(sigma: Tensor, size: int) -> Tensor:
 class RandomBlur(RandomResampling):
     """Blurs some images with a Gaussian of random width.
 
-    Each image is blurred with probability `probability`, with a standard
-    deviation of its own, uniform in `sigma`. (`keras.layers.RandomGaussianBlur`
-    draws the standard deviation once for the whole batch.) The kernel reaches
-    over the whole image and is normalised over the pixels that exist; it is
+    Each image is blurred with probability `probability`. Each draws its own
+    standard deviation, uniform in `sigma`, while
+    `keras.layers.RandomGaussianBlur` draws one for the whole batch. The kernel
+    covers the whole image and is normalized over the pixels inside it. It is
     applied as two matrix products.
 
-    When not training, images are returned as they are. The work is done in
-    float32 whatever the dtype policy, and the outcome is cast to the layer's
-    compute dtype.
+    When not training, images are returned unchanged. The layer computes in
+    float32 and casts the result to its compute dtype.
 
     Args:
         probability: Float in `[0, 1]`. Defaults to `0.5`.
@@ -68,8 +67,8 @@ class RandomBlur(RandomResampling):
     Call arguments:
         images: Tensor `(batch, height, width, channels)`, integer or float;
             height, width and channels must be known.
-        training: Boolean, whether to blur. Defaults to `True`; inside a
-            model it is what the model is called with.
+        training: Boolean, whether to blur. Defaults to `True`. Inside
+            a model it is the flag that the model is called with.
 
     Returns:
         Tensor of the same shape and of the compute dtype.
@@ -87,9 +86,10 @@ class RandomBlur(RandomResampling):
     (8, 32, 32, 3)
 
     Reference:
-        Chen et al., "A Simple Framework for Contrastive Learning of Visual
-        Representations", 2020 (arXiv:2002.05709), appendix A. A kernel that is
-        not cut off is this package's own design.
+        - [A Simple Framework for Contrastive Learning of Visual
+          Representations](https://arxiv.org/abs/2002.05709), Chen et al.,
+          ICML 2020, appendix A
+        - A kernel of the size of the image is this package's own design.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class RandomBlur(RandomResampling):
         self.sigma = check_pair("sigma", sigma, above=0)
 
     def draw_sigma(self, batch_size: int | Tensor) -> Tensor:
-        """Draw one standard deviation for each of `batch_size` images.
+        """Draws one standard deviation for each of `batch_size` images.
 
         Args:
             batch_size: Number of images, an integer or a scalar tensor.
@@ -127,7 +127,7 @@ class RandomBlur(RandomResampling):
     def draw_matrices(
         self, count: int | Tensor, height: int, width: int
     ) -> tuple[Tensor, Tensor]:
-        """Draw the matrices that blur `count` images.
+        """Draws the matrices that blur `count` images.
 
         Args:
             count: Number of images, an integer or a scalar tensor.
@@ -142,11 +142,7 @@ class RandomBlur(RandomResampling):
         return gaussian_matrices(sigma, height), gaussian_matrices(sigma, width)
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that make the same layer again.
-
-        Returns:
-            Dictionary.
-        """
+        """Returns the arguments of the constructor."""
         config = super().get_config()
         config.update(probability=self.probability, sigma=self.sigma)
         return dict(config)

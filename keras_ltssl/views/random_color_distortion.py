@@ -1,4 +1,4 @@
-"""Colour jitter and grayscale, drawn for every image on its own."""
+"""Random color jitter and grayscale for each image."""
 
 from typing import Any
 
@@ -13,43 +13,40 @@ from keras_ltssl.views.random_image_layer import RandomImageLayer
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class RandomColorDistortion(RandomImageLayer):
-    """Jitters the colours of each image, and turns some of them gray.
+    """Jitters the colors of each image, and turns some images gray.
 
-    With probability `jitter_probability` an image gets, each with an amount of
-    its own,
+    With probability `jitter_probability`, an image gets these changes, each
+    with its own uniform amount:
 
-    - brightness and contrast times `1 - jitter` to `1 + jitter`;
-    - saturation times `1 - jitter` to `1 + jitter`;
-    - a turn of the hue by up to `jitter / 4` of the circle, either way.
+    - Brightness and contrast are multiplied by `1 - jitter` to `1 + jitter`.
+    - Saturation is multiplied by `1 - jitter` to `1 + jitter`.
+    - The hue is rotated by up to `jitter / 4` of the circle in either
+      direction.
 
-    Then, with probability `grayscale`, its colours are replaced by their
-    luminance. Images with one channel have neither saturation nor hue nor
-    colours to lose; only brightness and contrast apply.
+    Then, with probability `grayscale`, the colors are replaced by their
+    luminance. Images with one channel only get brightness and contrast.
 
-    The amounts are uniform. All together is one matrix an image, from its
-    colours and their mean luminance to new colours (see `jitter_colors`), and
-    that is where it differs from the usual augmentation libraries, which do
-    one step after the other:
+    All changes are one matrix for each image, from its colors and their mean
+    luminance to new colors (see `jitter_colors`). Most augmentation libraries
+    apply one step after the other. This differs in three ways:
 
-    - they clip after each step; here only the outcome is clipped, so what
-      brightness drives beyond white and contrast brings back is not lost;
-    - they draw the order of the steps, which matters by that clipping alone:
-      without it, every order gives the same colours;
-    - they turn the hue of HSV, which keeps the largest of the three colours,
-      so that a blue turned to green gets brighter; here the chroma of YIQ is
-      turned, which keeps the luminance. A turn by a share of the circle means
-      the same hues to within 16 degrees at jitter 0.4, until something is
-      clipped.
+    - They clip after each step. Here only the result is clipped, so a pixel
+      that brightness moves beyond white can come back by contrast.
+    - They draw the order of the steps. Without clipping in between, every
+      order gives the same colors.
+    - They rotate the hue of HSV, which keeps the largest of the three colors,
+      so blue gets brighter when it turns to green. Here the chroma of YIQ is
+      rotated, which keeps the luminance. At jitter 0.4 the hues agree to
+      within 16 degrees, unless something is clipped.
 
-    Mean, spread and histogram of the views of real images are those of the
-    steps, as the tests show.
+    For real images, mean, spread and histogram of the views agree with those
+    of the steps; a test shows it.
 
-    `keras.layers.RandomColorJitter` has neither a probability nor these
-    formulas: it shifts the brightness and only ever raises the contrast.
+    `keras.layers.RandomColorJitter` has no probability and other formulas: it
+    shifts the brightness, and only increases the contrast.
 
-    When not training, images are returned as they are. The work is done in
-    float32 whatever the dtype policy, and the outcome is cast to the layer's
-    compute dtype.
+    When not training, images are returned unchanged. The layer computes in
+    float32 and casts the result to its compute dtype.
 
     Args:
         jitter: Float in `[0, 1)`, strength of the jitter. Defaults to `0.4`.
@@ -66,8 +63,8 @@ class RandomColorDistortion(RandomImageLayer):
     Call arguments:
         images: Tensor `(batch, height, width, channels)` with one or three
             channels, integer or float.
-        training: Boolean, whether to distort. Defaults to `True`; inside a
-            model it is what the model is called with.
+        training: Boolean, whether to distort. Defaults to `True`. Inside
+            a model it is the flag that the model is called with.
 
     Returns:
         Tensor of the same shape and of the compute dtype.
@@ -85,9 +82,10 @@ class RandomColorDistortion(RandomImageLayer):
     (8, 32, 32, 3)
 
     Reference:
-        Chen et al., "A Simple Framework for Contrastive Learning of Visual
-        Representations", 2020 (arXiv:2002.05709), appendix A. One matrix
-        instead of steps is this package's own design.
+        - [A Simple Framework for Contrastive Learning of Visual
+          Representations](https://arxiv.org/abs/2002.05709), Chen et al.,
+          ICML 2020, appendix A
+        - One matrix instead of steps is this package's own design.
     """
 
     def __init__(
@@ -112,7 +110,7 @@ class RandomColorDistortion(RandomImageLayer):
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Check that `input_shape` is that of a batch of images.
+        """Raises if `input_shape` is not that of a batch of images.
 
         Args:
             input_shape: Tuple `(batch, height, width, channels)`.
@@ -128,7 +126,7 @@ class RandomColorDistortion(RandomImageLayer):
     def draw_amounts(
         self, batch_size: int | Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw how much each of `batch_size` images is changed.
+        """Draws the amounts of change for `batch_size` images.
 
         Args:
             batch_size: Number of images, an integer or a scalar tensor.
@@ -152,7 +150,7 @@ class RandomColorDistortion(RandomImageLayer):
         return brightness, contrast, saturation, amounts[:, 3] / 4.0
 
     def call(self, images: Tensor, training: bool = True) -> Tensor:
-        """Distort the colours.
+        """Distorts the colors if training.
 
         Args:
             images: Tensor `(batch, height, width, channels)`.
@@ -172,11 +170,7 @@ class RandomColorDistortion(RandomImageLayer):
         return ops.cast(images, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that make the same layer again.
-
-        Returns:
-            Dictionary.
-        """
+        """Returns the arguments of the constructor."""
         config = super().get_config()
         config.update(
             jitter=self.jitter,

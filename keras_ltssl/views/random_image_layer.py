@@ -1,4 +1,4 @@
-"""What the layers that change images at random share."""
+"""The base class of layers that change images at random."""
 
 from typing import Any
 
@@ -11,10 +11,11 @@ _LARGEST_SEED = 2**31 - 1
 
 
 class RandomImageLayer(keras.layers.Layer):
-    """Base class: images with the channels last, a seed of its own.
+    """Base class of random image layers, with a seed generator.
 
-    Images are computed in float32 and cast at the end, since halved precision
-    would round them before they are resampled; so Keras must not cast them.
+    Images have the channels last. The layers compute in float32 and cast the
+    result, since half precision would round images before they are resampled.
+    For this reason Keras must not cast the inputs.
 
     Args:
         seed: Integer >= 0, or `None` for a new draw every time.
@@ -33,7 +34,7 @@ class RandomImageLayer(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Check that `input_shape` is that of a batch of images.
+        """Raises if `input_shape` is not that of a batch of images.
 
         Args:
             input_shape: Tuple `(batch, height, width, channels)`.
@@ -48,7 +49,7 @@ class RandomImageLayer(keras.layers.Layer):
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...]
     ) -> tuple[int | None, ...]:
-        """Shape of the images, which stays as it is.
+        """Returns the shape of the images.
 
         Args:
             input_shape: Tuple `(batch, height, width, channels)`.
@@ -59,9 +60,5 @@ class RandomImageLayer(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that make the same layer again.
-
-        Returns:
-            Dictionary.
-        """
+        """Returns the arguments of the constructor."""
         return {**super().get_config(), "seed": self.seed}

@@ -1,4 +1,4 @@
-"""What the layers share that mix rows and columns of images at random."""
+"""The base class of layers that mix rows and columns of images."""
 
 from keras import ops
 
@@ -7,12 +7,12 @@ from keras_ltssl.views.random_image_layer import RandomImageLayer
 
 
 def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Mix the rows and the columns of every image by matrices of its own.
+    """Mixes the rows and the columns of each image by matrices.
 
     `out[b, i, j, c] = sum_pq rows[b, i, p] columns[b, j, q] images[b, p, q, c]`
 
-    With `n` times as many matrices as images, `n` of them in a row are for the
-    same image, which is then read once for all of them.
+    With `n` times as many matrices as images, `n` successive matrices belong to
+    the same image, which is read only once.
 
     Args:
         images: Tensor `(batch, height, width, channels)`, any real dtype.
@@ -35,15 +35,14 @@ def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     batch_size = ops.shape(images)[0]
     height, width, channels = images.shape[1:]
     out_height, out_width = rows.shape[1], columns.shape[1]
-    # All rows that an image is mixed to, of all its crops, in one product.
+    # One product for the rows of all crops of an image.
     mixed = ops.matmul(
         ops.reshape(rows, (batch_size, -1, height)),
         ops.reshape(
             ops.cast(images, "float32"), (batch_size, height, width * channels)
         ),
     )
-    # With the colours outermost the columns are one product, too, and the
-    # colours are where a matrix can mix them.
+    # With channels first, the columns take one product, too.
     planes = ops.transpose(
         ops.reshape(mixed, (-1, out_height, width, channels)), (0, 3, 1, 2)
     )
@@ -58,17 +57,17 @@ def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 class RandomResampling(RandomImageLayer):
-    """Base class: in training, one matrix for the rows, one for the columns.
+    """Base class of layers that resample by matrices in training.
 
-    The matrices of layers in a row can be multiplied before any pixel is
-    touched, and several views be drawn of an image that is there once;
-    `TwoViews` does both.
+    One matrix mixes the rows of an image, another the columns. `TwoViews`
+    multiplies the matrices of successive layers before it applies them, and
+    makes both views from one copy of the image.
     """
 
     def draw_matrices(
         self, count: int | Tensor, height: int, width: int
     ) -> tuple[Tensor, Tensor]:
-        """Draw the matrices of `count` images.
+        """Draws the matrices of `count` images.
 
         Args:
             count: Number of images, an integer or a scalar tensor.
@@ -85,7 +84,7 @@ class RandomResampling(RandomImageLayer):
         )
 
     def call(self, images: Tensor, training: bool = True) -> Tensor:
-        """Resample the images.
+        """Resamples the images if training.
 
         Args:
             images: Tensor `(batch, height, width, channels)`.

@@ -1,4 +1,4 @@
-"""Crops of random area, shape and place, one a sample, inside the graph."""
+"""Random crops for each sample, inside the graph."""
 
 import math
 from typing import Any
@@ -16,29 +16,25 @@ from keras_ltssl.views.random_resampling import RandomResampling
 class RandomResizedCrop(RandomResampling):
     """Crops a random window out of each image and resizes it.
 
-    Every image of the batch draws its own window:
+    Each image of the batch draws its own window, while
+    `keras.layers.RandomCrop` draws one for the whole batch:
 
-    - its area is `a * height * width`, `a` uniform in `scale`;
-    - its aspect ratio (width / height) is log-uniform in `ratio`, or rather
-      in the part of `ratio` for which a window of that area fits into the
-      image; where no part does (in a very long or very high image) it is the
-      nearest ratio that fits. So the area is always the one drawn, and
-      nothing is rejected and drawn again;
-    - its place is uniform over all places inside the image. Windows are not
+    - The area is `a * height * width`, with `a` uniform in `scale`.
+    - The aspect ratio (width / height) is log-uniform in the part of `ratio`
+      for which a window of that area fits into the image. If none fits, it is
+      the nearest ratio that does. No window is rejected and drawn again.
+    - The place is uniform over all places inside the image. Windows are not
       rounded to whole pixels.
 
-    Then it is resized bilinearly (see `crop_and_resize`), and mirrored with
-    probability `horizontal_flip`, which costs nothing, since a mirrored
-    image only reads its columns in the reverse order.
-
-    `keras.layers.RandomCrop` draws one window for the whole batch.
+    The window is resized bilinearly (see `crop_and_resize`), and mirrored with
+    probability `horizontal_flip`. Mirroring has no cost, since the columns are
+    only read in reverse order.
 
     When not training, the whole image is resized to `(height, width)`.
 
-    The work is done in float32 whatever the dtype policy, and the outcome is
-    cast to the layer's compute dtype. Saving keeps `seed`, but not how far
-    the random numbers have come, as with every Keras layer; `TwoViews` keeps
-    that for the layers inside it.
+    The layer computes in float32 and casts the result to its compute dtype.
+    Like every Keras layer, it saves `seed` but not the state of its random
+    numbers; `TwoViews` saves that state for the layers inside it.
 
     Args:
         height: Height of the output in pixels.
@@ -57,8 +53,8 @@ class RandomResizedCrop(RandomResampling):
     Call arguments:
         images: Tensor `(batch, height, width, channels)`, integer or float;
             height, width and channels must be known.
-        training: Boolean, whether to crop. Defaults to `True`; inside a
-            model it is what the model is called with.
+        training: Boolean, whether to crop. Defaults to `True`. Inside
+            a model it is the flag that the model is called with.
 
     Returns:
         Tensor `(batch, height, width, channels)` of the compute dtype.
@@ -77,11 +73,12 @@ class RandomResizedCrop(RandomResampling):
     (8, 32, 32, 3)
 
     Reference:
-        Szegedy et al., "Going Deeper with Convolutions", 2015
-        (arXiv:1409.4842), for the windows; Chen et al., "A Simple Framework
-        for Contrastive Learning of Visual Representations", 2020
-        (arXiv:2002.05709), for their use in views. The treatment of windows
-        that do not fit is this package's own design.
+        - [Going Deeper with Convolutions](https://arxiv.org/abs/1409.4842),
+          Szegedy et al., CVPR 2015, for the windows
+        - [A Simple Framework for Contrastive Learning of Visual
+          Representations](https://arxiv.org/abs/2002.05709), Chen et al.,
+          ICML 2020, for their use in views
+        - The treatment of windows that do not fit is this package's own design.
     """
 
     def __init__(
@@ -108,7 +105,7 @@ class RandomResizedCrop(RandomResampling):
     def draw_windows(
         self, batch_size: int | Tensor, height: int, width: int
     ) -> Tensor:
-        """Draw one window for each of `batch_size` images.
+        """Draws one window for each of `batch_size` images.
 
         Args:
             batch_size: Number of windows, an integer or a scalar tensor.
@@ -116,8 +113,8 @@ class RandomResizedCrop(RandomResampling):
             width: Width of the images in pixels.
 
         Returns:
-            float32 tensor `(batch_size, 4)`: top, left, bottom, right, in
-            pixels; left and right swapped where the image is to be flipped.
+            float32 tensor `(batch_size, 4)`: top, left, bottom and right in
+            pixels. Left and right are exchanged for images that are flipped.
         """
         draws = keras.random.uniform(
             (batch_size, 5), seed=self.seed_generator, dtype="float32"
@@ -127,7 +124,8 @@ class RandomResizedCrop(RandomResampling):
         )
         low, high = self.scale
         area = (low + (high - low) * area) * (height * width)
-        # It fits if sqrt(area * ratio) <= width, sqrt(area / ratio) <= height.
+        # A window fits if sqrt(area * ratio) <= width and sqrt(area / ratio)
+        # <= height.
         narrowest = ops.log(area / height**2)
         widest = ops.log(width**2 / area)
         low, high = (
@@ -155,7 +153,7 @@ class RandomResizedCrop(RandomResampling):
     def draw_matrices(
         self, count: int | Tensor, height: int, width: int
     ) -> tuple[Tensor, Tensor]:
-        """Draw the matrices of `count` crops.
+        """Draws the matrices of `count` crops.
 
         Args:
             count: Number of crops, an integer or a scalar tensor.
@@ -173,7 +171,7 @@ class RandomResizedCrop(RandomResampling):
         )
 
     def call(self, images: Tensor, training: bool = True) -> Tensor:
-        """Crop and resize.
+        """Crops if training, and resizes.
 
         Args:
             images: Tensor `(batch, height, width, channels)`.
@@ -196,7 +194,7 @@ class RandomResizedCrop(RandomResampling):
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...]
     ) -> tuple[int | None, ...]:
-        """Shape of the crops.
+        """Returns the shape of the crops.
 
         Args:
             input_shape: Tuple `(batch, height, width, channels)`.
@@ -207,11 +205,7 @@ class RandomResizedCrop(RandomResampling):
         return (input_shape[0], self.height, self.width, input_shape[3])
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that make the same layer again.
-
-        Returns:
-            Dictionary.
-        """
+        """Returns the arguments of the constructor."""
         config = super().get_config()
         config.update(
             height=self.height,

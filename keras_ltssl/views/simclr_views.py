@@ -14,7 +14,7 @@ from keras_ltssl.views.random_color_distortion import RandomColorDistortion
 from keras_ltssl.views.random_resized_crop import RandomResizedCrop
 from keras_ltssl.views.two_views import TwoViews
 
-# Of RandAugment at a share of 0, as in `BoostedViews`.
+# Strength of RandAugment at w = 0, as in `BoostedViews`.
 _LEAST_STRENGTH = 10.0
 
 
@@ -30,28 +30,28 @@ def simclr_views(
     seed: int | None = None,
     rand_augment: float = 0.0,
 ) -> TwoViews:
-    """Two views of every image, augmented as in SimCLR.
+    """Returns a layer that makes two views of each image, as in SimCLR.
 
-    Random resized crop with a horizontal flip, blur, colour jitter and
-    grayscale, each drawn for every view of every image. The defaults are the
-    ones published for CIFAR; for ImageNet use `scale=(0.08, 1.0)` and
-    `blur=0.5`. Images with one channel only get what makes sense for them (see
-    `RandomColorDistortion`); for digits, `horizontal_flip=0.0`.
+    Each view of each image draws its own random resized crop with a horizontal
+    flip, blur, color jitter and grayscale. The defaults are those published for
+    CIFAR. For ImageNet use `scale=(0.08, 1.0)` and `blur=0.5`; for digits use
+    `horizontal_flip=0.0`. Images with one channel only get brightness and
+    contrast (see `RandomColorDistortion`).
 
-    SimCLR blurs last. Here crop, flip and blur are one pair of matrices a view,
-    and the colours one more, so blur comes before the colours; the two commute
-    but for clipping, and for the weight that the edges have in the mean that
-    contrast keeps. How the colours differ from a chain of steps is told in
-    `RandomColorDistortion`.
+    SimCLR blurs after it changes colors. Here blur comes first, so that crop,
+    flip and blur are one pair of matrices for each view. The result is the same
+    except for clipping, and for the weight of the edges in the mean that
+    contrast keeps. `RandomColorDistortion` describes how its colors differ from
+    a chain of steps.
 
-    `rand_augment`, w, makes views stronger than SimCLR's. After all of these,
-    every view gets one operation of RandAugment (`PerSampleRandAugment`) with
+    `rand_augment`, w, makes views stronger than SimCLR's. Each view gets one
+    more operation of RandAugment (`PerSampleRandAugment`) with
 
         probability = w,    strength = 10 + 20 w
 
-    as `BoostedViews` does it for a sample of weight w, here for all samples.
-    The operations are BCL's; a strength to be tuned, as the temperature is, is
-    this package's own design.
+    as `BoostedViews` does for a sample of weight w, but here for all samples.
+    The operations are BCL's. A strength to tune, like the temperature, is this
+    package's own design.
 
     Args:
         image_size: Integer or pair of integers, height and width of the views
@@ -91,10 +91,12 @@ def simclr_views(
     (4, 2, 32, 32, 3)
 
     Reference:
-        Chen et al., "A Simple Framework for Contrastive Learning of Visual
-        Representations", 2020 (arXiv:2002.05709), appendix A and B.9; Zhou et
-        al., "Contrastive Learning with Boosted Memorization", 2022
-        (arXiv:2205.12693), for RandAugment after it.
+        - [A Simple Framework for Contrastive Learning of Visual
+          Representations](https://arxiv.org/abs/2002.05709), Chen et al.,
+          ICML 2020, appendix A and B.9
+        - [Contrastive Learning with Boosted
+          Memorization](https://arxiv.org/abs/2205.12693), Zhou et al.,
+          ICML 2022, for `rand_augment`
     """
     sizes = (
         tuple(image_size)

@@ -1,4 +1,4 @@
-"""Two independently augmented views of every sample."""
+"""A layer that makes two random views of each sample."""
 
 from typing import Any
 
@@ -10,16 +10,16 @@ from keras_ltssl.views.random_resampling import RandomResampling, resample
 
 
 class _TrainingFlag(keras.layers.Layer):
-    """The identity, which notes the training flag it is called with.
+    """The identity. It records the training flag that it is called with.
 
-    Keras hands the flag of the latest nested call on to whatever is called
-    next. A layer that calls others with `training=True` therefore has to
-    put the flag back, or the encoder after it would update its batch
-    statistics and drop units during evaluation.
+    Keras passes the flag of the latest nested call on to the next layer. A
+    layer that calls others with `training=True` must therefore restore the
+    flag. Otherwise the encoder after it would update its batch statistics and
+    drop units during evaluation.
     """
 
     def __init__(self) -> None:
-        # It is the identity of any dtype.
+        # The identity must not cast.
         super().__init__(autocast=False)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
@@ -29,30 +29,30 @@ class _TrainingFlag(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class TwoViews(keras.layers.Layer):
-    """Draws two random views of every sample.
+    """Draws two random views of each sample.
 
-    `(batch, ...) -> (batch, 2, ...)`. Each sample is put into the batch twice,
-    the pipeline runs once on `(2 * batch, ...)`, and the outcome is unfolded.
-    A pipeline whose layers draw per sample therefore draws for every view of
-    every sample on its own.
+    `(batch, ...) -> (batch, 2, ...)`. Each sample is repeated, the pipeline
+    runs once on `(2 * batch, ...)`, and the result is reshaped. A pipeline
+    whose layers draw per sample therefore draws for each view.
 
-    `RandomResizedCrop` and `RandomBlur` at the head of a list mix the rows and
-    the columns of images by matrices. Those matrices are multiplied first, and
-    both views made of the image that is there once: the same views, sooner.
+    `RandomResizedCrop` and `RandomBlur` at the beginning of a list work by
+    matrices. These matrices are multiplied before they are applied, and both
+    views are made from one copy of the image. The views are the same as without
+    this shortcut.
 
     The pipeline is always called with `training=True`, also in `evaluate` and
-    `predict`: a contrastive loss on held-out data needs two random views
-    just as in training, while image augmentation layers do nothing when
-    not training. Layers after this one get the flag of the model unchanged.
+    `predict`. A contrastive loss on held-out data needs two random views, but
+    image augmentation layers do nothing when not training. Layers after this
+    one get the flag of the model.
 
-    Saving a model (or its weights) also saves how far the pipeline's random
-    numbers have come, which Keras leaves out, so a run that is resumed goes
-    on with the views that an uninterrupted one would have drawn.
+    Saving a model or its weights also saves the state of the pipeline's random
+    numbers, which Keras does not save. A resumed run therefore draws the views
+    of an uninterrupted run.
 
     Args:
         pipeline: A Keras layer or model, or a list of them, applied in order.
-            Maps `(n, ...)` to `(n, ...)`: one output a sample, which may have
-            another shape.
+            It maps `(n, ...)` to `(n, ...)`, one output for each sample. The
+            output may have another shape.
         **kwargs: Arguments of `keras.layers.Layer`: `name`, `dtype`,
             `trainable`. `dtype` only matters for a pipeline that cannot be
             built for float inputs; inputs are never cast.
@@ -64,8 +64,8 @@ class TwoViews(keras.layers.Layer):
         Tensor `(batch, 2, ...)`.
 
     Raises:
-        ValueError: If `pipeline` is empty or holds anything but layers; if it
-            returns anything but one tensor with one row a sample.
+        ValueError: If `pipeline` is empty or does not consist of layers, or if
+            it does not return one tensor with one row for each sample.
 
     Example:
 
@@ -76,8 +76,9 @@ class TwoViews(keras.layers.Layer):
     (4, 2, 16)
 
     Reference:
-        Chen et al., "A Simple Framework for Contrastive Learning of Visual
-        Representations", 2020 (arXiv:2002.05709).
+        - [A Simple Framework for Contrastive Learning of Visual
+          Representations](https://arxiv.org/abs/2002.05709), Chen et al.,
+          ICML 2020
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class TwoViews(keras.layers.Layer):
         pipeline: keras.layers.Layer | list[keras.layers.Layer],
         **kwargs: Any,
     ) -> None:
-        # What the samples are is the pipeline's business, so is their dtype.
+        # The pipeline decides about the dtype of the samples.
         super().__init__(autocast=False, **kwargs)
         self.pipeline = (
             list(pipeline) if isinstance(pipeline, tuple) else pipeline
@@ -105,14 +106,14 @@ class TwoViews(keras.layers.Layer):
 
     @property
     def _stages(self) -> list[keras.layers.Layer]:
-        """The layers of the pipeline, in order."""
+        """Layers of the pipeline, in order."""
         whole = self.pipeline
         return whole if isinstance(whole, list) else [whole]
 
     def _resampled_views(
         self, images: Tensor
     ) -> tuple[Tensor, list[keras.layers.Layer]]:
-        """Both views after the layers that resample, and the other layers."""
+        """Returns both views after resampling, and the remaining layers."""
         count = 2 * ops.shape(images)[0]
         head, *layers = self._stages
         rows, columns = head.draw_matrices(count, *images.shape[1:3])
@@ -127,7 +128,7 @@ class TwoViews(keras.layers.Layer):
     def _augment(
         self, samples: Tensor, layers: list[keras.layers.Layer]
     ) -> Tensor:
-        """Run layers as in training, and check what comes out."""
+        """Runs layers as in training, and checks their output."""
         self._flag(samples)
         training = bool(self._flag.value)
         outputs = samples
@@ -135,20 +136,20 @@ class TwoViews(keras.layers.Layer):
             outputs = layer(outputs, training=True)
         if not hasattr(outputs, "shape") or not len(outputs.shape):
             raise ValueError(
-                "`pipeline` must return one tensor with one row a sample. "
+                "`pipeline` must return one tensor with one row per sample. "
                 f"Received: output of type {type(outputs).__name__}"
             )
         rows_in, rows_out = samples.shape[0], outputs.shape[0]
         if None not in (rows_in, rows_out) and rows_in != rows_out:
             raise ValueError(
-                "`pipeline` must return as many samples as it is given. "
+                "`pipeline` must return as many samples as it gets. "
                 f"Received: {rows_out} samples for {rows_in}, output shape="
                 f"{tuple(outputs.shape)}"
             )
         return self._flag(outputs, training=training)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Build the pipeline.
+        """Builds the pipeline.
 
         Args:
             input_shape: Tuple `(batch, ...)`.
@@ -158,7 +159,7 @@ class TwoViews(keras.layers.Layer):
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Draw two views of every sample.
+        """Draws two views of each sample.
 
         Args:
             inputs: Tensor `(batch, ...)`.
@@ -179,7 +180,7 @@ class TwoViews(keras.layers.Layer):
         return ops.reshape(views, (batch_size, 2, *views.shape[1:]))
 
     def compute_output_spec(self, inputs: Tensor) -> Any:
-        """Shape and dtype of the views, as a symbolic tensor.
+        """Returns the shape and dtype of the views as a symbolic tensor.
 
         Args:
             inputs: Symbolic tensor `(batch, ...)`.
@@ -203,7 +204,7 @@ class TwoViews(keras.layers.Layer):
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...]
     ) -> tuple[int | None, ...]:
-        """Shape of the views.
+        """Returns the shape of the views.
 
         Args:
             input_shape: Tuple `(batch, ...)`.
@@ -217,12 +218,12 @@ class TwoViews(keras.layers.Layer):
         return tuple(spec.shape)
 
     def _random_states(self) -> list[Any]:
-        """The variables of the seed generators: all that are no weights."""
+        """Returns the state variables of the seed generators."""
         weights = {id(weight) for weight in self.weights}
         return [v for v in self.variables if id(v) not in weights]
 
     def save_own_variables(self, store: Any) -> None:
-        """Save the state of the pipeline's random numbers.
+        """Saves the state of the pipeline's random numbers.
 
         Args:
             store: Dictionary to write to.
@@ -231,10 +232,10 @@ class TwoViews(keras.layers.Layer):
             store[str(i)] = state
 
     def load_own_variables(self, store: Any) -> None:
-        """Restore the state of the pipeline's random numbers.
+        """Restores the state of the pipeline's random numbers.
 
         Args:
-            store: Dictionary that `save_own_variables` has filled.
+            store: Dictionary that `save_own_variables` filled.
         """
         states = self._random_states()
         if len(store.keys()) != len(states):
@@ -246,21 +247,17 @@ class TwoViews(keras.layers.Layer):
             state.assign(store[str(i)])
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that make the same layer again.
-
-        Returns:
-            Dictionary.
-        """
+        """Returns the arguments of the constructor."""
         config = super().get_config()
         config["pipeline"] = keras.saving.serialize_keras_object(self.pipeline)
         return dict(config)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "TwoViews":
-        """Make a layer from its configuration.
+        """Returns a layer made from its configuration.
 
         Args:
-            config: Dictionary that `get_config` has returned.
+            config: Dictionary that `get_config` returned.
 
         Returns:
             `TwoViews`.

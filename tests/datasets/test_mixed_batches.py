@@ -645,7 +645,7 @@ class OddBatches(Batches):
         (
             lambda x, y: np.random.default_rng().permutation(x),
             0,
-            "give the same batch whenever",
+            "always give the same batch",
         ),
     ],
 )

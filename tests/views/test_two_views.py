@@ -303,5 +303,5 @@ def test_pipeline_that_changes_the_batch_size_is_refused():
 
 
 def test_pipeline_that_returns_no_single_tensor_is_refused():
-    with pytest.raises(ValueError, match="one tensor with one row a sample"):
+    with pytest.raises(ValueError, match="one tensor with one row per sample"):
         TwoViews(Pair())(np.zeros((2, 3)))
