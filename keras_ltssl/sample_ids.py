@@ -1,4 +1,4 @@
-"""The rule that every sample id names one sample."""
+"""Checks that every sample id names one sample."""
 
 from typing import Any
 
@@ -7,19 +7,19 @@ import numpy.typing as npt
 
 
 def check_distinct(name: str, ids: npt.NDArray[np.integer[Any]]) -> None:
-    """Raises if an id >= 0 comes more than once, as class labels do.
+    """Raises if an id >= 0 is repeated, as class labels are.
 
-    A loss that remembers something of each sample keeps it by id. Ten class
-    labels in place of the ids would make it remember ten samples. Of -1, which
-    marks samples out of distribution, there may be any number.
+    A loss that remembers each sample does so by its id. With ten class labels
+    in place of ids, it would remember ten samples. -1 marks samples out of
+    distribution and may be repeated.
 
     Args:
         name: Name of the argument, for the message.
         ids: Integer array of shape `(n,)`, one id per sample.
 
     Raises:
-        ValueError: If an id >= 0 is repeated. The message gives an example and
-            the number of distinct ids.
+        ValueError: If an id >= 0 is repeated. The message names one, and the
+            number of distinct ids.
 
     Example:
 
@@ -33,7 +33,7 @@ set. Repeated ids look like class labels, which are never needed: pass row \
 numbers, such as np.arange(4). Received: 2 distinct ids for 4 samples; id 1 \
 comes 3 times
     """
-    # Ids in order, the usual case, need no sorting.
+    # Fast path for ids in order, the usual case.
     if np.all(ids[1:] > ids[:-1]):
         return
     named = ids[ids >= 0]

@@ -1,5 +1,6 @@
-"""The one name that stands for a tensor of whichever backend runs."""
+"""Type aliases for annotations."""
 
 from typing import Any, TypeAlias
 
+# Keras has no class that the tensors of all backends share.
 Tensor: TypeAlias = Any

@@ -67,7 +67,7 @@ def read_index_list(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:
 def read_image_list(
     path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None
 ) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Reads a text list of images, one `relative/path label` a line.
+    r"""Reads a text list of images, one `relative/path label` a line.
 
     ImageNet-LT, Places-LT and ImageNet-100-LT are published in this form. A
     path may contain spaces, since the label follows the last space. Blank
@@ -95,7 +95,7 @@ def read_image_list(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "train.txt")
     ...     with open(path, "w") as file:
-    ...         _ = file.write("train/tench/1.jpg 0\\ntrain/shark/7.jpg 2\\n")
+    ...         _ = file.write("train/tench/1.jpg 0\ntrain/shark/7.jpg 2\n")
     ...     paths, labels = read_image_list(path)
     >>> paths, labels.tolist()
     (['train/tench/1.jpg', 'train/shark/7.jpg'], [0, 2])

@@ -13,41 +13,42 @@ from keras_ltssl.validation import as_tensor, check_integer
 
 _Array: TypeAlias = np.ndarray[Any, Any]
 
-# Rows of the K x K cosines that are held at a time.
+# Rows of the K x K cosines that are held at once.
 _BLOCK = 1024
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class SimplexETF(keras.initializers.Initializer):
-    """Makes K unit vectors whose largest pairwise cosine is least.
+    """Makes K unit vectors that minimize the largest pairwise cosine.
 
-    What can be reached depends on the dimension:
+    The result depends on the dimension:
 
     - K <= dim + 1: a simplex equiangular tight frame. Every pairwise cosine is
-      -1/(K-1), no K unit vectors can be further apart, and they sum to zero.
+      -1/(K-1), the smallest possible maximum, and the vectors sum to zero.
     - dim + 1 < K <= 2 dim: simplices in orthogonal subspaces. The largest
-      cosine is 0, again the least there is, and they sum to zero.
-    - K > 2 dim: approximate, and above 0. From random vectors, 100 to 2000
-      steps (fewer for more vectors) of gradient descent with momentum on
-      log Σ exp(p cos) over all pairs, p rising from 8 to 3000, keep the best
-      (this package's own design). K = 100 takes half a second or so, K = 1000
-      some ten seconds.
+      cosine is 0, the smallest possible maximum, and the vectors sum to zero.
+    - K > 2 dim: an approximation, with a largest cosine above 0. It is the best
+      result of gradient descent with momentum on log Σ exp(p cos) over all
+      pairs. It takes 100 to 2,000 steps from random vectors, while p rises from
+      8 to 3,000 (this package's own design). K = 100 takes about half a second,
+      K = 1,000 about ten seconds.
 
-    The latter two warn with the cosine reached, which `largest_cosine` tells of
-    any vectors. Built by NumPy in float64, so that each backend gets the same
-    numbers.
+    The last two cases warn and report the largest cosine, as `largest_cosine`
+    computes it. NumPy makes the vectors in float64, so they are the same on
+    every backend.
 
     Args:
-        seed: Seed of the random rotation (of the start, for K > 2 dim), an
-            integer >= 0. Defaults to `0`.
+        seed: Integer >= 0, seed of the random rotation, or of the initial
+            vectors if K > 2 dim. Defaults to `0`.
 
     Call arguments:
-        shape: `(K, dim)`, K >= 2 vectors of dim >= 1 numbers.
-        dtype: A float dtype. Defaults to `None`, Keras' float type.
+        shape: `(K, dim)`, with K >= 2 and dim >= 1.
+        dtype: A float dtype. Defaults to `None`, the default float type of
+            Keras.
 
     Raises:
-        ValueError: If `seed` is no integer >= 0, or, when called, if `shape` or
-            `dtype` is not as told above.
+        ValueError: If `seed` is not an integer >= 0. When called, if `shape` or
+            `dtype` is not valid.
 
     Example:
 
@@ -58,9 +59,11 @@ class SimplexETF(keras.initializers.Initializer):
     True
 
     Reference:
-        Papyan, Han, Donoho. Prevalence of Neural Collapse during the terminal
-        phase of deep learning training. PNAS 2020, arXiv:2008.08186.
-        Rankin. The Closest Packing of Spherical Caps in n Dimensions. 1955.
+        - [Prevalence of Neural Collapse during the terminal phase of deep
+          learning training](https://arxiv.org/abs/2008.08186), Papyan et al.,
+          PNAS 2020
+        - [The Closest Packing of Spherical Caps in n
+          Dimensions](https://doi.org/10.1017/S2040618500033219), Rankin, 1955
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -114,7 +117,7 @@ def largest_cosine(vectors: Tensor) -> float:
         A number in [-1, 1].
 
     Raises:
-        ValueError: If there are not two vectors.
+        ValueError: If there are fewer than two vectors.
 
     Example:
 
@@ -186,9 +189,9 @@ def _rotated(
 
 
 def _spread_out(count: int, dim: int, generator: np.random.Generator) -> _Array:
-    """Returns the best vectors that a descent on the largest cosine meets."""
+    """Returns the best vectors of a descent on the largest cosine."""
     steps = int(np.clip(3e5 / count, 100, 2000))
-    # Half the time of float64, and as good: cosines are compared to 1e-4.
+    # float32 takes half the time of float64 and is precise enough here.
     rows = _unit(generator.normal(size=(count, dim))).astype("float32")
     best, least = rows, np.inf
     velocity = np.zeros_like(rows)
@@ -198,7 +201,7 @@ def _spread_out(count: int, dim: int, generator: np.random.Generator) -> _Array:
             best, least = rows, reached
         gradient -= np.sum(gradient * rows, axis=1, keepdims=True) * rows
         length = np.sqrt(np.max(np.sum(gradient**2, axis=1)))
-        if length == 0:  # One dimension: there is nowhere to go.
+        if length == 0:  # In one dimension, vectors cannot move.
             break
         velocity = np.float32(0.9) * velocity + gradient / length
         velocity -= np.sum(velocity * rows, axis=1, keepdims=True) * rows
@@ -216,8 +219,8 @@ def _push(rows: _Array, sharpness: np.float32) -> tuple[_Array, float]:
         push *= np.exp(sharpness * (before - largest))
         block -= largest
         block *= sharpness
-        # What is this far below counts for nothing, but denormal numbers would
-        # make the product ten times slower.
+        # Smaller exponents have no effect, but denormal numbers would make the
+        # product ten times slower.
         np.exp(np.maximum(block, -60, out=block), out=block)
         push[start : start + _BLOCK] = block @ rows
     return push, float(largest)

@@ -1,4 +1,4 @@
-"""Layers: views of an image, projection head, and the state of losses."""
+"""Layers: views of images, the projection head, and the state of losses."""
 
 from keras_ltssl.layers.projection_head import ProjectionHead
 from keras_ltssl.state.geometric_targets import GeometricTargets

@@ -1,4 +1,4 @@
-"""The small network between the features and the contrastive loss."""
+"""A small network between the features and the contrastive loss."""
 
 from typing import Any
 
@@ -10,31 +10,31 @@ from keras_ltssl.validation import check_boolean, check_integer_or_none
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class ProjectionHead(keras.layers.Layer):
-    """Two-layer perceptron on top of an encoder.
+    """A two-layer perceptron on top of an encoder.
 
     `z = W2 relu(W1 h + b1) + b2`
 
-    The loss sees `z`; what is kept and evaluated after pretraining is `h`. As
-    in the paper's formula, there is no batch normalisation by default. Many
-    released implementations normalise the hidden units before the ReLU, which
-    is `batch_norm=True` (`b1` is then the shift of the normalisation).
+    The loss uses `z`; after pretraining, `h` is kept and evaluated. As in the
+    formula of the paper, there is no batch normalization by default. Many
+    released implementations normalize the hidden units before the ReLU; use
+    `batch_norm=True` for this, where `b1` is the shift of the normalization.
 
     Args:
-        output_dim: Positive integer, width of `z`; `None` is the width of the
-            input. Defaults to `128`.
-        hidden_dim: Positive integer, number of hidden units; `None` is
-            the width of the input. Defaults to `None`.
-        batch_norm: Boolean, whether to normalise the hidden units. Defaults
+        output_dim: Positive integer, width of `z`, or `None` for the width of
+            the input. Defaults to `128`.
+        hidden_dim: Positive integer, number of hidden units, or `None` for the
+            width of the input. Defaults to `None`.
+        batch_norm: Boolean, whether to normalize the hidden units. Defaults
             to `False`.
         **kwargs: Arguments of `keras.layers.Layer`: `name`, `dtype`,
             `trainable`.
 
     Call arguments:
         features: Float tensor `(batch, features)`.
-        training: Boolean, whether batch normalisation uses the batch.
+        training: Boolean, whether batch normalization uses the batch.
 
     Returns:
-        Float tensor `(batch, output_dim)`, not normalised.
+        Float tensor `(batch, output_dim)`, not normalized.
 
     Raises:
         ValueError: If an argument is out of range, or if the input is not
@@ -49,8 +49,9 @@ class ProjectionHead(keras.layers.Layer):
     (4, 128)
 
     Reference:
-        Chen et al., "A Simple Framework for Contrastive Learning of Visual
-        Representations", 2020 (arXiv:2002.05709), section 2.1.
+        - [A Simple Framework for Contrastive Learning of Visual
+          Representations](https://arxiv.org/abs/2002.05709), Chen et al.,
+          ICML 2020, section 2.1
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class ProjectionHead(keras.layers.Layer):
         self.batch_norm = check_boolean("batch_norm", batch_norm)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create the weights.
+        """Creates the weights.
 
         Args:
             input_shape: Tuple `(batch, features)`.
@@ -109,11 +110,11 @@ class ProjectionHead(keras.layers.Layer):
             shape = layer.compute_output_shape(shape)
 
     def call(self, features: Tensor, training: bool | None = None) -> Tensor:
-        """Project features.
+        """Projects features.
 
         Args:
             features: Float tensor `(batch, features)`.
-            training: Boolean, whether batch normalisation uses the batch.
+            training: Boolean, whether batch normalization uses the batch.
 
         Returns:
             Float tensor `(batch, output_dim)`.
@@ -126,7 +127,7 @@ class ProjectionHead(keras.layers.Layer):
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...]
     ) -> tuple[int | None, ...]:
-        """Shape of the projections.
+        """Returns the shape of the projections.
 
         Args:
             input_shape: Tuple `(batch, features)`.

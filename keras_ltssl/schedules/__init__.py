@@ -1,4 +1,4 @@
-"""Temperature schedules: pure, serialisable functions of the epoch."""
+"""Temperature schedules: pure, serializable functions of the epoch."""
 
 from keras_ltssl.schedules.constant_temperature import ConstantTemperature
 from keras_ltssl.schedules.cosine_temperature import CosineTemperature

@@ -1,4 +1,4 @@
-"""The same temperature at every epoch."""
+"""A constant temperature."""
 
 from types import ModuleType
 from typing import Any
@@ -13,7 +13,7 @@ from keras_ltssl.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class ConstantTemperature(TemperatureSchedule):
-    """Keeps one temperature: the baseline that a schedule has to beat.
+    """Returns one temperature at every epoch, as a baseline for schedules.
 
     Args:
         temperature: Float > 0. Defaults to `0.2`.

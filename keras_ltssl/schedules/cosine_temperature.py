@@ -1,4 +1,4 @@
-"""The cosine of Temperature Schedules (TS)."""
+"""A cosine wave between two temperatures, as in Temperature Schedules."""
 
 import math
 from types import ModuleType
@@ -11,23 +11,24 @@ from keras_ltssl.schedules.periodic_temperature import PeriodicTemperature
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class CosineTemperature(PeriodicTemperature):
-    """Swings between two temperatures: group and instance discrimination.
+    """Oscillates between two temperatures along a cosine.
 
         τ(e) = minimum + (maximum - minimum) · (1 + cos(2π e / period)) / 2
 
-    A large τ makes a contrastive loss look at groups of samples, a small one at
-    single samples; frequent classes profit from the first, rare ones from the
-    second. Training starts at `maximum`, and after whole periods ends there.
+    With a large τ, a contrastive loss separates groups of samples, which helps
+    frequent classes. With a small τ, it separates single samples, which helps
+    rare classes. Training starts at `maximum`, and ends there after a whole
+    number of periods.
 
-    The released code of the paper takes *half* a cycle, `t_max = period / 2`,
-    and counts epochs from 1; here `period` is the full cycle, from 0.
+    The published code uses *half* a cycle, `t_max = period / 2`, and counts
+    epochs from 1. Here `period` is the full cycle, and epochs count from 0.
 
     Args:
         minimum: Smallest temperature, float > 0. Defaults to `0.1`.
         maximum: Largest temperature, float >= `minimum`. Defaults to `1.0`.
         period: Epochs in a full cycle, > 0. Defaults to `400`, published for
-            runs of 2000 and 800 epochs; give short runs whole periods of
-            their own.
+            runs of 800 and 2,000 epochs. Shorten it for shorter runs, which
+            should last a whole number of periods.
 
     Raises:
         ValueError: If a temperature is not a finite number > 0, the range is
@@ -41,9 +42,9 @@ class CosineTemperature(PeriodicTemperature):
     [1.0, 0.55, 0.1, 1.0]
 
     Reference:
-        Kukleva, Böhle, Schiele, Kuehne, Rupprecht. Temperature Schedules for
-        Self-Supervised Contrastive Methods on Long-Tail Data. ICLR 2023,
-        arXiv:2303.13664.
+        - [Temperature Schedules for Self-Supervised Contrastive Methods on
+          Long-Tail Data](https://arxiv.org/abs/2303.13664), Kukleva et al.,
+          ICLR 2023
     """
 
     def value_at(self, epoch: Any, xp: ModuleType) -> Any:

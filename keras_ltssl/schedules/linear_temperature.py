@@ -1,4 +1,4 @@
-"""A straight ramp from one temperature to another."""
+"""A linear ramp from one temperature to another."""
 
 from types import ModuleType
 from typing import Any
@@ -13,17 +13,17 @@ from keras_ltssl.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class LinearTemperature(TemperatureSchedule):
-    """Moves from `start` to `end` in a straight line, then stays at `end`.
+    """Changes linearly from `start` to `end`, then stays at `end`.
 
         τ(e) = start + (end - start) · min(e / period, 1)
 
-    An ablation of the cosine: it passes from groups to instances once instead
-    of switching. This package's own design.
+    An ablation of the cosine, without its repetition. This package's own
+    design.
 
     Args:
         start: Temperature at epoch 0, float > 0. Defaults to `1.0`.
         end: Temperature from epoch `period` on, float > 0. Defaults to `0.1`.
-        period: Epochs that the ramp takes, > 0. Defaults to `400`.
+        period: Number of epochs of the ramp, > 0. Defaults to `400`.
 
     Raises:
         ValueError: If a temperature is not a finite number > 0 or `period` is

@@ -1,4 +1,4 @@
-"""What the schedules that swing between two temperatures share."""
+"""The base class of periodic schedules."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from keras_ltssl.validation import check_number
 
 
 class PeriodicTemperature(TemperatureSchedule):
-    """Base class: starts at `maximum`, reaches `minimum`, and comes back.
+    """Base class of schedules that return to `maximum` after each period.
 
     Args:
         minimum: Smallest temperature, float > 0. Defaults to `0.1`.

@@ -12,8 +12,8 @@ from keras_ltssl.schedules.temperature_schedule import (
 )
 from keras_ltssl.validation import check_integer
 
-# Drawing inside a compiled step from an epoch that is a tensor has no word in
-# Keras, so the draws are made once; no published run is longer than this.
+# Keras cannot seed a draw by a tensor inside a compiled step, so the values are
+# drawn once. No published run has more epochs.
 TABLE_LENGTH = 4096
 
 
@@ -21,9 +21,10 @@ TABLE_LENGTH = 4096
 class RandomTemperature(TemperatureSchedule):
     """Draws each epoch's temperature uniformly from a range.
 
-    An ablation of the cosine: the same range without its order. The draw is a
-    function of the seed and the whole epoch, the same on every backend; the
-    sequence repeats after 4096 epochs. This package's own design.
+    An ablation of the cosine: the same range in random order. The temperature
+    depends on the seed and on the integer part of the epoch. It is the same on
+    every backend, and the sequence repeats after 4096 epochs. This package's
+    own design.
 
     Args:
         minimum: Smallest temperature, float > 0. Defaults to `0.1`.

@@ -12,8 +12,8 @@ from keras_ltssl.schedules.periodic_temperature import PeriodicTemperature
 class StepTemperature(PeriodicTemperature):
     """Holds `maximum` for half a period, then `minimum` for the other half.
 
-    An ablation of the cosine: the same two tasks with nothing between them.
-    This package's own design.
+    An ablation of the cosine, without intermediate temperatures. This package's
+    own design.
 
     Args:
         minimum: Temperature of the second half, float > 0. Defaults to `0.1`.

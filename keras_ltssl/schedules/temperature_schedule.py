@@ -1,4 +1,4 @@
-"""What every temperature schedule is: a pure function of the epoch."""
+"""The base class of temperature schedules."""
 
 from types import ModuleType
 from typing import Any
@@ -12,21 +12,21 @@ from keras_ltssl.validation import check_number
 
 
 class TemperatureSchedule:
-    """Base class: epoch in, temperature out.
+    """Base class of functions from the epoch to the temperature.
 
-    A schedule has no state. The same epoch always gives the same temperature,
-    so training can be stopped, resumed and replayed, and the same object can
-    drive several models. Subclasses implement `value_at(epoch, xp)`, where
-    `xp` is `numpy` for numbers and `keras.ops` for tensors; the names that the
-    two share (`cos`, `floor`, `where`, ...) are enough for every schedule here.
+    A schedule has no state: the same epoch always gives the same temperature.
+    Training can therefore be stopped, resumed and repeated, and several models
+    can share a schedule. Subclasses implement `value_at(epoch, xp)` and
+    `get_config()`. `xp` is `numpy` for numbers and `keras.ops` for tensors; use
+    functions that both have, such as `cos`, `floor` or `where`.
 
     Call arguments:
-        epoch: The epoch counted from 0, a number or a scalar tensor. Fractions
-            are welcome: 2.5 is the middle of the third epoch.
+        epoch: The epoch, counted from 0, a number or a scalar tensor. It may be
+            fractional: 2.5 is the middle of the third epoch.
 
     Call returns:
-        The temperature (no unit): a `float` for a number, a float32 scalar
-        tensor for a tensor.
+        The temperature, a `float` for a number, or a float32 scalar tensor for
+        a tensor.
 
     Example:
 
@@ -69,7 +69,7 @@ class TemperatureSchedule:
 
 
 def check_range(minimum: float, maximum: float) -> tuple[float, float]:
-    """Returns both ends as floats; raises if they are no temperatures."""
+    """Returns both as floats; raises if they are not valid temperatures."""
     low = check_number("minimum", minimum, above=0)
     high = check_number("maximum", maximum, above=0)
     if low > high:
@@ -83,7 +83,7 @@ def check_range(minimum: float, maximum: float) -> tuple[float, float]:
 def get_schedule(
     temperature: "float | TemperatureSchedule | dict[str, Any]",
 ) -> "float | TemperatureSchedule":
-    """Returns a checked number or schedule, from either or from a config."""
+    """Returns a temperature or a schedule, also from its configuration."""
     restored: Any = temperature
     if isinstance(temperature, dict):
         restored = keras.saving.deserialize_keras_object(temperature)

@@ -10,12 +10,12 @@ from keras_ltssl.schedules.periodic_temperature import PeriodicTemperature
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class TriangularTemperature(PeriodicTemperature):
-    """Falls in a straight line to `minimum` and climbs back to `maximum`.
+    """Falls linearly to `minimum`, then rises linearly to `maximum`.
 
         τ(e) = minimum + (maximum - minimum) · |1 - 2 (e mod period) / period|
 
-    An ablation of the cosine: the same swing without resting at the ends. This
-    package's own design.
+    An ablation of the cosine, which changes at a constant rate. This package's
+    own design.
 
     Args:
         minimum: Temperature at half the period, float > 0. Defaults to `0.1`.

@@ -11,11 +11,11 @@ from keras import ops
 def as_tensor(name: str, value: Any) -> Any:
     """Returns `value` as a tensor; raises if it holds no numbers.
 
-    Values are not looked at, for they may not be known yet.
+    The values are not checked, since they may not be known yet.
 
     Args:
         name: Name of the argument, for the message.
-        value: What came: a tensor, an array or nested sequences of numbers.
+        value: A tensor, an array or nested sequences of numbers.
 
     Returns:
         A tensor of the backend.
@@ -32,10 +32,10 @@ def as_tensor(name: str, value: Any) -> Any:
     Traceback (most recent call last):
     ValueError: `z` must be a tensor or an array of numbers. Received: z='ab'
     """
-    # Tensors come here in every training step, and go through at once.
+    # Fast path: every training step passes tensors.
     if not ops.is_tensor(value):
         is_one = hasattr(value, "dtype") and hasattr(value, "shape")
-        # "V" is what NumPy says of bfloat16.
+        # "V" is the kind of bfloat16 in NumPy.
         if not is_one or getattr(value.dtype, "kind", "f") not in "biufV":
             check_array_of_numbers(name, value)
     return ops.convert_to_tensor(value)
@@ -46,13 +46,13 @@ def as_array(name: str, value: Any) -> npt.NDArray[Any]:
 
     Args:
         name: Name of the argument, for the message.
-        value: What came: a tensor, an array or nested sequences.
+        value: A tensor, an array or nested sequences.
 
     Returns:
-        A NumPy array of any dtype, not copied where that can be.
+        A NumPy array of any dtype, without a copy if possible.
 
     Raises:
-        ValueError: If NumPy makes no array of `value`.
+        ValueError: If NumPy cannot convert `value`.
 
     Example:
 
@@ -74,11 +74,11 @@ def as_array(name: str, value: Any) -> npt.NDArray[Any]:
 
 
 def check_samples(name: str, value: Any) -> None:
-    """Raises if `value` does not hold samples that can be read by slices.
+    """Raises if `value` does not hold samples that slices can read.
 
     Args:
         name: Name of the argument, for the message.
-        value: What came, such as an array or a `numpy.memmap`.
+        value: An array, a `numpy.memmap` or the like.
 
     Raises:
         ValueError: If `value` has no length, is empty, or has no slices.
@@ -94,7 +94,7 @@ slices, as of an array. Received: x=None of type NoneType
     """
     try:
         is_readable = len(value) > 0 and len(value[:1]) == 1
-    except Exception:  # Whatever a foreign class raises.
+    except Exception:  # A foreign class may raise anything.
         is_readable = False
     if not is_readable or isinstance(value, str | bytes):
         raise ValueError(
@@ -105,14 +105,14 @@ slices, as of an array. Received: x=None of type NoneType
 
 
 def check_array_of_numbers(name: str, value: Any) -> None:
-    """Raises if `value` is no array, nor nested sequences of numbers.
+    """Raises if `value` is not an array or nested sequences of numbers.
 
     Args:
         name: Name of the argument, for the message.
-        value: What came.
+        value: The value.
 
     Raises:
-        ValueError: If NumPy makes no array of numbers of it.
+        ValueError: If NumPy cannot convert it to an array of numbers.
 
     Example:
 
@@ -125,7 +125,7 @@ Received: labels=[[0], [1, 1]]
     """
     try:
         kind = np.asarray(value).dtype.kind
-    except (TypeError, ValueError):  # Rows of different lengths, for one.
+    except (TypeError, ValueError):  # For example rows of different lengths.
         kind = "O"
     if kind not in "biufV":
         raise ValueError(
@@ -135,5 +135,5 @@ Received: labels=[[0], [1, 1]]
 
 
 def _shown(value: Any) -> str:
-    """Returns the beginning of `repr(value)`, which may be a million rows."""
+    """Returns the beginning of `repr(value)`, which may be very long."""
     return reprlib.repr(value)

@@ -17,11 +17,11 @@ def check_integer(
     minimum: int | None = None,
     maximum: int | None = None,
 ) -> int:
-    """Returns `value` as an `int`; raises if it is not one in this range.
+    """Returns `value` as an `int`; raises if it is not in the range.
 
     Args:
         name: Name of the argument, for the message.
-        value: What came. Booleans and floats such as `2.0` are refused.
+        value: The value. Booleans and floats such as `2.0` are refused.
         minimum: Smallest value allowed. Defaults to `None`.
         maximum: Largest value allowed. Defaults to `None`.
 
@@ -58,7 +58,7 @@ def check_integer_or_none(
 
     Args:
         name: Name of the argument, for the message.
-        value: What came.
+        value: The value.
         minimum: Smallest value allowed. Defaults to `None`.
         maximum: Largest value allowed. Defaults to `None`.
 
@@ -95,11 +95,11 @@ def check_number(
     above: float | None = None,
     below: float | None = None,
 ) -> float:
-    """Returns `value` as a `float`; raises if it is not one in this range.
+    """Returns `value` as a `float`; raises if it is not in the range.
 
     Args:
         name: Name of the argument, for the message.
-        value: What came: a finite real number, and no boolean.
+        value: A finite real number, but not a boolean.
         minimum: Smallest value allowed. Defaults to `None`.
         maximum: Largest value allowed. Defaults to `None`.
         above: `value` must be larger than this. Defaults to `None`.
@@ -143,18 +143,18 @@ def check_pair(
     above: float | None = None,
     may_be_equal: bool = True,
 ) -> tuple[Any, Any]:
-    """Returns `(low, high)`; raises if `value` is no such pair of numbers.
+    """Returns `(low, high)`; raises if `value` is not such a pair of numbers.
 
     Args:
         name: Name of the argument, for the message.
-        value: What came: two finite real numbers in order.
+        value: Two finite real numbers in order.
         minimum: `low` must not be smaller than this. Defaults to `None`.
         maximum: `high` must not be larger than this. Defaults to `None`.
         above: `low` must be larger than this. Defaults to `None`.
         may_be_equal: Whether `low == high` is allowed. Defaults to `True`.
 
     Returns:
-        The two numbers as they came.
+        The two numbers, unchanged.
 
     Raises:
         ValueError: If `value` is not a pair of numbers in the range.
@@ -197,8 +197,8 @@ def check_sizes(name: str, value: Any, of: Sequence[str]) -> tuple[int, ...]:
 
     Args:
         name: Name of the argument, for the message.
-        value: What came: as many sizes as `of` has names.
-        of: What the sizes are of, for the message.
+        value: The sizes, as many as `of` has names.
+        of: Names of the sizes, for the message.
 
     Returns:
         A tuple of Python `int`.

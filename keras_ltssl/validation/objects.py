@@ -12,7 +12,7 @@ def check_boolean(name: str, value: Any) -> bool:
 
     Args:
         name: Name of the argument, for the message.
-        value: What came.
+        value: The value.
 
     Returns:
         A Python `bool`.
@@ -39,7 +39,7 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
 
     Args:
         name: Name of the argument, for the message.
-        value: What came.
+        value: The value.
         choices: Every value allowed.
 
     Returns:
@@ -54,7 +54,7 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     >>> check_choice("groups", "thirds", ("thirds", "thresholds"))
     'thirds'
     """
-    # By type as well, for `True == 1`; and an array has no single truth.
+    # Compare types first: `True == 1`, and an array has no single truth value.
     if not any(type(value) is type(c) and value == c for c in choices):
         allowed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(
@@ -68,10 +68,10 @@ def check_callable(name: str, value: Any) -> None:
 
     Args:
         name: Name of the argument, for the message.
-        value: What came.
+        value: The value.
 
     Raises:
-        ValueError: If `value` is no function.
+        ValueError: If `value` is not a function.
 
     Example:
 
@@ -91,7 +91,7 @@ def check_instance(
 
     Args:
         name: Name of the argument, for the message.
-        value: What came.
+        value: The value.
         kind: The class, or several of them.
         expected: What the argument must be, in words.
 
@@ -113,11 +113,11 @@ def check_instance(
 
 
 def check_names(name: str, value: Any, count: int) -> list[str]:
-    """Returns names as a list; raises if there is not one for each class.
+    """Returns names as a list; raises unless there is one for each class.
 
     Args:
         name: Name of the argument, for the message.
-        value: What came: a sequence of names, but no string.
+        value: A sequence of names, but not a string.
         count: How many classes there are.
 
     Returns:
@@ -154,7 +154,7 @@ def check_path(name: str, value: Any) -> None:
 
     Args:
         name: Name of the argument, for the message.
-        value: What came: a string that is not empty, or a path object.
+        value: A string that is not empty, or a path object.
 
     Raises:
         ValueError: If `value` is anything else.
