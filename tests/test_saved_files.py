@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-
 from saved import make
 
 pytestmark = pytest.mark.every_backend
