@@ -1,4 +1,4 @@
-"""Two views of every sample, stronger where a sample is harder to learn."""
+"""Two views of each sample, stronger for samples that are hard to learn."""
 
 import weakref
 from typing import Any
@@ -19,40 +19,39 @@ from keras_ltssl.views.rand_augment_operations import MAX_STRENGTH
 class BoostedViews(keras.layers.Layer):
     """Adds RandAugment to two views of each image, by the weight of the image.
 
-    `views` makes the two views; then `PerSampleRandAugment` works on each with
+    `views` makes the two views. `PerSampleRandAugment` then changes each with
 
         probability = w_i,    strength = low + (high - low) · w_i
 
     where w_i in [0, 1] is the weight of the sample (`BoostedLoss.weights_of`)
-    and (low, high) is `strength`. Both views of an image draw for themselves.
-    With weight 0, and without weights, as when nothing is known of the samples,
-    views are the ones that `views` makes.
+    and (low, high) is `strength`. The two views of an image draw independently.
+    With weight 0, and without weights, RandAugment does not change the views.
 
-    As the augmenter of a `ContrastiveModel`, it is attached to the loss when
-    the model is compiled, and called with sample ids, whose weights it asks
-    the loss for.
+    As the augmenter of a `ContrastiveModel`, the layer is attached to the loss
+    when the model is compiled. It is then called with sample ids, and gets the
+    weights of these from the loss.
 
-    Like `TwoViews`, and for the same reason, it augments also when not
-    training. No gradient flows to the weights.
+    Like `TwoViews`, it also augments when not training. No gradient flows to
+    the weights.
 
     Args:
         views: Keras layer from `(batch, ...)` to views `(batch, 2, height,
             width, channels)`, such as `simclr_views(32)`.
         strength: Pair of floats, 0 <= low <= high <= 30. Defaults to `(10.0,
             30.0)`, as published for one operation.
-        num_ops: Operations a view may get, integer >= 1. Defaults to `1`.
+        num_ops: Number of operations for each view, integer >= 1. Defaults to
+            `1`.
         value_range: Pair of floats, the values of black and white in the
             views. Defaults to `(0, 255)`.
-        seed: Integer or None, of what is drawn beyond `views`. Defaults to
-            `None`.
+        seed: Integer or None, seed of RandAugment. Defaults to `None`.
         **kwargs: Arguments of `keras.layers.Layer`: `name`, `dtype`,
             `trainable`.
 
     Call arguments:
-        images: What `views` takes, `(batch, ...)`.
+        images: Tensor `(batch, ...)` that `views` takes.
         weights: Tensor `(batch,)` in [0, 1]. Defaults to `None`, plain views.
-        ids: Sample ids, integers `(batch,)`, in place of `weights`; `attach`
-            has to come first. Defaults to `None`.
+        ids: Sample ids, integers `(batch,)`, instead of `weights`. This needs
+            `attach`. Defaults to `None`.
 
     Returns:
         Tensor `(batch, 2, height, width, channels)` of the compute dtype.
@@ -71,12 +70,13 @@ class BoostedViews(keras.layers.Layer):
     (None, 2, 32, 32, 3)
 
     Reference:
-        - Zhou et al., ICML 2022. [Contrastive Learning with Boosted
-          Memorization](https://arxiv.org/abs/2205.12693).
+        - [Contrastive Learning with Boosted
+          Memorization](https://arxiv.org/abs/2205.12693), Zhou et al.,
+          ICML 2022
     """
 
     needs_ids = True
-    """Has a `ContrastiveModel` call it with the ids of the samples."""
+    """Tells a `ContrastiveModel` to call this layer with sample ids."""
 
     def __init__(
         self,
@@ -97,31 +97,30 @@ class BoostedViews(keras.layers.Layer):
         self.rand_augment = PerSampleRandAugment(
             num_ops, value_range, seed, dtype=self.dtype_policy
         )
-        # Weak: the loss belongs to the model, and Keras saves what a layer
-        # refers to as a part of it.
+        # A weak reference, since Keras saves all attributes of a layer, and the
+        # loss is part of the model.
         self._loss: weakref.ref[Any] | None = None
 
     def attach(self, loss: Any) -> None:
-        """Takes the weights of samples from a loss, from now on.
+        """Gets the weights of samples from a loss in later calls.
 
         `ContrastiveModel.compile` does this.
 
         Args:
-            loss: `BoostedLoss`, or a loss that wraps it: what has
-                `weights_of(ids)` is looked for in `loss`, its `base_loss`, and
-                so on.
+            loss: `BoostedLoss`, or a loss that wraps it. The first of `loss`,
+                its `base_loss` and so on with `weights_of(ids)` is used.
 
         Raises:
-            ValueError: If none of them has weights.
+            ValueError: If none of them has `weights_of`.
         """
         source = loss
         while source is not None and not hasattr(source, "weights_of"):
             source = getattr(source, "base_loss", None)
         if source is None:
             raise ValueError(
-                "BoostedViews make the views stronger of samples that "
-                "BoostedLoss remembers as hard: one does nothing without the "
-                "other. Use both, `augmenter=BoostedViews(...)` and "
+                "BoostedViews make stronger views of samples that BoostedLoss "
+                "remembers as hard; one does nothing without the other. Use "
+                "both, `augmenter=BoostedViews(...)` and "
                 f"`loss=BoostedLoss(...)`, or neither. Received: loss={loss!r}"
             )
         self._loss = weakref.ref(source)
@@ -130,9 +129,9 @@ class BoostedViews(keras.layers.Layer):
         loss = None if self._loss is None else self._loss()
         if loss is None:
             raise ValueError(
-                "BoostedViews need a loss to know the weights of samples by "
-                "their ids: compile the model with BoostedLoss, or call "
-                "`attach(loss)`, or pass `weights` in place of `ids`."
+                "BoostedViews need a loss to get the weights of sample ids. "
+                "Compile the model with BoostedLoss, call `attach(loss)`, or "
+                "pass `weights` instead of `ids`."
             )
         return loss.weights_of(ids)
 
@@ -160,12 +159,12 @@ class BoostedViews(keras.layers.Layer):
         weights: Tensor | None = None,
         ids: Tensor | None = None,
     ) -> Tensor:
-        """Returns two views of every sample.
+        """Returns two views of each sample.
 
         Args:
             images: Tensor `(batch, ...)`.
             weights: Tensor `(batch,)`, or `None` for plain views.
-            ids: Tensor `(batch,)` in place of `weights`, or `None`.
+            ids: Tensor `(batch,)` instead of `weights`, or `None`.
 
         Returns:
             Tensor `(batch, 2, height, width, channels)`.
