@@ -90,7 +90,7 @@ def ood_call(pool_rows):
     id_features, pool = features(10_000), features(pool_rows)
     scores = np.arange(len(id_features)) / len(id_features)
     budget = min(10_000, pool_rows)
-    return lambda: lt.samplers.choose_ood(
+    return lambda: lt.samplers.choose_colt(
         id_features, pool, scores, budget, engine="sklearn"
     )
 
@@ -159,7 +159,7 @@ def main(_):
                 FLAGS.targets,
                 repeats,
             ),
-            "pool: choose_ood, 10,000 ID samples": measured(
+            "pool: choose_colt, 10,000 ID samples": measured(
                 ood_call, FLAGS.pools, 3
             ),
             "pool: choose_mak, 10,000 ID samples, budget 200": measured(

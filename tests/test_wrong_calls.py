@@ -117,7 +117,7 @@ def report():
 
 
 def ood_choice():
-    return lt.samplers.choose_ood(ROWS, ROWS, [0.1] * 12, 3, num_clusters=2)
+    return lt.samplers.choose_colt(ROWS, ROWS, [0.1] * 12, 3, num_clusters=2)
 
 
 def diagnosis():
@@ -624,7 +624,7 @@ CALLS |= {
             "budgets": tensor([1], [-1, 1], [0.5, 1.0], ["a", "b"], [12, 1]),
         },
     ),
-    "samplers.choose_ood": (
+    "samplers.choose_colt": (
         {
             "id_features": ROWS,
             "pool_features": ROWS,

@@ -9,7 +9,7 @@ from keras_ltssl.callbacks.pool_sampler import PoolSampler
 from keras_ltssl.datasets.mixed_batches import MixedBatches
 from keras_ltssl.losses.colt import COLTLoss
 from keras_ltssl.losses.wrapping_loss import find_loss
-from keras_ltssl.samplers import OODChoice, choose_ood
+from keras_ltssl.samplers import OODChoice, choose_colt
 from keras_ltssl.state.sample_memory import SampleMemory
 from keras_ltssl.validation import check_number
 
@@ -26,7 +26,7 @@ class OODSampler(PoolSampler):
     2. It clusters the training set by k-means. Clusters with a low score get a
        larger part of the budget.
     3. For each cluster it chooses the nearest images of the pool
-       (`samplers.choose_ood`), and assigns them to `data.chosen`.
+       (`samplers.choose_colt`), and assigns them to `data.chosen`.
 
         data = MixedBatches(images, pool, budget=10_000, batch_size=512)
         loss = COLTLoss(num_samples=len(images))
@@ -183,7 +183,7 @@ class OODSampler(PoolSampler):
         epoch: int,
     ) -> OODChoice:
         self.scores = self._scores(id_features)
-        return choose_ood(
+        return choose_colt(
             id_features,
             pool_features,
             self.scores,

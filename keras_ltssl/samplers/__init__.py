@@ -4,17 +4,17 @@ from keras_ltssl.samplers.cluster_budgets import (
     cluster_budgets,
     cluster_scores,
 )
+from keras_ltssl.samplers.colt import OODChoice, choose_colt
 from keras_ltssl.samplers.greedy_k_centers import greedy_k_centers
 from keras_ltssl.samplers.kmeans import kmeans
 from keras_ltssl.samplers.mak import MAKChoice, choose_mak
 from keras_ltssl.samplers.nearest_to_centers import nearest_to_centers
-from keras_ltssl.samplers.ood_choice import OODChoice, choose_ood
 
 __all__ = [
     "MAKChoice",
     "OODChoice",
+    "choose_colt",
     "choose_mak",
-    "choose_ood",
     "cluster_budgets",
     "cluster_scores",
     "greedy_k_centers",

@@ -53,7 +53,7 @@ class OODChoice(PoolChoice):
     >>> import numpy as np
     >>> features = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
     >>> pool = np.array([[0.0, 2.0], [2.0, 0.1], [0.2, 1.0], [0.1, 1.0]])
-    >>> choice = choose_ood(
+    >>> choice = choose_colt(
     ...     features, pool, scores=[0.8, 0.9, 0.1], budget=3, num_clusters=2
     ... )
     >>> tail = choice.tail_first[0]
@@ -147,7 +147,7 @@ class OODChoice(PoolChoice):
             )
 
 
-def choose_ood(
+def choose_colt(
     id_features: ArrayLike,
     pool_features: ArrayLike,
     scores: ArrayLike,
@@ -199,7 +199,7 @@ def choose_ood(
 
     >>> import numpy as np
     >>> random = np.random.default_rng(0)
-    >>> choice = choose_ood(
+    >>> choice = choose_colt(
     ...     id_features=random.normal(size=(60, 4)),
     ...     pool_features=random.normal(size=(200, 4)),
     ...     scores=random.random(60),

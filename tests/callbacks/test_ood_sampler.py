@@ -84,7 +84,7 @@ def test_it_chooses_by_tailness_what_the_sampler_would(run):
     model, data, sampler, tailness, _ = run
     assert sampler.sampled_epochs == [1, 3]
     embed = model.encoder.predict_on_batch
-    expected = lt.samplers.choose_ood(
+    expected = lt.samplers.choose_colt(
         np.asarray(embed(data.id_rows[:])),
         np.asarray(embed(data.pool_rows[:])),
         tailness[3],

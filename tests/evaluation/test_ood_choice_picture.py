@@ -41,7 +41,7 @@ def decoded(path):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_real_choice_is_drawn(tmp_path, channels):
     random = np.random.default_rng(0)
-    choice = lt.samplers.choose_ood(
+    choice = lt.samplers.choose_colt(
         random.normal(size=(60, 4)),
         random.normal(size=(100, 4)),
         random.random(60),

@@ -26,7 +26,7 @@ def small_case(seed=0):
 
 def test_choice_is_budgets_and_nearest_rows_of_the_clusters():
     case, group = small_case()
-    choice = lt.samplers.choose_ood(**case, temperature=0.7)
+    choice = lt.samplers.choose_colt(**case, temperature=0.7)
     # Clusters are the groups, in another order.
     names = [set(choice.labels[group == g].tolist()) for g in range(3)]
     assert sorted(map(sorted, names)) == [[0], [1], [2]]
@@ -51,7 +51,7 @@ def test_choice_is_budgets_and_nearest_rows_of_the_clusters():
 
 def test_the_tail_comes_first_and_gets_most():
     case, group = small_case()
-    choice = lt.samplers.choose_ood(**case)
+    choice = lt.samplers.choose_colt(**case)
     tail = [int(choice.labels[group == g][0]) for g in (2, 1, 0)]
     assert choice.tail_first.tolist() == tail
     assert np.all(np.diff(choice.budgets[tail]) < 0)
@@ -59,7 +59,7 @@ def test_the_tail_comes_first_and_gets_most():
 
 def test_rows_of_each_cluster_are_nearest_first():
     case, _ = small_case()
-    choice = lt.samplers.choose_ood(**case)
+    choice = lt.samplers.choose_colt(**case)
     units = reference.unit(case["id_features"])
     pool = reference.unit(case["pool_features"])
     together = []
@@ -85,7 +85,7 @@ def test_rows_of_each_cluster_are_nearest_first():
 def test_the_same_seed_makes_the_same_choice():
     case, _ = small_case()
     case["num_clusters"] = 15
-    one, two = (lt.samplers.choose_ood(**case, seed=5) for _ in range(2))
+    one, two = (lt.samplers.choose_colt(**case, seed=5) for _ in range(2))
     for name, array in one.to_arrays().items():
         np.testing.assert_array_equal(array, two.to_arrays()[name])
 
@@ -93,7 +93,7 @@ def test_the_same_seed_makes_the_same_choice():
 def test_zero_id_features_have_cosine_zero():
     case, _ = small_case()
     case["id_features"][3] = 0
-    choice = lt.samplers.choose_ood(**case)
+    choice = lt.samplers.choose_colt(**case)
     assert choice.cosines[3] == 0
     assert np.all(np.isfinite(choice.centers))
 
@@ -105,7 +105,7 @@ def test_zero_id_features_have_cosine_zero():
 )
 def test_a_collapsed_encoder_still_gets_a_choice(engine):
     pytest.importorskip("faiss" if engine == "faiss" else "sklearn")
-    choice = lt.samplers.choose_ood(
+    choice = lt.samplers.choose_colt(
         np.ones((20, 4)),
         np.ones((30, 4)),
         np.arange(20),
@@ -123,7 +123,7 @@ def test_a_collapsed_encoder_still_gets_a_choice(engine):
 
 def test_choice_survives_a_file(tmp_path):
     case, _ = small_case()
-    choice = lt.samplers.choose_ood(**case)
+    choice = lt.samplers.choose_colt(**case)
     np.savez(tmp_path / "choice.npz", **choice.to_arrays())
     with np.load(tmp_path / "choice.npz", allow_pickle=False) as file:
         loaded = lt.samplers.OODChoice.from_arrays(file)
@@ -135,7 +135,7 @@ def test_choice_survives_a_file(tmp_path):
 
 
 def test_choice_cannot_be_changed():
-    choice = lt.samplers.choose_ood(**small_case()[0])
+    choice = lt.samplers.choose_colt(**small_case()[0])
     with pytest.raises(dataclasses.FrozenInstanceError):
         choice.indices = choice.indices[:3]
 
@@ -153,7 +153,7 @@ def test_choice_cannot_be_changed():
     ],
 )
 def test_damaged_arrays_are_refused(changes, message):
-    arrays = lt.samplers.choose_ood(**small_case()[0]).to_arrays()
+    arrays = lt.samplers.choose_colt(**small_case()[0]).to_arrays()
     arrays = {**arrays, **changes}
     arrays = {name: a for name, a in arrays.items() if a is not None}
     with pytest.raises(ValueError, match=message):
@@ -162,7 +162,7 @@ def test_damaged_arrays_are_refused(changes, message):
 
 @pytest.mark.parametrize("cluster", [-1, 3])
 def test_unknown_clusters_are_refused(cluster):
-    choice = lt.samplers.choose_ood(**small_case()[0])
+    choice = lt.samplers.choose_colt(**small_case()[0])
     for method in (choice.pool_rows, choice.id_rows):
         with pytest.raises(ValueError, match=f"cluster={cluster}"):
             method(cluster)
@@ -197,4 +197,4 @@ def test_unknown_clusters_are_refused(cluster):
 def test_bad_input_is_refused_by_name(changes, message):
     case, _ = small_case()
     with pytest.raises(ValueError, match=message):
-        lt.samplers.choose_ood(**{**case, **changes})
+        lt.samplers.choose_colt(**{**case, **changes})

@@ -54,7 +54,7 @@ def test_kmeans_holds_only_the_rows_it_finds_centers_on(features):
 def test_choosing_ood_samples_copies_neither_features_nor_pool(features):
     scores = features[:, 0].astype("float64")
     choice, peak = peak_mib(
-        lambda: lt.samplers.choose_ood(
+        lambda: lt.samplers.choose_colt(
             features,
             features,
             scores,

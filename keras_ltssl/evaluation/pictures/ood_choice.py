@@ -18,7 +18,7 @@ from keras_ltssl.evaluation.pictures.image_cells import (
     as_pixels,
     draw_cell,
 )
-from keras_ltssl.samplers.ood_choice import OODChoice
+from keras_ltssl.samplers.colt import OODChoice
 from keras_ltssl.validation import check_instance, check_integer, check_samples
 
 # More rows than this make a picture that no screen shows.
@@ -47,7 +47,7 @@ def plot_ood_choice(
     ones are shown.
 
     Args:
-        choice: an `OODChoice`, as `samplers.choose_ood` returns it.
+        choice: an `OODChoice`, as `samplers.choose_colt` returns it.
         id_images: the ID training set, in the order of the features that were
             clustered: anything whose `id_images[row]` is a `uint8` image of
             shape `(height, width, 1)` or `(height, width, 3)`.
