@@ -87,15 +87,15 @@ def rescaled(
     squared length of 0.
 
     Args:
-        rows: float32 or float64 array of shape `(rows, dim)`.
-        name: the argument that the rows came with, for the error.
-        first_row: which row of that argument `rows[0]` is. Defaults to `0`.
+        rows: Array of shape `(rows, dim)`, float32 or float64.
+        name: The argument that the rows came with, for the error.
+        first_row: Which row of that argument `rows[0]` is. Defaults to `0`.
 
     Returns:
         The rows, a copy if one was scaled, and an array of shape `(rows,)`.
 
     Raises:
-        ValueError: if a row has NaN or infinity.
+        ValueError: If a row has NaN or infinity.
     """
     kind = np.finfo(rows.dtype)
     squares = np.einsum("nd,nd->n", rows, rows)

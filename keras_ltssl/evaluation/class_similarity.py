@@ -17,12 +17,12 @@ class ClassSimilarity:
     """Holds cosines between the means of classes; made by `class_similarity`.
 
     Attributes:
-        classes: the labels, sorted, array of shape `(num_classes,)`.
-        class_counts: training images of each class, `(num_classes,)`.
-        cosines: float64 array of shape `(num_classes, num_classes)`, in the
+        classes: The labels, sorted, array of shape `(num_classes,)`.
+        class_counts: Training images of each class, `(num_classes,)`.
+        cosines: `float64` array of shape `(num_classes, num_classes)`, in the
             order of `classes`, 1 on the diagonal; NaN for a class whose mean
             is zero, as after a total collapse.
-        groups: how the classes are grouped: `"thirds"` or `"thresholds"`.
+        groups: How the classes are grouped: `"thirds"` or `"thresholds"`.
     """
 
     classes: NDArray[Any]
@@ -66,21 +66,21 @@ def class_similarity(
     other; where two classes collapse onto one another it is near 1.
 
     Args:
-        features: float array of shape `(samples, dim)`, of a balanced test set
+        features: Float array of shape `(samples, dim)`, of a balanced test set
             where there is one: the mean of few samples is not sure.
-        labels: integer array of shape `(samples,)`, at least two classes.
-        class_counts: training images of each class, in the order of the sorted
+        labels: Integer array of shape `(samples,)`, at least two classes.
+        class_counts: Training images of each class, in the order of the sorted
             labels. Defaults to `None`: how often each label occurs.
         groups: `"thirds"` or `"thresholds"`, see `group_accuracy`. Defaults to
             `"thirds"`.
-        centered: whether the mean of the class means is taken off. Defaults to
+        centered: Whether the mean of the class means is taken off. Defaults to
             `True`.
 
     Returns:
         A `ClassSimilarity`.
 
     Raises:
-        ValueError: if shapes do not fit, features are not finite, or there are
+        ValueError: If shapes do not fit, features are not finite, or there are
             fewer than two classes.
 
     Example:

@@ -36,7 +36,7 @@ def compare_reports(
     averaged.
 
     Args:
-        reports: one or more reports with the same grouping, shots and draws.
+        reports: One or more reports with the same grouping, shots and draws.
         format: `"text"`, at most 100 columns wide, or `"markdown"`. Defaults
             to `"text"`.
 
@@ -44,7 +44,7 @@ def compare_reports(
         Two tables: linear and few-shot probe, then 10-NN and 1-NN.
 
     Raises:
-        ValueError: if there is no report, the reports were made with different
+        ValueError: If there is no report, the reports were made with different
             settings, or `format` is unknown.
 
     Example:

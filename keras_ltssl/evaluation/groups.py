@@ -18,10 +18,10 @@ class GroupAccuracy(NamedTuple):
     """Holds mean accuracies of three groups of classes and their deviation.
 
     Attributes:
-        many: mean accuracy of the classes with most training images, in the
+        many: Mean accuracy of the classes with most training images, in the
             unit of the class accuracies. NaN when the group is empty.
-        medium: the same of the classes in between.
-        few: the same of the classes with fewest training images.
+        medium: The same of the classes in between.
+        few: The same of the classes with fewest training images.
         std: balancedness: population standard deviation (`ddof=0`) of those
             of the three means that are not NaN. 0 is perfectly balanced.
     """
@@ -90,9 +90,9 @@ def group_accuracy(
     (it has no test image) is left out of its group.
 
     Args:
-        class_accuracy: array of shape `(num_classes,)`, in any class order and
+        class_accuracy: Array of shape `(num_classes,)`, in any class order and
             any unit (fractions or percent); results have the same unit.
-        class_counts: array of shape `(num_classes,)`, training images of each
+        class_counts: Array of shape `(num_classes,)`, training images of each
             class, in the same order.
         groups: `"thirds"` or `"thresholds"`. Defaults to `"thirds"`.
 
@@ -100,7 +100,7 @@ def group_accuracy(
         A `GroupAccuracy`, which unpacks into `many, medium, few, std`.
 
     Raises:
-        ValueError: if the shapes differ, a count is negative or not finite, an
+        ValueError: If the shapes differ, a count is negative or not finite, an
             accuracy is infinite, `groups` is unknown, or thirds are asked for
             of fewer than 3 classes.
 
@@ -114,9 +114,12 @@ def group_accuracy(
     (1.0, 0.75, 0.5, 0.2041)
 
     Reference:
-        Liu et al., Large-Scale Long-Tailed Recognition in an Open World, 2019
-        (arXiv:1904.05160), for the thresholds; Jiang et al., Self-Damaging
-        Contrastive Learning, 2021 (arXiv:2106.02990), for balancedness.
+        - [Large-Scale Long-Tailed Recognition in an Open
+          World](https://arxiv.org/abs/1904.05160), Liu et al., CVPR 2019, for
+          the thresholds
+        - [Self-Damaging Contrastive
+          Learning](https://arxiv.org/abs/2106.02990), Jiang et al., ICML 2021,
+          for balancedness
     """
     members = class_groups(class_counts, groups)
     accuracy = as_array("class_accuracy", class_accuracy)

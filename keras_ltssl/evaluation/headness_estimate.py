@@ -59,26 +59,26 @@ def headness_estimate(
     all.
 
     Args:
-        features: finite real array of shape `(samples, dim)`; lengths of rows
+        features: Finite real array of shape `(samples, dim)`; lengths of rows
             do not matter.
         estimate: `"density"`, `"share"` or `"typicality"`. Defaults to
             `"density"`.
-        num_neighbors: neighbors of a sample, for `"density"`; less than
+        num_neighbors: Neighbors of a sample, for `"density"`; less than
             `samples` and `max_bank`. Defaults to `50`.
         num_clusters: clusters, for the other two; at most `samples` and
             `max_bank`. Defaults to `50`.
-        max_bank: of more samples, neighbors are looked for in a random part
+        max_bank: Of more samples, neighbors are looked for in a random part
             of this size, and centers of clusters are found on such a part. So
             the `num_neighbors` nearest come from a wider neighborhood.
             Defaults to `2**14`.
-        seed: seed of the random parts and of k-means, integer >= 0. Defaults
+        seed: Seed of the random parts and of k-means, integer >= 0. Defaults
             to `0`.
 
     Returns:
         float64 array of shape `(samples,)`, low in the tail.
 
     Raises:
-        ValueError: if an argument is out of range, or a feature is NaN or
+        ValueError: If an argument is out of range, or a feature is NaN or
             infinite.
 
     Example:

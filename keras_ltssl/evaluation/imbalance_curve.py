@@ -23,17 +23,17 @@ class ImbalanceCurve:
       samples are of one group; small groups count for less in it.
 
     Args:
-        sizes: array of shape `(groups,)`, of numbers >= 0 in any order and
+        sizes: Array of shape `(groups,)`, of numbers >= 0 in any order and
             unit, not all 0.
-        rerun_sizes: the same from re-runs, `(runs, groups)`, for an estimate
+        rerun_sizes: The same from re-runs, `(runs, groups)`, for an estimate
             of the error. Defaults to `None`: there are none.
 
     Attributes:
-        shares: float64 array of shape `(groups,)`, falling, with sum 1.
-        rerun_shares: float64 array of shape `(runs, groups)`, each row alike.
+        shares: `float64` array of shape `(groups,)`, falling, with sum 1.
+        rerun_shares: `float64` array of shape `(runs, groups)`, each row alike.
 
     Raises:
-        ValueError: if the sizes are not as said.
+        ValueError: If the sizes are not as said.
 
     Example:
 
@@ -44,8 +44,9 @@ class ImbalanceCurve:
     (0.4, 2.23)
 
     Reference:
-        Hill, "Diversity and Evenness: A Unifying Notation and Its
-        Consequences", 1973, for effective numbers.
+        - [Diversity and Evenness: A Unifying Notation and Its
+          Consequences](https://doi.org/10.2307/1934352), Hill, 1973, for
+          effective numbers
     """
 
     sizes: dataclasses.InitVar[ArrayLike]

@@ -39,12 +39,12 @@ def linear_probe(
     5,000 rows of 512 features take seconds on two CPU cores.
 
     Args:
-        train_features: float array of shape `(samples, features)`.
-        train_labels: integer array of shape `(samples,)`; any integers.
-        test_features: float array of shape `(test_samples, features)`.
-        test_labels: integer array of shape `(test_samples,)`; each of them
+        train_features: Float array of shape `(samples, features)`.
+        train_labels: Integer array of shape `(samples,)`; any integers.
+        test_features: Float array of shape `(test_samples, features)`.
+        test_labels: Integer array of shape `(test_samples,)`; each of them
             occurs in `train_labels`.
-        l2: strength of the penalty on the weights, relative to the mean
+        l2: Strength of the penalty on the weights, relative to the mean
             cross-entropy, so that it means the same for any number of rows.
             Defaults to `0.01`.
 
@@ -52,7 +52,7 @@ def linear_probe(
         A `ProbeResult` of one draw; its classes are those of `train_labels`.
 
     Raises:
-        ValueError: if shapes or lengths do not fit, a feature is NaN or
+        ValueError: If shapes or lengths do not fit, a feature is NaN or
             infinite, labels are no integers or of a single class, a test label
             is never seen in training, or `l2` is not positive.
 
@@ -86,23 +86,23 @@ def few_shot_probe(
     `linear_probe` on them alone, and repeats that `draws` times.
 
     Args:
-        train_features: float array of shape `(samples, features)`.
-        train_labels: integer array of shape `(samples,)`; any integers.
-        test_features: float array of shape `(test_samples, features)`.
-        test_labels: integer array of shape `(test_samples,)`; each of them
+        train_features: Float array of shape `(samples, features)`.
+        train_labels: Integer array of shape `(samples,)`; any integers.
+        test_features: Float array of shape `(test_samples, features)`.
+        test_labels: Integer array of shape `(test_samples,)`; each of them
             occurs in `train_labels`.
-        shots: labelled rows of each class in a draw. Defaults to `10`.
-        draws: number of draws. Defaults to `5`.
-        seed: seed of the draws; more draws of the same seed begin with the
+        shots: Labelled rows of each class in a draw. Defaults to `10`.
+        draws: Number of draws. Defaults to `5`.
+        seed: Seed of the draws; more draws of the same seed begin with the
             same ones. Defaults to `0`.
-        l2: as in `linear_probe`. Defaults to `0.01`.
+        l2: As in `linear_probe`. Defaults to `0.01`.
 
     Returns:
         A `ProbeResult` of `draws` draws: class accuracies are means over them,
         group deviations are taken in each draw and then averaged.
 
     Raises:
-        ValueError: as `linear_probe`, and if `shots` or `draws` is not a
+        ValueError: As `linear_probe`, and if `shots` or `draws` is not a
             positive integer, or a class has fewer labelled rows than `shots`.
 
     Example:

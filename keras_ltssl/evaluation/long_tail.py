@@ -84,29 +84,29 @@ def long_tail_report(
     All are tested on `x_test`. Each of the three sets is embedded once.
 
     Args:
-        encoder: the `keras.Model` to judge, images to `(batch, features)`:
+        encoder: The `keras.Model` to judge, images to `(batch, features)`:
             the backbone, without the projector. `None` if `split` holds
             features already, as arrays of shape `(samples, features)`.
-        split: a `keras_ltssl.datasets.LongTailSplit` or any object with its
+        split: A `keras_ltssl.datasets.LongTailSplit` or any object with its
             attributes `x_train`, `y_train`, `x_probe`, `y_probe`, `x_test`,
             `y_test` and `class_names`. All three label arrays hold the same
             classes.
-        name: what to call the report, such as `"tase, seed 0"`. Defaults to
+        name: What to call the report, such as `"tase, seed 0"`. Defaults to
             `""`.
         groups: `"thirds"` or `"thresholds"`, see `group_accuracy`. Defaults to
             `"thirds"`.
-        shots: labels a class for the few-shot probe. Defaults to `10`.
-        draws: draws of the few-shot probe. Defaults to `5`.
-        seed: seed of those draws. Defaults to `0`.
-        batch_size: images embedded at once. Defaults to `256`.
-        progress: called with a line of text as each step begins, `print` for
+        shots: Labels a class for the few-shot probe. Defaults to `10`.
+        draws: Draws of the few-shot probe. Defaults to `5`.
+        seed: Seed of those draws. Defaults to `0`.
+        batch_size: Images embedded at once. Defaults to `256`.
+        progress: Called with a line of text as each step begins, `print` for
             one. Defaults to `None`, silence.
 
     Returns:
         A `LongTailReport`.
 
     Raises:
-        ValueError: before anything is embedded, if labels and images differ
+        ValueError: Before anything is embedded, if labels and images differ
             in number, labels are no integers or not the same classes in all
             three sets, `class_names` has another length, a class has fewer
             than `shots` labels, there are fewer than 10 training images, or

@@ -33,19 +33,19 @@ def knn_probe(
     Keras backend: memory grows with `chunk_size * bank_samples`.
 
     Args:
-        bank_features: float array of shape `(bank_samples, features)`.
-        bank_labels: integer array of shape `(bank_samples,)`; any integers.
-        test_features: float array of shape `(test_samples, features)`.
-        test_labels: integer array of shape `(test_samples,)`; each of them
+        bank_features: Float array of shape `(bank_samples, features)`.
+        bank_labels: Integer array of shape `(bank_samples,)`; any integers.
+        test_features: Float array of shape `(test_samples, features)`.
+        test_labels: Integer array of shape `(test_samples,)`; each of them
             occurs in `bank_labels`.
-        k: number of neighbors that vote; 1 and 10 are usual. Defaults to `10`.
-        chunk_size: test rows compared with the bank at once. Defaults to `256`.
+        k: Number of neighbors that vote; 1 and 10 are usual. Defaults to `10`.
+        chunk_size: Test rows compared with the bank at once. Defaults to `256`.
 
     Returns:
         A `ProbeResult` of one draw; its classes are those of `bank_labels`.
 
     Raises:
-        ValueError: if shapes or lengths do not fit, a feature is NaN or
+        ValueError: If shapes or lengths do not fit, a feature is NaN or
             infinite, labels are no integers, a test label is never seen in the
             bank, `k` is not in 1 to `bank_samples`, or `chunk_size` is not a
             positive integer.

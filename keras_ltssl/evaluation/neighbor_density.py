@@ -24,11 +24,11 @@ def neighbor_density(
     come from as large a neighborhood.
 
     Args:
-        features: finite real array of shape `(rows, dim)`.
-        num_neighbors: how many neighbors; less than the bank's rows.
-        bank_rows: which rows are the bank, none of them twice, `(bank,)`. No
+        features: Finite real array of shape `(rows, dim)`.
+        num_neighbors: How many neighbors; less than the bank's rows.
+        bank_rows: Which rows are the bank, none of them twice, `(bank,)`. No
             row is its own neighbor.
-        halves: part of the bank of each further run, `(runs, bank)`; each of
+        halves: Part of the bank of each further run, `(runs, bank)`; each of
             them with at least 2 rows.
 
     Returns:

@@ -18,9 +18,9 @@ class ProbeResult:
     """Holds class accuracies of one probe, over one or several draws.
 
     Attributes:
-        classes: int array of shape `(num_classes,)`, the labels in rising
+        classes: Int array of shape `(num_classes,)`, the labels in rising
             order: the class order of everything else here.
-        draw_accuracy: float array of shape `(draws, num_classes)`, in 0 to 1;
+        draw_accuracy: Float array of shape `(draws, num_classes)`, in 0 to 1;
             NaN for a class without test images. One draw for probes that use
             every label there is.
 
@@ -107,7 +107,7 @@ class ProbeResult:
         means would be smaller: chance evens the groups out.)
 
         Args:
-            class_counts: array of shape `(num_classes,)`, training images of
+            class_counts: Array of shape `(num_classes,)`, training images of
                 each of `classes`.
             groups: `"thirds"` or `"thresholds"`. Defaults to `"thirds"`.
 

@@ -42,12 +42,12 @@ class LongTailReport:
     Made by `long_tail_report`.
 
     Attributes:
-        name: what the report is about: a method, a run.
-        class_names: name of each class, in the order of the labels.
-        class_counts: training images of each class, in that order.
+        name: What the report is about: a method, a run.
+        class_names: Name of each class, in the order of the labels.
+        class_counts: Training images of each class, in that order.
         groups: `"thirds"` or `"thresholds"`, see `group_accuracy`.
-        shots: labels a class of the few-shot probe.
-        probes: a `ProbeResult` for each of `"linear"`, `"few_shot"`, `"knn"`
+        shots: Labels a class of the few-shot probe.
+        probes: A `ProbeResult` for each of `"linear"`, `"few_shot"`, `"knn"`
             (k = 10) and `"knn1"` (k = 1).
     """
 
@@ -101,7 +101,7 @@ class LongTailReport:
         """Returns the report as text of at most 100 columns.
 
         Args:
-            max_classes: classes listed one by one; of more, as many of the
+            max_classes: Classes listed one by one; of more, as many of the
                 most and of the least frequent. Defaults to `20`.
         """
         underline = "=" * len(self._heading())
@@ -174,10 +174,10 @@ class LongTailReport:
         """Returns the report that `to_json` wrote.
 
         Args:
-            text: the JSON text itself, not a path.
+            text: The JSON text itself, not a path.
 
         Raises:
-            ValueError: if the text is no such report.
+            ValueError: If the text is no such report.
         """
         try:
             content = json.loads(text)

@@ -24,7 +24,7 @@ class TailAgreement(NamedTuple):
         rank_correlation: Spearman's rank correlation, over samples, of the
             score and the number of samples in the sample's class: 1 if it
             orders them perfectly, 0 if it knows nothing.
-        few_auc: probability that a sample of a few-image class scores lower
+        few_auc: Probability that a sample of a few-image class scores lower
             than one of another class: 1 perfect, 0.5 chance.
     """
 
@@ -36,8 +36,8 @@ class GroupShare(NamedTuple):
     """Holds the shares of a group in the training set and in a budget.
 
     Attributes:
-        samples: share of the training set, in [0, 1].
-        budget: share of the budget, in [0, 1].
+        samples: Share of the training set, in [0, 1].
+        budget: Share of the budget, in [0, 1].
     """
 
     samples: float
@@ -50,9 +50,9 @@ def tail_agreement(
     """Compares a score of samples with the true sizes of their classes.
 
     Args:
-        scores: finite array of shape `(samples,)`, such as COLT's tailness,
+        scores: Finite array of shape `(samples,)`, such as COLT's tailness,
             low in the tail.
-        labels: class of each training sample, `(samples,)`, for this
+        labels: Class of each training sample, `(samples,)`, for this
             comparison only.
         groups: `"thirds"` or `"thresholds"`, see `group_accuracy`. Defaults to
             `"thirds"`.
@@ -62,7 +62,7 @@ def tail_agreement(
         of one size, or no few-image class.
 
     Raises:
-        ValueError: if shapes differ or scores are not finite.
+        ValueError: If shapes differ or scores are not finite.
 
     Example:
 
@@ -93,11 +93,11 @@ def budget_shares(
     proportion to their numbers. Empty clusters count for nothing.
 
     Args:
-        budgets: array of shape `(num_clusters,)`, such as
+        budgets: Array of shape `(num_clusters,)`, such as
             `OODChoice.budgets`.
-        clusters: cluster of each training sample, integer array of shape
+        clusters: Cluster of each training sample, integer array of shape
             `(samples,)`, such as `OODChoice.labels`.
-        labels: class of each training sample, `(samples,)`.
+        labels: Class of each training sample, `(samples,)`.
         groups: `"thirds"` or `"thresholds"`, see `group_accuracy`. Defaults to
             `"thirds"`.
 
@@ -105,7 +105,7 @@ def budget_shares(
         A `GroupShare` for each of `"many"`, `"medium"` and `"few"`.
 
     Raises:
-        ValueError: if shapes differ.
+        ValueError: If shapes differ.
 
     Example:
 

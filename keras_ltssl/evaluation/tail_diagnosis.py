@@ -99,10 +99,10 @@ def tail_diagnosis(
     100,000 samples of 128 features take about half a minute on two cores.
 
     Args:
-        features: finite real array of shape `(samples, dim)`, at least 4
+        features: Finite real array of shape `(samples, dim)`, at least 4
             samples: projections of the training set without augmentation. It
             may be a `numpy.memmap`, and is not copied.
-        labels: class of each sample, `(samples,)`, to say how right the
+        labels: Class of each sample, `(samples,)`, to say how right the
             estimate is; nothing else looks at them. Defaults to `None`.
         estimate: `"density"`, `"share"` or `"typicality"`, see
             `headness_estimate`; or your own: an array of finite scores, low in
@@ -110,22 +110,22 @@ def tail_diagnosis(
             row counts and whose other rows are its re-runs; or a function
             `(features, seed) -> scores`, called once and again for each re-run
             with another seed. Defaults to `"density"`.
-        num_neighbors: neighbors for the density, less than the samples.
+        num_neighbors: Neighbors for the density, less than the samples.
             Defaults to `50`.
         num_clusters: clusters, at most half of the samples. Defaults to `50`.
         repeats: re-runs that the uncertainty is estimated from, at least 2.
             Defaults to `10`.
         groups: `"thirds"` or `"thresholds"`, see `group_accuracy`; for the
             comparison with labels. Defaults to `"thirds"`.
-        max_bank: of more samples, neighbors and centers come from a random
+        max_bank: Of more samples, neighbors and centers come from a random
             part of this size, see `headness_estimate`. Defaults to `2**14`.
-        seed: seed of everything random, integer >= 0. Defaults to `0`.
+        seed: Seed of everything random, integer >= 0. Defaults to `0`.
 
     Returns:
         A `TailDiagnosis`.
 
     Raises:
-        ValueError: if an argument is out of range or does not fit the
+        ValueError: If an argument is out of range or does not fit the
             features, or a feature or a score is NaN or infinite.
 
     Example:

@@ -22,17 +22,17 @@ class TailDiagnosis:
     Made by `tail_diagnosis`, drawn by `plot_tail_diagnosis`.
 
     Attributes:
-        estimate: name of the headness estimate.
-        scores: what it gave, float64 array of shape `(samples,)`, low in the
+        estimate: Name of the headness estimate.
+        scores: What it gave, float64 array of shape `(samples,)`, low in the
             tail.
-        percentiles: headness of each sample, `(samples,)` in [0, 1]: the share
+        percentiles: Headness of each sample, `(samples,)` in [0, 1]: the share
             of samples with a lower score, equal ones counted half.
-        uncertainty: standard deviation of each percentile over the re-runs,
+        uncertainty: Standard deviation of each percentile over the re-runs,
             `(samples,)`: 0 is sure, 0.29 is no better than a random order. NaN
             if scores were given with fewer than two re-runs.
-        curve: sizes of the clusters, with those of the re-runs.
-        labels: class of each sample, `(samples,)`, or `None`.
-        groups: how the classes are grouped: `"thirds"` or `"thresholds"`.
+        curve: Sizes of the clusters, with those of the re-runs.
+        labels: Class of each sample, `(samples,)`, or `None`.
+        groups: How the classes are grouped: `"thirds"` or `"thresholds"`.
     """
 
     estimate: str

@@ -18,17 +18,17 @@ def cluster_scores(
     """Returns the mean score of the members of each cluster.
 
     Args:
-        scores: finite float array of shape `(samples,)`, such as tailness.
-        labels: integer array of shape `(samples,)`, each sample's cluster in 0
+        scores: Finite float array of shape `(samples,)`, such as tailness.
+        labels: Integer array of shape `(samples,)`, each sample's cluster in 0
             to `num_clusters - 1`.
-        num_clusters: number of clusters, integer >= 1.
+        num_clusters: Number of clusters, integer >= 1.
 
     Returns:
         float64 array of shape `(num_clusters,)`; NaN for a cluster without
         members.
 
     Raises:
-        ValueError: if an argument is out of range or lengths differ.
+        ValueError: If an argument is out of range or lengths differ.
 
     Example:
 
@@ -64,19 +64,19 @@ def cluster_budgets(
     score: it gets 0 and counts neither for the standardization nor as last.
 
     Args:
-        scores: finite float array of shape `(samples,)`, low in the tail.
-        labels: integer array of shape `(samples,)`, each sample's cluster in 0
+        scores: Finite float array of shape `(samples,)`, low in the tail.
+        labels: Integer array of shape `(samples,)`, each sample's cluster in 0
             to `num_clusters - 1`.
-        num_clusters: number of clusters, integer >= 1.
-        budget: samples to choose in all, integer >= 0.
-        temperature: positive float; a small one gives nearly everything to the
+        num_clusters: Number of clusters, integer >= 1.
+        budget: Samples to choose in all, integer >= 0.
+        temperature: Positive float; a small one gives nearly everything to the
             lowest scores, a large one shares equally. Defaults to `1.0`.
 
     Returns:
         int64 array of shape `(num_clusters,)` that sums to `budget`.
 
     Raises:
-        ValueError: if an argument is out of range, lengths differ, or a score
+        ValueError: If an argument is out of range, lengths differ, or a score
             is NaN or infinite.
 
     Example:
@@ -86,8 +86,9 @@ def cluster_budgets(
     [8, 62, 30]
 
     Reference:
-        Bai et al., "On the Effectiveness of Out-of-Distribution Data in
-        Self-Supervised Long-Tail Learning" (COLT), 2023, arXiv:2306.04934.
+        - [On the Effectiveness of Out-of-Distribution Data in Self-Supervised
+          Long-Tail Learning](https://arxiv.org/abs/2306.04934), Bai et al.,
+          ICLR 2023
     """
     total = check_integer("budget", budget, minimum=0)
     check_number("temperature", temperature, above=0)

@@ -33,20 +33,20 @@ class OODChoice(PoolChoice):
     """Holds which pool rows were chosen for which cluster of ID samples.
 
     Args:
-        indices: int64 array of shape `(budget,)`: chosen rows of the pool in
+        indices: `int64` array of shape `(budget,)`: chosen rows of the pool in
             cluster order, within a cluster the nearest first.
-        labels: int64 array of shape `(id_samples,)`: the cluster of each ID
+        labels: `int64` array of shape `(id_samples,)`: the cluster of each ID
             sample.
-        cosines: float array of shape `(id_samples,)`: cosine of each ID
+        cosines: Float array of shape `(id_samples,)`: cosine of each ID
             sample to the center of its cluster.
-        centers: float array of shape `(num_clusters, dim)`.
-        cluster_scores: float64 array of shape `(num_clusters,)`: mean score of
-            each cluster's members, low in the tail; NaN without members.
-        budgets: int64 array of shape `(num_clusters,)`: how many of `indices`
+        centers: Float array of shape `(num_clusters, dim)`.
+        cluster_scores: `float64` array of shape `(num_clusters,)`: mean score
+            of each cluster's members, low in the tail; NaN without members.
+        budgets: `int64` array of shape `(num_clusters,)`: how many of `indices`
             each cluster took.
 
     Raises:
-        ValueError: if the arrays do not fit together.
+        ValueError: If the arrays do not fit together.
 
     Example:
 
@@ -110,13 +110,13 @@ class OODChoice(PoolChoice):
         """Returns the pool rows chosen for a cluster, nearest first.
 
         Args:
-            cluster: integer in 0 to `num_clusters - 1`.
+            cluster: Integer in 0 to `num_clusters - 1`.
 
         Returns:
             int64 array of shape `(budgets[cluster],)`.
 
         Raises:
-            ValueError: if there is no such cluster.
+            ValueError: If there is no such cluster.
         """
         self._check_cluster(cluster)
         end = self.budgets[: cluster + 1].sum()
@@ -126,13 +126,13 @@ class OODChoice(PoolChoice):
         """Returns the ID samples of a cluster, nearest to its center first.
 
         Args:
-            cluster: integer in 0 to `num_clusters - 1`.
+            cluster: Integer in 0 to `num_clusters - 1`.
 
         Returns:
             int64 array of shape `(members,)`.
 
         Raises:
-            ValueError: if there is no such cluster.
+            ValueError: If there is no such cluster.
         """
         self._check_cluster(cluster)
         members = np.flatnonzero(self.labels == cluster)
@@ -169,20 +169,20 @@ def choose_colt(
     are `max_rows` ID features at most, and a few numbers for every row.
 
     Args:
-        id_features: finite real array of shape `(id_samples, dim)`: the ID
+        id_features: Finite real array of shape `(id_samples, dim)`: the ID
             training set, embedded without augmentation; it may be a
             `numpy.memmap`.
-        pool_features: real array of shape `(pool_rows, dim)`: the OOD pool,
+        pool_features: Real array of shape `(pool_rows, dim)`: the OOD pool,
             embedded alike; it may be a `numpy.memmap`.
-        scores: finite float array of shape `(id_samples,)`, low for samples of
+        scores: Finite float array of shape `(id_samples,)`, low for samples of
             the tail, such as the running mean of `losses.tail_score`.
         budget: OOD samples to choose, integer in 0 to `pool_rows`.
-        num_clusters: clusters of ID samples, integer in 1 to `id_samples`.
+        num_clusters: Clusters of ID samples, integer in 1 to `id_samples`.
             Defaults to `10`.
-        temperature: of the softmax over cluster scores, positive float.
+        temperature: Of the softmax over cluster scores, positive float.
             Defaults to `1.0`.
-        seed: seed of k-means, integer >= 0. Defaults to `0`.
-        engine: of k-means, `"sklearn"` or `"faiss"`. Defaults to `None`: faiss
+        seed: Seed of k-means, integer >= 0. Defaults to `0`.
+        engine: Of k-means, `"sklearn"` or `"faiss"`. Defaults to `None`: faiss
             where it is installed.
         max_rows: ID samples that k-means finds centers on, at most, see
             `kmeans`. Defaults to `2**20`.
@@ -191,8 +191,8 @@ def choose_colt(
         An `OODChoice`.
 
     Raises:
-        ImportError: if `engine="faiss"` and faiss is missing.
-        ValueError: if an array is empty, shapes do not fit, an argument is out
+        ImportError: If `engine="faiss"` and faiss is missing.
+        ValueError: If an array is empty, shapes do not fit, an argument is out
             of range, or a number is NaN or infinite.
 
     Example:
@@ -210,8 +210,9 @@ def choose_colt(
     (50, 50)
 
     Reference:
-        Bai et al., "On the Effectiveness of Out-of-Distribution Data in
-        Self-Supervised Long-Tail Learning" (COLT), 2023, arXiv:2306.04934.
+        - [On the Effectiveness of Out-of-Distribution Data in Self-Supervised
+          Long-Tail Learning](https://arxiv.org/abs/2306.04934), Bai et al.,
+          ICLR 2023
     """
     samples = as_features(id_features, "id_features")
     pool = as_features(pool_features, "pool_features")

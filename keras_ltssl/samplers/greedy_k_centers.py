@@ -42,16 +42,16 @@ def greedy_k_centers(
     blocks and never copied as a whole.
 
     Args:
-        features: finite real array of shape `(rows, dim)`.
-        budget: rows to choose, integer in 0 to `rows`.
-        centers: finite real array of shape `(num_centers, dim)`, the centers
+        features: Finite real array of shape `(rows, dim)`.
+        budget: Rows to choose, integer in 0 to `rows`.
+        centers: Finite real array of shape `(num_centers, dim)`, the centers
             to begin with. Defaults to `None`: none.
 
     Returns:
         int64 array of shape `(budget,)`: rows in the order they were chosen.
 
     Raises:
-        ValueError: if an array is empty, shapes do not fit, `budget` is out of
+        ValueError: If an array is empty, shapes do not fit, `budget` is out of
             range, or a number is NaN or infinite.
 
     Example:
@@ -63,8 +63,9 @@ def greedy_k_centers(
     [0, 2]
 
     Reference:
-        Gonzalez, "Clustering to Minimize the Maximum Intercluster Distance",
-        Theoretical Computer Science 38, 1985.
+        - [Clustering to Minimize the Maximum Intercluster
+          Distance](https://doi.org/10.1016/0304-3975(85)90224-5), Gonzalez,
+          Theoretical Computer Science 38, 1985
     """
     rows = as_features(features, "features")
     count = check_row_count("budget", budget, 0, rows, "features")

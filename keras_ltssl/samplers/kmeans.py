@@ -49,12 +49,12 @@ def kmeans(
     centers are as well as ten million do.
 
     Args:
-        features: finite real array of shape `(rows, dim)`.
-        num_clusters: number of clusters, integer from 1 to `rows`.
-        seed: seed of the start, integer >= 0. Defaults to `0`.
+        features: Finite real array of shape `(rows, dim)`.
+        num_clusters: Number of clusters, integer from 1 to `rows`.
+        seed: Seed of the start, integer >= 0. Defaults to `0`.
         engine: `"sklearn"`, or `"faiss"` from the `faiss` extra. Defaults to
             `None`: faiss where it is installed, else scikit-learn.
-        max_rows: rows to find centers on, at most; integer, at least
+        max_rows: Rows to find centers on, at most; integer, at least
             `num_clusters`. Defaults to `2**20`.
 
     Returns:
@@ -63,8 +63,8 @@ def kmeans(
         float32 rows and else float64.
 
     Raises:
-        ImportError: if `engine="faiss"` and faiss is missing.
-        ValueError: if an argument is out of range, or a feature is NaN or
+        ImportError: If `engine="faiss"` and faiss is missing.
+        ValueError: If an argument is out of range, or a feature is NaN or
             infinite.
 
     Example:

@@ -31,21 +31,21 @@ class MAKChoice(PoolChoice):
     """Holds which rows of a pool MAK chose, with their scores.
 
     Args:
-        indices: int64 array of shape `(budget,)`: chosen rows of the pool, in
+        indices: `int64` array of shape `(budget,)`: chosen rows of the pool, in
             the order of the greedy k-center: the first cover it most.
-        losses: float64 array of shape `(budget,)`: contrastive loss of each,
+        losses: `float64` array of shape `(budget,)`: contrastive loss of each,
             high in the tail.
-        distances: float64 array of shape `(budget,)`: 1 - cosine of each to
+        distances: `float64` array of shape `(budget,)`: 1 - cosine of each to
             the nearest of `centers`.
-        scores: float64 array of shape `(budget,)`: both, standardized over the
-            pool, one minus the other.
-        clusters: int64 array of shape `(budget,)`: which of `centers` is the
+        scores: `float64` array of shape `(budget,)`: both, standardized over
+            the pool, one minus the other.
+        clusters: `int64` array of shape `(budget,)`: which of `centers` is the
             nearest.
-        centers: float array of shape `(num_clusters, dim)`: means of the
+        centers: Float array of shape `(num_clusters, dim)`: means of the
             clusters of ID samples.
 
     Raises:
-        ValueError: if the arrays do not fit together.
+        ValueError: If the arrays do not fit together.
 
     Example:
 
@@ -133,21 +133,21 @@ def choose_mak(
     the pool, and a few numbers for every row.
 
     Args:
-        id_features: finite real array of shape `(id_samples, dim)`: the ID
+        id_features: Finite real array of shape `(id_samples, dim)`: the ID
             training set, embedded without augmentation; it may be a
             `numpy.memmap`.
-        pool_features: real array of shape `(pool_rows, dim)`: the pool,
+        pool_features: Real array of shape `(pool_rows, dim)`: the pool,
             embedded alike; it may be a `numpy.memmap`.
-        pool_losses: finite real array of shape `(pool_rows,)`: contrastive
+        pool_losses: Finite real array of shape `(pool_rows,)`: contrastive
             loss of each row of the pool, the mean of several passes (10 as
             published), each with views of its own.
-        budget: pool samples to choose, integer in 0 to `pool_rows`.
-        num_clusters: clusters of ID samples, integer in 1 to `id_samples`.
+        budget: Pool samples to choose, integer in 0 to `pool_rows`.
+        num_clusters: Clusters of ID samples, integer in 1 to `id_samples`.
             Defaults to `10`.
-        candidate_factor: how many times the budget is left to choose from by
+        candidate_factor: How many times the budget is left to choose from by
             diversity, finite and >= 1. Defaults to `1.5`.
-        seed: seed of k-means, integer >= 0. Defaults to `0`.
-        engine: of k-means, `"sklearn"` or `"faiss"`. Defaults to `None`: faiss
+        seed: Seed of k-means, integer >= 0. Defaults to `0`.
+        engine: Of k-means, `"sklearn"` or `"faiss"`. Defaults to `None`: faiss
             where it is installed.
         max_rows: ID samples that k-means finds centers on, at most, see
             `kmeans`. Defaults to `2**20`.
@@ -156,8 +156,8 @@ def choose_mak(
         A `MAKChoice`.
 
     Raises:
-        ImportError: if `engine="faiss"` and faiss is missing.
-        ValueError: if an array is empty, shapes do not fit, an argument is out
+        ImportError: If `engine="faiss"` and faiss is missing.
+        ValueError: If an array is empty, shapes do not fit, an argument is out
             of range, or a number is NaN or infinite.
 
     Example:
@@ -175,9 +175,9 @@ def choose_mak(
     (50, True)
 
     Reference:
-        Jiang, Chen, Chen, Wang, "Improving Contrastive Learning on Imbalanced
-        Seed Data via Open-World Sampling" (MAK), NeurIPS 2021,
-        arXiv:2111.01004.
+        - [Improving Contrastive Learning on Imbalanced Seed Data via
+          Open-World Sampling](https://arxiv.org/abs/2111.01004), Jiang et al.,
+          NeurIPS 2021
     """
     samples = as_features(id_features, "id_features")
     pool = as_features(pool_features, "pool_features")

@@ -29,9 +29,9 @@ def nearest_to_centers(
     `numpy.memmap`.
 
     Args:
-        pool: real array of shape `(rows, dim)`.
-        centers: real array of shape `(num_clusters, dim)`.
-        budgets: integer array of shape `(num_clusters,)`, how many rows each
+        pool: Real array of shape `(rows, dim)`.
+        centers: Real array of shape `(num_clusters, dim)`.
+        budgets: Integer array of shape `(num_clusters,)`, how many rows each
             cluster takes; together at most as many as the pool has.
 
     Returns:
@@ -39,7 +39,7 @@ def nearest_to_centers(
         order, within a cluster the nearest first.
 
     Raises:
-        ValueError: if an array is empty, shapes do not fit, a budget is
+        ValueError: If an array is empty, shapes do not fit, a budget is
             negative or their sum larger than the pool, or a number is NaN or
             infinite.
 
@@ -51,8 +51,9 @@ def nearest_to_centers(
     [2, 0, 1]
 
     Reference:
-        Bai et al., "On the Effectiveness of Out-of-Distribution Data in
-        Self-Supervised Long-Tail Learning" (COLT), 2023, arXiv:2306.04934.
+        - [On the Effectiveness of Out-of-Distribution Data in Self-Supervised
+          Long-Tail Learning](https://arxiv.org/abs/2306.04934), Bai et al.,
+          ICLR 2023
     """
     rows = as_features(pool, "pool")
     middles = as_features(centers, "centers")

@@ -15,7 +15,7 @@ class PoolChoice:
     """Base class of the choices that samplers make; its fields are arrays.
 
     Args:
-        indices: int64 array of shape `(budget,)`: chosen rows of the pool.
+        indices: `int64` array of shape `(budget,)`: chosen rows of the pool.
     """
 
     indices: NDArray[np.int64]
@@ -34,14 +34,14 @@ class PoolChoice:
         """Returns the choice whose `to_arrays` gave these arrays.
 
         Args:
-            arrays: what `to_arrays` returned, or a file that `numpy.load`
+            arrays: What `to_arrays` returned, or a file that `numpy.load`
                 opened.
 
         Returns:
             An equal choice.
 
         Raises:
-            ValueError: if an array is missing, of no use, or does not fit.
+            ValueError: If an array is missing, of no use, or does not fit.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         if sorted(arrays) != sorted(names):

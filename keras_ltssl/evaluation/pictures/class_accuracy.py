@@ -59,9 +59,9 @@ def plot_class_accuracy(
     of each rank, and ranks instead of names.
 
     Args:
-        reports: reports of one to six names, each of the same splits: class
+        reports: Reports of one to six names, each of the same splits: class
             names and counts, in whatever order the reports come.
-        path: where to write, ending in `.png`.
+        path: Where to write, ending in `.png`.
         probe: `"linear"`, `"few_shot"`, `"knn"` or `"knn1"`. Defaults to
             `"few_shot"`.
 
@@ -69,8 +69,8 @@ def plot_class_accuracy(
         The path of the picture.
 
     Raises:
-        ImportError: if matplotlib is missing.
-        ValueError: if there are no reports or too many names, the runs are not
+        ImportError: If matplotlib is missing.
+        ValueError: If there are no reports or too many names, the runs are not
             about the same splits, or `probe` is unknown.
     """
     target = png_path(path)

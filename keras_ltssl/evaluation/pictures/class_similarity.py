@@ -55,25 +55,25 @@ def plot_class_similarity(
     rare classes are closer to another class than frequent ones are.
 
     Args:
-        features: float array of shape `(samples, dim)`; or a mapping of one to
+        features: Float array of shape `(samples, dim)`; or a mapping of one to
             six names of runs to such arrays, of the same samples.
-        labels: integer array of shape `(samples,)`.
-        path: where to write, ending in `.png`.
-        class_counts: training images of each class, in the order of the sorted
+        labels: Integer array of shape `(samples,)`.
+        path: Where to write, ending in `.png`.
+        class_counts: Training images of each class, in the order of the sorted
             labels. Defaults to `None`: how often each label occurs.
-        class_names: a name for each class, in that order. Defaults to `None`,
+        class_names: A name for each class, in that order. Defaults to `None`,
             the labels themselves.
         groups: `"thirds"` or `"thresholds"`, see `group_accuracy`. Defaults to
             `"thirds"`.
-        centered: whether the mean of the class means is taken off first, see
+        centered: Whether the mean of the class means is taken off first, see
             `class_similarity`. Defaults to `True`.
 
     Returns:
         The path of the picture.
 
     Raises:
-        ImportError: if matplotlib is missing.
-        ValueError: if there are no or too many runs, or their features are not
+        ImportError: If matplotlib is missing.
+        ValueError: If there are no or too many runs, or their features are not
             as `class_similarity` takes them.
     """
     target = png_path(path)

@@ -72,13 +72,13 @@ def plot_embedding(
     with many, medium and few samples.
 
     Args:
-        features: float array of shape `(samples, features)`.
-        labels: integer array of shape `(samples,)`.
-        path: where to write, ending in `.png`.
-        class_names: a name for each class, in the order of the sorted labels.
+        features: Float array of shape `(samples, features)`.
+        labels: Integer array of shape `(samples,)`.
+        path: Where to write, ending in `.png`.
+        class_names: A name for each class, in the order of the sorted labels.
             Defaults to `None`, the labels themselves.
-        seed: seed of t-SNE and of the choice of samples. Defaults to `0`.
-        max_samples: of more samples a random subset is drawn, in which no
+        seed: Seed of t-SNE and of the choice of samples. Defaults to `0`.
+        max_samples: Of more samples a random subset is drawn, in which no
             class loses a sample before all larger ones are down to its size.
             Defaults to `2000`, some tens of seconds on two
             cores.
@@ -87,8 +87,8 @@ def plot_embedding(
         The path of the picture.
 
     Raises:
-        ImportError: if matplotlib is missing.
-        ValueError: if shapes do not fit, features are not finite, or there are
+        ImportError: If matplotlib is missing.
+        ValueError: If shapes do not fit, features are not finite, or there are
             fewer than 2 samples.
     """
     target = png_path(path)

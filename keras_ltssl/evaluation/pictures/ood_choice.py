@@ -47,23 +47,23 @@ def plot_ood_choice(
     ones are shown.
 
     Args:
-        choice: an `OODChoice`, as `samplers.choose_colt` returns it.
-        id_images: the ID training set, in the order of the features that were
+        choice: An `OODChoice`, as `samplers.choose_colt` returns it.
+        id_images: The ID training set, in the order of the features that were
             clustered: anything whose `id_images[row]` is a `uint8` image of
             shape `(height, width, 1)` or `(height, width, 3)`.
-        pool_images: the OOD pool, alike; its images may have another size.
-        path: where to write, ending in `.png`.
+        pool_images: The OOD pool, alike; its images may have another size.
+        path: Where to write, ending in `.png`.
         images_per_cluster: ID images, and OOD images, in a row. Defaults to
             `6`.
-        score_name: what `choice.cluster_scores` are means of, for the title.
+        score_name: What `choice.cluster_scores` are means of, for the title.
             Defaults to `"tailness"`.
 
     Returns:
         The path of the picture.
 
     Raises:
-        ImportError: if matplotlib is missing.
-        ValueError: if the images are fewer than the choice is about, one of
+        ImportError: If matplotlib is missing.
+        ValueError: If the images are fewer than the choice is about, one of
             them has another shape or dtype, or `images_per_cluster` is not in
             1 to 20.
     """

@@ -48,20 +48,20 @@ def plot_tail_diagnosis(
     of the largest headness on the left.
 
     Args:
-        diagnosis: what `tail_diagnosis` returned.
-        images: the samples that it is about, in their order: anything whose
+        diagnosis: What `tail_diagnosis` returned.
+        images: The samples that it is about, in their order: anything whose
             `images[row]` is a `uint8` image of shape `(height, width, 1)` or
             `(height, width, 3)`.
-        path: where to write, ending in `.png`.
-        images_per_column: images of next to equal headness below each other,
+        path: Where to write, ending in `.png`.
+        images_per_column: Images of next to equal headness below each other,
             1 to 10. Defaults to `3`.
 
     Returns:
         The path of the picture.
 
     Raises:
-        ImportError: if matplotlib is missing.
-        ValueError: if there are not as many images as samples, one of them has
+        ImportError: If matplotlib is missing.
+        ValueError: If there are not as many images as samples, one of them has
             another shape or dtype, or `images_per_column` is not in 1 to 10.
     """
     target = png_path(path)

@@ -29,21 +29,21 @@ def plot_temperature(
     """Draws the temperature of each epoch and, if given, of each class.
 
     Args:
-        history: what `fit` logged, `History.history`; its `"temperature"` has
+        history: What `fit` logged, `History.history`; its `"temperature"` has
             one value an epoch.
-        path: where to write, ending in `.png`.
-        class_temperature: array of shape `(num_classes,)`, mean temperature of
+        path: Where to write, ending in `.png`.
+        class_temperature: Array of shape `(num_classes,)`, mean temperature of
             the samples of each class, drawn against class size. Defaults to
             `None`, no second panel.
-        class_counts: array of shape `(num_classes,)`, training images of each
+        class_counts: Array of shape `(num_classes,)`, training images of each
             class; goes with `class_temperature`. Defaults to `None`.
 
     Returns:
         The path of the picture.
 
     Raises:
-        ImportError: if matplotlib is missing.
-        ValueError: if `history` has no finite `"temperature"`, only one of the
+        ImportError: If matplotlib is missing.
+        ValueError: If `history` has no finite `"temperature"`, only one of the
             two arrays is given, or they do not fit together.
     """
     target = png_path(path)
