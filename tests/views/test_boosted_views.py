@@ -195,10 +195,10 @@ def test_ids_stand_for_the_weights_of_the_attached_loss():
 
 def test_ids_without_a_loss_or_beside_weights_are_refused():
     ids, layer = np.arange(150), BoostedViews(copies())
-    with pytest.raises(ValueError, match="compile the model with BoostedLoss"):
+    with pytest.raises(ValueError, match="Compile the model with BoostedLoss"):
         layer(images, ids=ids)
     layer.attach(Weights())  # Nobody else keeps it.
-    with pytest.raises(ValueError, match="compile the model with BoostedLoss"):
+    with pytest.raises(ValueError, match="Compile the model with BoostedLoss"):
         layer(images, ids=ids)
     with pytest.raises(ValueError, match=r"take `weights`, or `ids`.*both"):
         layer(images, np.ones(150), ids)
