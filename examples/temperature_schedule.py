@@ -1,0 +1,29 @@
+"""Temperature Schedules on long-tailed digits: three whole periods.
+
+    python examples/temperature_schedule.py
+
+The data are 1,797 small digits inside scikit-learn, made long-tailed.
+"""
+
+import keras
+
+import keras_ltssl as lt
+
+x, y = lt.datasets.load_digits()
+split = lt.datasets.make_long_tail_split(
+    x, y, imbalance=20, num_probe=30, num_test=40
+)
+
+keras.utils.set_random_seed(0)
+encoder = lt.models.small_convnet(split.x_train.shape[1:], width=16)
+views = lt.layers.simclr_views(image_size=8, horizontal_flip=0.0)
+model = lt.models.ContrastiveModel(encoder, augmenter=views)
+schedule = lt.schedules.CosineTemperature(minimum=0.1, maximum=0.5, period=10)
+model.compile("adam", loss=lt.losses.NTXentLoss(temperature=schedule))
+history = model.fit(split.x_train, batch_size=128, epochs=30, verbose=0).history
+print("Temperature:", [round(value, 2) for value in history["temperature"]])
+
+report = lt.evaluation.long_tail_report(
+    encoder, split, name="temperature_schedule"
+)
+print(report.to_text())
