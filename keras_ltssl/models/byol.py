@@ -1,7 +1,5 @@
-"""BYOL: predict what a slower network makes of the other view."""
+"""BYOL: predict the output of a momentum network for the other view."""
 
-import functools
-import inspect
 import math
 from typing import Any
 
@@ -17,9 +15,16 @@ from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_number
 
 
+class _TotalEpochs(keras.callbacks.Callback):
+    """Sets how many epochs the schedule of the momentum has."""
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.model.total_epochs.assign(float(self.params["epochs"]))
+
+
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class BYOL(ContrastiveModel):
-    """Trains an encoder to predict a momentum network's view, no negatives.
+    """Trains an encoder without negatives, against a momentum network (BYOL).
 
     Both views pass through `encoder`, `projector` and `predictor`, and through
     copies of the first two whose weights are moving averages (the target
@@ -29,33 +34,33 @@ class BYOL(ContrastiveModel):
         θ_target ← m θ_target + (1-m) θ
         m = 1 - (1 - momentum) (1 + cos(π e / E)) / 2
 
-    where e is the epoch, fractions included, out of the E epochs of `fit`: from
-    `momentum` up to 1. All of it happens inside the training step. Outside of
-    `fit`, m is `momentum`.
+    where e is the epoch, including fractions, and E is the number of epochs of
+    `fit`, so m grows from `momentum` to 1. All of it happens inside the
+    training step. Outside of `fit`, m is `momentum`.
 
-    It trains with `BYOLLoss`, on its own or inside a loss that adds to any
-    other, such as `GeometricHarmonizationLoss`. The losses over negatives
-    (NT-Xent, focal, TASE, COLT and all temperatures) mean nothing here; of
-    COLT, `OODSampler(score=...)`, its choice of data, does. Watch the logged
-    `embedding_std` for collapse.
+    The loss is `BYOLLoss`, or a loss that adds to it, such as
+    `GeometricHarmonizationLoss`. Losses over negatives (NT-Xent, focal, TASE,
+    COLT) and temperatures have no meaning here and are refused. COLT's choice
+    of data applies: `OODSampler(score=...)`. Watch the logged `embedding_std`
+    for collapse.
 
     Args:
-        encoder: As for `ContrastiveModel`; it must be serialisable, since it
+        encoder: As for `ContrastiveModel`; it must be serializable, since it
             is copied.
         projector: Layer from features to projections. Defaults to `None`:
             `ProjectionHead(batch_norm=True)`; BYOL tends to collapse without
-            batch normalisation.
+            batch normalization.
         augmenter: As for `ContrastiveModel`. Defaults to `None`.
         predictor: Layer from projections to predictions of the same width.
-            Defaults to `None`: a `ProjectionHead` with batch normalisation
+            Defaults to `None`: a `ProjectionHead` with batch normalization
             and 512 hidden units (this package's own choice; the paper has 4096
-            of them for 256 outputs).
+            hidden units and 256 outputs).
         momentum: m at the start, in [0, 1). Defaults to `0.99`, as published
             for 300 epochs; 0.996 for 1000.
 
     Raises:
-        ValueError: As `ContrastiveModel`, if `momentum` is out of range, the
-            predictor changes the width, or the loss is not for BYOL.
+        ValueError: As `ContrastiveModel`, and if `momentum` is out of range,
+            the predictor changes the width, or the loss is not for BYOL.
 
     Example:
 
@@ -71,8 +76,8 @@ class BYOL(ContrastiveModel):
     1.0
 
     Reference:
-        Grill et al. Bootstrap Your Own Latent: A New Approach to
-        Self-Supervised Learning. NeurIPS 2020, arXiv:2006.07733.
+        - Grill et al., NeurIPS 2020. [Bootstrap Your Own Latent: A New
+          Approach to Self-Supervised Learning](https://arxiv.org/abs/2006.07733).
     """
 
     has_negatives_in_batch = False
@@ -107,14 +112,14 @@ class BYOL(ContrastiveModel):
         )
 
     def current_momentum(self) -> Tensor:
-        """Returns m of this step, a scalar."""
+        """Returns the momentum m of this step, a scalar."""
         total = ops.convert_to_tensor(self.total_epochs)
         done = self.loss_state.epoch / ops.maximum(total, 1e-9)
         done = ops.where(total > 0, ops.clip(done, 0.0, 1.0), 0.0)
         left = (1.0 + ops.cos(math.pi * done)) / 2.0
         return 1.0 - (1.0 - self.momentum) * left
 
-    def compare(self, views: Tensor, training: bool | None) -> Tensor:
+    def embed_views(self, views: Tensor, training: bool | None) -> Tensor:
         """Returns predictions and targets of two views, `(batch, 4, dim)`."""
         folded = ops.reshape(views, (-1, *ops.shape(views)[2:]))
         projections = self.project(folded, training)
@@ -150,12 +155,8 @@ class BYOL(ContrastiveModel):
                 f"Received: loss={loss!r}"
             )
 
-    @functools.wraps(keras.Model.fit)
-    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        bound = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
-        bound.apply_defaults()
-        self.total_epochs.assign(float(bound.arguments["epochs"]))
-        return super().fit(*args, **kwargs)
+    def own_callbacks(self) -> list[keras.callbacks.Callback]:
+        return [*super().own_callbacks(), _TotalEpochs()]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum}

@@ -1,4 +1,4 @@
-"""Checks of the parts and of the data of a model."""
+"""Checks of the layers, the data and the metrics of a model."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from keras_ltssl.sample_ids import check_distinct
 
 
 def check_layer(name: str, part: Any) -> None:
-    """Raises if an argument is no Keras layer."""
+    """Raises if an argument is not a Keras layer."""
     if not isinstance(part, keras.layers.Layer):
         raise ValueError(
             f"`{name}` must be a Keras layer or model. "
@@ -19,7 +19,7 @@ def check_layer(name: str, part: Any) -> None:
 
 
 def check_features(shape: Any) -> None:
-    """Raises if an encoder gives anything but `(batch, features)`."""
+    """Raises if an encoder returns anything but `(batch, features)`."""
     if isinstance(shape, tuple) or hasattr(shape, "__len__"):
         sizes = tuple(shape)
         if len(sizes) == 2 and not isinstance(sizes[0], (tuple, list)):
@@ -39,7 +39,7 @@ def check_features(shape: Any) -> None:
 
 
 def sample_shape(x: Any) -> tuple[int | None, ...] | None:
-    """Returns the shape of one sample, if the data tell without a batch."""
+    """Returns the shape of one sample, or `None` if a batch must be read."""
     if isinstance(x, np.ndarray):
         return tuple(x.shape[1:])
     if hasattr(x, "sample_shape"):
@@ -54,16 +54,15 @@ def sample_shape(x: Any) -> tuple[int | None, ...] | None:
 
 
 def check_data(x: Any, y: Any, sample_weight: Any, where: str = "") -> None:
-    """Raises if data cannot be trained on, as far as they are at hand.
+    """Raises if arrays or tensors are not valid training data.
 
-    Arrays and tensors are checked. What a dataset or a generator yields is
-    checked when its batches come.
+    Batches of a dataset or a generator are checked when they are read.
 
     Args:
         x: Samples or views.
         y: Sample ids, or `None`.
         sample_weight: Weights of the samples, or `None`.
-        where: What the data are for, to begin the message with.
+        where: Prefix of the error message.
     """
     check_single("x", x, where)
     check_finite("x", x, where)
@@ -71,8 +70,19 @@ def check_data(x: Any, y: Any, sample_weight: Any, where: str = "") -> None:
     check_finite("sample_weight", sample_weight, where)
 
 
+def check_validation_data(data: Any) -> None:
+    """Raises if validation data given as arrays cannot be evaluated.
+
+    Args:
+        data: `validation_data` of `fit`.
+    """
+    if isinstance(data, (tuple, list)):
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(tuple(data))
+        check_data(x, y, weight, where="`validation_data`: ")
+
+
 def check_single(name: str, x: Any, where: str = "") -> None:
-    """Raises if samples come as a pair of views, or by name."""
+    """Raises if samples are a list, a tuple or a dict instead of an array."""
     if isinstance(x, (list, tuple)):
         raise ValueError(
             f"{where}`{name}` must be one array. For two views of each sample, "
@@ -88,7 +98,7 @@ def check_single(name: str, x: Any, where: str = "") -> None:
 
 
 def check_finite(name: str, values: Any, where: str = "") -> None:
-    """Raises if an array or a tensor holds NaN or infinity."""
+    """Raises if an array or a tensor contains NaN or infinity."""
     if ops.is_tensor(values):
         is_float = "float" in keras.backend.standardize_dtype(values.dtype)
         if not is_float or bool(ops.all(ops.isfinite(values))):
@@ -96,7 +106,7 @@ def check_finite(name: str, values: Any, where: str = "") -> None:
         values = ops.convert_to_numpy(values)
     if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
         return
-    # Some rows at a time, for the mask takes memory.
+    # In blocks of rows, since a mask of all values would take memory.
     rows = max(1, 2**24 // max(1, int(np.prod(values.shape[1:]))))
     for start in range(0, len(values), rows):
         is_finite = np.isfinite(values[start : start + rows])
@@ -109,7 +119,7 @@ def check_finite(name: str, values: Any, where: str = "") -> None:
 
 
 def check_ids(y: Any, where: str = "") -> None:
-    """Raises if targets are no sample ids."""
+    """Raises if targets are not sample ids."""
     if y is None:
         return
     ids = np.asarray(y) if isinstance(y, (list, tuple)) else y
@@ -138,7 +148,7 @@ def check_ids(y: Any, where: str = "") -> None:
 
 
 def check_metrics(metrics: Any) -> None:
-    """Raises if metrics compare labels, which training does not have."""
+    """Raises if a metric compares with labels, which training does not have."""
     for metric in tree.flatten(metrics):
         is_builtin = type(metric).__module__.startswith("keras.")
         if isinstance(metric, str) or (
@@ -153,11 +163,11 @@ def check_metrics(metrics: Any) -> None:
 
 
 def check_batch_size(x: Any, batch_size: int | None, loss_name: str) -> None:
-    """Raises if every batch holds a single sample, which has no negatives.
+    """Raises if every batch has a single sample, which has no negatives.
 
     Args:
         x: Array, tensor or dataset.
-        batch_size: What `fit` was given, or `None`.
+        batch_size: Argument of `fit`, or `None`.
         loss_name: Name of the loss, for the message.
     """
     size: Any = getattr(x, "batch_size", None)
@@ -168,7 +178,7 @@ def check_batch_size(x: Any, batch_size: int | None, loss_name: str) -> None:
 
 
 def single_samples(loss_name: str) -> ValueError:
-    """Returns the error for batches that hold a single sample each.
+    """Returns the error for batches of a single sample.
 
     Args:
         loss_name: Name of the loss.

@@ -1,4 +1,4 @@
-"""How raw images enter an encoder."""
+"""The input of an encoder for raw images."""
 
 import keras
 
@@ -9,7 +9,7 @@ from keras_ltssl.validation import check_pair, check_sizes
 def image_input(
     input_shape: tuple[int, int, int], value_range: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
-    """Symbolic raw images, and the same brought to [-1, 1].
+    """Returns symbolic raw images, and the same rescaled to [-1, 1].
 
     Args:
         input_shape: Tuple `(height, width, channels)`.
@@ -24,8 +24,8 @@ def image_input(
 
     Example:
 
-    >>> images, centred = image_input((8, 8, 3), (0, 255))
-    >>> tuple(centred.shape)
+    >>> images, centered = image_input((8, 8, 3), (0, 255))
+    >>> tuple(centered.shape)
     (None, 8, 8, 3)
     """
     check_sizes("input_shape", input_shape, ("height", "width", "channels"))
@@ -37,7 +37,7 @@ def image_input(
             f"{keras.config.image_data_format()!r}"
         )
     images = keras.Input(input_shape, name="images")
-    centred = keras.layers.Rescaling(
+    centered = keras.layers.Rescaling(
         2 / (high - low), offset=-(high + low) / (high - low)
     )(images)
-    return images, centred
+    return images, centered

@@ -19,24 +19,24 @@ class MomentumContrast(ContrastiveModel):
     The first view of a sample passes through `encoder` and `projector` (the
     query), the second through copies of them whose weights are moving averages
     (its key). The loss compares the query with its key and with the keys in
-    the queue, `losses.queue_nt_xent`, so that many negatives do not take a
-    large batch. Then the keys of the batch enter the queue. All of it happens
-    inside the training step.
+    the queue (`losses.queue_nt_xent`), so many negatives do not need a large
+    batch. Then the keys of the batch enter the queue. All of it happens inside
+    the training step.
 
-    Any loss over negatives applies, but for `DySTreSSLoss`: per-sample
-    temperatures, schedules, TASE, COLT and Geometric Harmonization.
-    `model.encoder` is what a user keeps; it has nothing of the momentum encoder
-    or the queue.
+    Every loss over negatives works, except `DySTreSSLoss`: per-sample
+    temperatures, schedules, TASE, COLT and Geometric Harmonization. After
+    training, use `model.encoder`. It contains neither the momentum encoder nor
+    the queue.
 
     Args:
-        encoder: As for `ContrastiveModel`; it must be serialisable, since it
+        encoder: As for `ContrastiveModel`; it must be serializable, since it
             is copied.
         projector: As for `ContrastiveModel`. Defaults to `None`.
         augmenter: As for `ContrastiveModel`. Defaults to `None`.
         momentum: m, in [0, 1). Defaults to `0.99`, for small data; 0.999 is
             usual for ImageNet.
-        queue_size: Keys in the queue, integer >= 1, also if it is no
-            multiple of the batch size. Defaults to `4096`.
+        queue_size: Keys in the queue, integer >= 1. It need not be a multiple
+            of the batch size. Defaults to `4096`.
 
     Raises:
         ValueError: As `ContrastiveModel`, and if `momentum` or `queue_size` is
@@ -56,8 +56,8 @@ class MomentumContrast(ContrastiveModel):
     64
 
     Reference:
-        Chen, Fan, Girshick, He. Improved Baselines with Momentum Contrastive
-        Learning. 2020, arXiv:2003.04297.
+        - Chen et al., 2020. [Improved Baselines with Momentum Contrastive
+          Learning](https://arxiv.org/abs/2003.04297).
     """
 
     has_negatives_in_batch = False
@@ -78,7 +78,7 @@ class MomentumContrast(ContrastiveModel):
         )
         self.momentum_network = MomentumNetwork([self.encoder, self.projector])
 
-    def compare(self, views: Tensor, training: bool | None) -> Tensor:
+    def embed_views(self, views: Tensor, training: bool | None) -> Tensor:
         queries = self.project(views[:, 0], training)
         keys = self.momentum_network(
             views[:, 1],

@@ -1,4 +1,4 @@
-"""A copy of an encoder that follows it slowly."""
+"""A copy of layers whose weights are moving averages of theirs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,29 +10,30 @@ from keras_ltssl.types import Tensor
 
 
 class MomentumNetwork(keras.layers.Layer):
-    """Copies of layers, whose weights are moving averages of the originals'.
+    """Runs copies of layers whose weights are moving averages.
 
         θ_k ← m θ_k + (1-m) θ_q        (the first update copies every weight)
 
-    for the trainable weights. What a layer keeps by itself, such as the moving
-    statistics of a batch norm, the copy keeps from the batches that it sees.
-    No gradient flows in.
+    where θ_q are the trainable weights of the original layers and θ_k those of
+    the copies. State that is not trained, such as the moving statistics of a
+    batch norm, comes from the batches that the copies see. No gradient flows
+    into the copies.
 
     Args:
-        layers: The layers to follow, applied one after the other.
+        layers: The layers to copy. Each is applied to the output of the one
+            before it.
 
     Call arguments:
         x: Inputs of the first layer.
-        training: Whether the copies move before they are called.
-        originals: The layers to follow; only needed when they move.
-        momentum: m, in [0, 1]; only needed when they move.
+        training: Whether to update the copies before they are called.
+        originals: The layers to follow; only needed for an update.
+        momentum: m, in [0, 1]; only needed for an update.
     """
 
     def __init__(
         self, layers: Sequence[keras.layers.Layer], **kwargs: Any
     ) -> None:
-        # In mixed precision, weights would otherwise be read in half of it,
-        # which their small moves do not survive.
+        # float32 also in mixed precision, or small updates would vanish.
         super().__init__(**{"dtype": "float32", **kwargs})
         serialize = keras.saving.serialize_keras_object
         deserialize = keras.saving.deserialize_keras_object
@@ -49,8 +50,8 @@ class MomentumNetwork(keras.layers.Layer):
         outputs = keras.KerasTensor(input_shape)
         for copy in self.copies:
             outputs = copy(outputs)
-            # Weight by weight: a batch norm that is not trainable as a layer
-            # would stop using the statistics of its batch.
+            # The weights, not the layer: a batch norm with `trainable=False`
+            # would use its moving statistics instead of those of the batch.
             for weight in copy.weights:
                 weight.trainable = False
 

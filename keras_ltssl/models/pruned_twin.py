@@ -1,4 +1,4 @@
-"""A layer that runs a second time, without its smallest weights."""
+"""Runs a layer a second time, without its smallest weights."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ _KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 
 
 def kernels_of(layer: keras.layers.Layer) -> list[Any]:
-    """Returns the weights of convolutions and dense layers, but for biases.
+    """Returns the kernels of convolutions and dense layers, without biases.
 
     Args:
         layer: A built layer or model.
@@ -28,18 +28,18 @@ def kernels_of(layer: keras.layers.Layer) -> list[Any]:
 def magnitude_masks(
     kernels: list[np.ndarray[Any, Any]], share: float
 ) -> list[np.ndarray[Any, Any]]:
-    """Returns which entries are left without the smallest ones.
+    """Returns masks that are False at the smallest entries.
 
-    One threshold for all kernels together: of n entries in all, ceil(share * n)
-    are left out, those of the smallest magnitude. Entries as large as the
-    smallest one that stays, stay, too, and at least one stays.
+    There is one threshold for all kernels together. Of all n entries, the
+    ceil(share * n) entries of smallest magnitude are masked. Fewer are masked
+    if entries tie at the threshold; at least one entry is always kept.
 
     Args:
         kernels: Arrays of any shapes.
-        share: Share of all entries to leave out, in [0, 1).
+        share: Share of all entries to mask, in [0, 1).
 
     Returns:
-        Booleans of the shapes of `kernels`.
+        List of boolean arrays of the shapes of `kernels`.
 
     Example:
 
@@ -56,17 +56,17 @@ def magnitude_masks(
 
 
 class PrunedTwin(keras.layers.Layer):
-    """Runs a layer with a part of its weights set to 0.
+    """Runs another layer with its smallest weights set to 0.
 
-    It shares the trainable weights of the layer: gradients flow to them, to
-    pruned kernels only where the mask is 1. What a layer keeps by itself, such
-    as the moving statistics of a batch norm, the twin has of its own, from the
-    batches that it sees. It works for every layer or model that is made of
-    Keras layers.
+    The twin shares the trainable weights of the layer. Gradients flow to them;
+    in pruned kernels, only where the mask is 1. The twin has its own copy of
+    the state that is not trained, such as the moving statistics of a batch
+    norm, which comes from the batches that the twin sees. This works for every
+    layer or model that is made of Keras layers.
 
     Args:
-        share: Share of the kernels' entries to leave out, in [0, 1). With 0
-            there are no masks, and only the statistics are its own.
+        share: Share of the kernels' entries to set to 0, in [0, 1). With 0
+            there are no masks, and only the statistics are separate.
     """
 
     def __init__(self, share: float, **kwargs: Any) -> None:
@@ -74,15 +74,15 @@ class PrunedTwin(keras.layers.Layer):
         self.share = share
         self.masks: list[Any] = []
         self.statistics: list[Any] = []
-        # Which weights of the layer these belong to.
+        # Indices of the layer's weights for `masks` and `statistics`.
         self._masked: list[int] = []
         self._separate: list[int] = []
 
     def build_for(self, layer: keras.layers.Layer) -> None:
-        """Creates masks that keep everything, and clones the statistics.
+        """Creates masks that keep every entry, and copies the statistics.
 
         Args:
-            layer: The layer to run; it is built.
+            layer: The layer to run. It must be built.
         """
         kernels = kernels_of(layer)
         if self.share and not kernels:
@@ -115,7 +115,8 @@ class PrunedTwin(keras.layers.Layer):
         return self.add_weight(
             shape=weight.shape,
             dtype=weight.dtype,
-            # When it is called, the weight has its value, a loaded one, too.
+            # A function: it reads the weight when it is called, so a value
+            # that was loaded in the meantime counts.
             initializer=lambda *_, **__: ops.convert_to_numpy(weight),
             trainable=False,
             autocast=False,
@@ -123,7 +124,7 @@ class PrunedTwin(keras.layers.Layer):
         )
 
     def update_masks(self, layer: keras.layers.Layer) -> None:
-        """Leaves out what are now the smallest entries of the kernels.
+        """Masks the entries of the kernels that are smallest now.
 
         Args:
             layer: The layer that the twin was built for.
@@ -139,31 +140,22 @@ class PrunedTwin(keras.layers.Layer):
     def run(
         self, layer: keras.layers.Layer, x: Tensor, training: bool | None
     ) -> Tensor:
-        """Returns what the layer makes of `x` as this twin.
+        """Returns the output of the layer with masks and separate statistics.
 
         Args:
             layer: The layer that the twin was built for.
             x: Inputs of the layer.
-            training: Whether the twin's statistics are those of the batch,
-                and follow it.
+            training: Whether the layer runs in training mode. If so, the
+                twin's statistics are updated.
         """
         if not self.built:
             self.build_for(layer)
         if isinstance(x, keras.KerasTensor):
             return layer(x)
-        weights = layer.weights
-        values: dict[int, Tensor] = {}
-        for index, mask in zip(self._masked, self.masks, strict=True):
-            kernel = ops.convert_to_tensor(weights[index])
-            values[id(weights[index])] = kernel * ops.cast(mask, kernel.dtype)
-        own: dict[int, Any] = {}
-        for index, statistic in zip(
-            self._separate, self.statistics, strict=True
-        ):
-            # What was frozen and now learns is shared like all that learns.
-            if not weights[index].trainable:
-                own[id(weights[index])] = statistic
-                values[id(weights[index])] = ops.convert_to_tensor(statistic)
+        statistics = self._own_statistics(layer)
+        values = self._masked_kernels(layer)
+        for key, statistic in statistics.items():
+            values[key] = ops.convert_to_tensor(statistic)
 
         def value(variable: Any) -> Tensor:
             found = values.get(id(variable))
@@ -177,10 +169,32 @@ class PrunedTwin(keras.layers.Layer):
             training=training,
         )
         if training:
-            is_weight = {id(weight) for weight in weights}
+            is_weight = {id(weight) for weight in layer.weights}
             for variable, new in zip(fixed, updated, strict=True):
-                if id(variable) in own:
-                    own[id(variable)].assign(new)
+                if id(variable) in statistics:
+                    statistics[id(variable)].assign(new)
                 elif id(variable) not in is_weight:
-                    variable.assign(new)  # How far random numbers have come.
+                    variable.assign(new)  # The state of a seed generator.
         return outputs
+
+    def _masked_kernels(self, layer: keras.layers.Layer) -> dict[int, Tensor]:
+        """Returns the kernels times their masks, by the id of the kernel."""
+        masked = {}
+        for index, mask in zip(self._masked, self.masks, strict=True):
+            weight = layer.weights[index]
+            kernel = ops.convert_to_tensor(weight)
+            masked[id(weight)] = kernel * ops.cast(mask, kernel.dtype)
+        return masked
+
+    def _own_statistics(self, layer: keras.layers.Layer) -> dict[int, Any]:
+        """Returns the twin's statistics, by the id of the layer's variable.
+
+        A weight that was frozen when the twin was built and is trainable now
+        is shared, as every trainable weight is.
+        """
+        pairs = zip(self._separate, self.statistics, strict=True)
+        return {
+            id(layer.weights[index]): statistic
+            for index, statistic in pairs
+            if not layer.weights[index].trainable
+        }

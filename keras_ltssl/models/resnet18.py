@@ -1,4 +1,4 @@
-"""ResNet-18, with a stem for small or for large images."""
+"""ResNet-18 with a stem for small or for large images."""
 
 from typing import Literal
 
@@ -11,7 +11,8 @@ from keras_ltssl.validation import check_boolean, check_choice, check_instance
 
 def _convolution(x: Tensor, channels: int, size: int, stride: int) -> Tensor:
     if stride > 1 and size > 1:
-        # "same" would pad the far edges only, which shifts the feature map.
+        # "same" would pad only the bottom and right edges at this stride, which
+        # shifts the feature map.
         x = keras.layers.ZeroPadding2D(size // 2)(x)
         padding = "valid"
     else:
@@ -55,22 +56,22 @@ def resnet18(
     value_range: tuple[float, float] = (0, 255),
     name: str = "resnet18",
 ) -> keras.Model:
-    """ResNet-18 without its classifier.
+    """Returns a ResNet-18 without its classifier.
 
-    Two basic blocks at each of 64, 128, 256 and 512 channels, then the mean
-    over the image. Takes raw images: pixel values are brought to [-1, 1]
-    inside. Convolutions start from a normal distribution of variance
-    `2 / fan_out`; batch normalisation has momentum 0.9 and epsilon 1e-5.
+    It has two basic blocks at each of 64, 128, 256 and 512 channels, and global
+    average pooling. It takes raw images and rescales pixel values to [-1, 1].
+    Convolutions are initialized from a normal distribution of variance
+    `2 / fan_out`; batch normalization has momentum 0.9 and epsilon 1e-5.
 
     Args:
         input_shape: Tuple `(height, width, channels)` in pixels. Defaults to
             `(32, 32, 3)`.
         stem: `"cifar"`: one 3 x 3 convolution; `"imagenet"`: a 7 x 7
-            convolution and a 3 x 3 maximum, both of stride 2. Defaults to
+            convolution and 3 x 3 max pooling, both of stride 2. Defaults to
             `"cifar"`.
-        zero_init_residual: Boolean, whether the last scale of every block
-            starts from 0, so that every block starts as the identity. Defaults
-            to `False`.
+        zero_init_residual: Boolean, whether the last batch-norm scale of each
+            block is initialized to 0, so that each block starts as the
+            identity. Defaults to `False`.
         value_range: Pair of floats, smallest and largest pixel value.
             Defaults to `(0, 255)`.
         name: Name of the model. Defaults to `"resnet18"`.
@@ -89,11 +90,13 @@ def resnet18(
     (None, 512)
 
     Reference:
-        He et al., "Deep Residual Learning for Image Recognition", 2015
-        (arXiv:1512.03385); the stem for small images: Chen et al., "A Simple
-        Framework for Contrastive Learning of Visual Representations", 2020
-        (arXiv:2002.05709), appendix B.9; zero scales: Goyal et al., "Accurate,
-        Large Minibatch SGD", 2017 (arXiv:1706.02677).
+        - He et al., CVPR 2016. [Deep Residual Learning for Image
+          Recognition](https://arxiv.org/abs/1512.03385).
+        - Stem for small images: Chen et al., ICML 2020. [A Simple Framework for
+          Contrastive Learning of Visual
+          Representations](https://arxiv.org/abs/2002.05709), appendix B.9.
+        - Zero scales: Goyal et al., 2017. [Accurate, Large Minibatch
+          SGD](https://arxiv.org/abs/1706.02677).
     """
     check_choice("stem", stem, ("cifar", "imagenet"))
     check_boolean("zero_init_residual", zero_init_residual)
@@ -103,7 +106,7 @@ def resnet18(
         x = keras.layers.ReLU()(_batch_norm(_convolution(x, 64, 3, 1)))
     else:
         x = keras.layers.ReLU()(_batch_norm(_convolution(x, 64, 7, 2)))
-        # Values are not negative here, so zeros never win.
+        # ReLU outputs are >= 0, so the padding never is the only maximum.
         x = keras.layers.ZeroPadding2D(1)(x)
         x = keras.layers.MaxPooling2D(3, strides=2)(x)
     for stage, channels in enumerate((64, 128, 256, 512)):

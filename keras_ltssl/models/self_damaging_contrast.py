@@ -12,14 +12,14 @@ from keras_ltssl.validation import check_number
 
 
 class _Pruning(keras.callbacks.Callback):
-    """Prunes anew when an epoch begins."""
+    """Updates the masks at the start of each epoch."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if not self.model.built:
             raise ValueError(
-                "SelfDamagingContrast prunes before the first step, when on "
-                "this backend and this kind of data it is not built yet. Build "
-                "it before `fit`, with the shape of a batch: "
+                "SelfDamagingContrast prunes before the first step, and with "
+                "this backend and this kind of data it is not built by then. "
+                "Build it before `fit`, with the shape of a batch: "
                 "`model.build((None, 32, 32, 3))`."
             )
 
@@ -33,36 +33,36 @@ class _Pruning(keras.callbacks.Callback):
 class SelfDamagingContrast(ContrastiveModel):
     """Trains an encoder against a pruned version of itself (SDCLR).
 
-    What a network forgets first when it is pruned are the samples that it has
-    seen few of. The first view of a sample passes through `encoder`, the second
-    through the same encoder without its smallest weights, so that the loss
-    grows for samples that the pruned one does not remember.
+    Pruning makes a network forget rare samples first. The first view of a
+    sample passes through `encoder`, the second through the same encoder
+    without its smallest weights, so the loss is larger for samples that the
+    pruned network has forgotten.
 
-    - The pruned encoder is the same one: its convolution and dense kernels are
-      multiplied by masks. Gradients flow to the weights from both branches,
-      from the pruned one only where the mask is 1.
-    - One threshold of magnitude for all kernels of the encoder together.
-      When an epoch of `fit` begins, the masks are computed anew; outside of
-      `fit`, call `update_masks()` yourself.
-    - Each branch has its own batch-norm statistics, in encoder and projector;
-      scale and shift are shared (in the released code, they are not).
+    - Both branches share the weights. In the pruned branch, convolution and
+      dense kernels are multiplied by masks. Gradients flow to the weights from
+      both branches, from the pruned one only where the mask is 1.
+    - There is one threshold of magnitude for all kernels of the encoder. The
+      masks are updated at the start of each epoch of `fit`. Outside of `fit`,
+      call `update_masks()`.
+    - Each branch has its own batch-norm statistics, in encoder and projector.
+      Scale and shift are shared (in the released code, they are not).
 
     It works for any encoder made of Keras layers, and with any loss over
-    negatives: schedules, TASE, COLT, Geometric Harmonization. `model.encoder`,
-    what a user keeps, is the whole network.
+    negatives: schedules, TASE, COLT, Geometric Harmonization. After training,
+    use `model.encoder`, which is not pruned.
 
     Args:
         encoder: As for `ContrastiveModel`, with convolution or dense layers.
         projector: As for `ContrastiveModel`; it is not pruned. Defaults to
             `None`.
         augmenter: As for `ContrastiveModel`. Defaults to `None`.
-        pruned_share: Share of the encoder's kernel entries that the second
-            branch lacks, in (0, 1). Defaults to `0.9`, as published for
+        pruned_share: Share of the encoder's kernel entries that are 0 in the
+            second branch, in (0, 1). Defaults to `0.9`, as published for
             CIFAR; 0.3 for ImageNet-100.
 
     Raises:
-        ValueError: As `ContrastiveModel`, if `pruned_share` is out of range, or
-            the encoder has nothing to prune.
+        ValueError: As `ContrastiveModel`, and if `pruned_share` is out of
+            range or the encoder has nothing to prune.
 
     Example:
 
@@ -78,8 +78,8 @@ class SelfDamagingContrast(ContrastiveModel):
     0.9
 
     Reference:
-        Jiang, Chen, Mortazavi, Wang. Self-Damaging Contrastive Learning. ICML
-        2021, arXiv:2106.02990.
+        - Jiang et al., ICML 2021. [Self-Damaging Contrastive
+          Learning](https://arxiv.org/abs/2106.02990).
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class SelfDamagingContrast(ContrastiveModel):
         self.pruned_encoder = PrunedTwin(self.pruned_share)
         self.pruned_projector = PrunedTwin(0.0)
 
-    def compare(self, views: Tensor, training: bool | None) -> Tensor:
+    def embed_views(self, views: Tensor, training: bool | None) -> Tensor:
         whole = self.project(views[:, 0], training)
         features = self.pruned_encoder.run(self.encoder, views[:, 1], training)
         pruned = self.pruned_projector.run(self.projector, features, training)
@@ -105,7 +105,7 @@ class SelfDamagingContrast(ContrastiveModel):
         return self.loss_state(z, training=training)
 
     def update_masks(self) -> None:
-        """Leaves out, from now on, what are now the smallest weights."""
+        """Prunes the weights that are smallest now, until the next update."""
         if not self.built:
             raise ValueError(
                 "SelfDamagingContrast has no weights to prune before it is "
@@ -114,7 +114,7 @@ class SelfDamagingContrast(ContrastiveModel):
         self.pruned_encoder.update_masks(self.encoder)
 
     def sparsity(self) -> float:
-        """Returns the share of kernel entries that the second branch lacks."""
+        """Returns the share of kernel entries that the masks set to 0."""
         masks = [
             ops.convert_to_numpy(mask) for mask in self.pruned_encoder.masks
         ]

@@ -1,4 +1,4 @@
-"""An encoder that trains in minutes on a CPU."""
+"""A small convolutional encoder."""
 
 import keras
 
@@ -12,11 +12,12 @@ def small_convnet(
     value_range: tuple[float, float] = (0, 255),
     name: str = "small_convnet",
 ) -> keras.Model:
-    """Three strided convolutions with batch normalisation, then the mean.
+    """Returns a small encoder: three strided convolutions and global pooling.
 
-    Takes raw images, so what is saved can be used as it is: pixel values are
-    brought to [-1, 1] inside. Each convolution (3 x 3, stride 2, ReLU) halves
-    the image and doubles the channels: `width`, `2 * width`, `4 * width`.
+    The encoder takes raw images and rescales pixel values to [-1, 1], so a
+    saved encoder needs no preprocessing. Each convolution (3 x 3, stride 2,
+    ReLU) halves the image and doubles the channels: `width`, `2 * width`,
+    `4 * width`. It trains in minutes on a CPU.
 
     Args:
         input_shape: Tuple `(height, width, channels)` in pixels. Defaults to

@@ -1,4 +1,4 @@
-"""Whether the values of images are those that the views are made for."""
+"""Compares pixel values with the `value_range` of the views."""
 
 import warnings
 from collections.abc import Iterator
@@ -8,27 +8,27 @@ import numpy as np
 
 from keras_ltssl.datasets.epoch_batches import EpochBatches
 
-# Enough to see a range by, and read in no time.
+# Enough images to estimate a range, and few enough to read quickly.
 _ROWS = 64
 
 
 def check_value_range(images: Any, augmenter: Any) -> None:
-    """Raises if images have other values than the augmenter's `value_range`.
+    """Raises if pixel values do not fit the augmenter's `value_range`.
 
-    Views clip to their `value_range`. Images in [0, 1] come out of views made
-    for 0 to 255 nearly black, and images in 0 to 255 out of views made for
-    [0, 1] nearly white. Up to 64 images are looked at.
+    Views clip to their `value_range`. Images in [0, 1] become nearly black in
+    views made for 0 to 255, and images in 0 to 255 become nearly white in
+    views made for [0, 1]. Up to 64 images are read.
 
     Args:
-        images: What `fit` takes as `x`: an array, a dataset of this package,
-            or a `tf.data.Dataset`. Anything else, a generator or a loader,
-            cannot be looked at without taking samples from it, and is passed.
+        images: Argument `x` of `fit`: an array, a dataset of this package, or
+            a `tf.data.Dataset`. Generators and loaders are not checked, since
+            reading them would take samples out.
         augmenter: Layer that makes the views, or `None`.
 
     Raises:
-        ValueError: If values lie far outside of `value_range`, or floats of at
-            most 4, in [0, 1] or standardized, meet a range of 0 to 255. All
-            black is no error.
+        ValueError: If values lie far outside of `value_range`, or if it is 0
+            to 255 and all values are floats of at most 4, as in [0, 1] or
+            standardized images. Images of zeros alone are accepted.
 
     Example:
 
@@ -57,9 +57,9 @@ def check_value_range(images: Any, augmenter: Any) -> None:
             f"{sample.dtype.name} with values from {low:g} to {high:g}"
         )
         width = white - black
-        # Resizing may overshoot a little, which clipping is for.
+        # Interpolation may overshoot the range a little; views clip that.
         outside = low < black - 0.5 * width or high > white + 0.5 * width
-        # In [0, 1], in [-1, 1], or standardized: all far below such a white.
+        # Images in [0, 1], in [-1, 1], or standardized stay far below 255.
         largest = max(high, -low)
         unscaled = (black, white) == (0.0, 255.0) and largest > 0
         if outside or (unscaled and is_float and largest <= 4):
@@ -87,7 +87,7 @@ def _guess(low: float, high: float) -> str:
 
 
 def _ranges_of(layer: Any) -> Iterator[tuple[float, float]]:
-    """Yields the `value_range` of a layer and of those that it is made of."""
+    """Yields the `value_range` of a layer and of the layers inside it."""
     found = getattr(layer, "value_range", None)
     if found is not None:
         black, white = found
@@ -100,13 +100,13 @@ def _ranges_of(layer: Any) -> Iterator[tuple[float, float]]:
 
 
 def _first_images(images: Any) -> Any:
-    """Returns a few images as an array, or `None` where that has a cost."""
+    """Returns a few images as an array, or `None` if reading has a cost."""
     if isinstance(images, np.ndarray):
         return images[:_ROWS]
     if isinstance(images, EpochBatches):
         return images.first_samples(_ROWS)
     if hasattr(images, "element_spec") and hasattr(images, "take"):
-        # Iterated anew by `fit`, so nothing is lost. The first element alone.
+        # `fit` iterates from the start again, so no batch is lost.
         for batch in images.take(1):
             first = batch[0] if isinstance(batch, (tuple, list)) else batch
             return (

@@ -52,7 +52,7 @@ def test_an_augmenter_that_needs_ids_is_called_with_them():
     history = model.fit(samples, ids, batch_size=8, verbose=0).history
     moved = np.stack([samples, samples + ids[:, None]], axis=1)
     losses = ops.convert_to_numpy(
-        lt.losses.nt_xent(model.compare(moved, training=False))
+        lt.losses.nt_xent(model.embed_views(moved, training=False))
     )
     plain = ops.convert_to_numpy(
         lt.losses.nt_xent(model.predict(samples, verbose=0))

@@ -1,0 +1,255 @@
+"""How a model of two views is compiled, fitted and evaluated."""
+
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ltssl.backend import replicas
+from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.models.augmentation import holds_views, needs_ids
+from keras_ltssl.models.checks import (
+    check_batch_size,
+    check_data,
+    check_metrics,
+    check_validation_data,
+    sample_shape,
+)
+from keras_ltssl.models.samples_with_ids import with_ids
+from keras_ltssl.models.training_watch import TrainingWatch
+from keras_ltssl.models.value_range import check_value_range
+from keras_ltssl.state.loss_state import LossState
+from keras_ltssl.types import Tensor
+
+
+class ContrastiveTrainer(keras.Model):
+    """Keras' training with sample ids for targets, and checks before it starts.
+
+    `ContrastiveModel` adds the network. Its constructor sets the attributes
+    `encoder`, `augmenter`, `loss_state` and `training_data`.
+    """
+
+    has_negatives_in_batch = True
+    """Whether a sample is compared with the others of its batch."""
+
+    needs_epochs = False
+    """Whether the model must know how many steps an epoch has."""
+
+    encoder: keras.layers.Layer
+    augmenter: keras.layers.Layer | None
+    loss_state: LossState
+    training_data: Any
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: ContrastiveLoss | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Configures training; as for any Keras model, but for the loss.
+
+        What the loss remembers becomes part of this model. A loss that already
+        belongs to another model is copied, so that the two do not mix.
+
+        Args:
+            optimizer: As for any Keras model. Defaults to `"rmsprop"`.
+            loss: One of `keras_ltssl.losses`.
+            **kwargs: Every other argument of `keras.Model.compile`.
+        """
+        if not isinstance(loss, ContrastiveLoss):
+            raise ValueError(
+                "`loss` must be one of keras_ltssl.losses, such as "
+                f"NTXentLoss(). Received: loss={loss!r}"
+            )
+        self.check_loss(loss)
+        loss.check_augmenter(self.augmenter)
+        check_metrics([kwargs.get("metrics"), kwargs.get("weighted_metrics")])
+        if (
+            loss.get_state() is not None
+            and loss.get_state() is not self.loss_state
+        ):
+            loss = loss.copy()
+        if self.augmenter is not None and hasattr(self.augmenter, "attach"):
+            self.augmenter.attach(loss)
+        self.loss_state.attach(loss)
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+
+    def check_loss(self, loss: ContrastiveLoss) -> None:
+        """Raises if this framework cannot train with a loss.
+
+        Args:
+            loss: One of `keras_ltssl.losses`.
+        """
+        if loss.needs_targets:
+            raise ValueError(
+                "BYOLLoss compares predictions with targets, which only "
+                f"models.BYOL makes. Received: loss={loss!r} for a "
+                f"{type(self).__name__}"
+            )
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as saved. Keras cannot, since `compile` is overridden.
+
+        Args:
+            config: What `get_compile_config()` returned.
+        """
+        config = keras.saving.deserialize_keras_object(config)
+        self.compile(**config)
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    @functools.wraps(keras.Model.fit)
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        self._check_fit(x, y, batch_size, **kwargs)
+        shape = sample_shape(x)
+        if not self.built and shape is not None:
+            # Keras would build it, too, but older versions wrap an error about
+            # the shapes in one about building, and on TensorFlow not before
+            # the first step.
+            with replicas.scope(self):
+                self.build((None, *shape))
+        if shape is not None and not holds_views((None, *shape), self.encoder):
+            check_value_range(x, self.augmenter)
+        self._check_ids_for_loss(x, y)
+        callbacks, known = self._with_own_callbacks(callbacks)
+        if isinstance(self.loss, ContrastiveLoss):
+            self.loss.check_training(known)
+        self.training_data = x
+        try:
+            return super().fit(
+                x, y, batch_size, epochs, verbose, callbacks, **kwargs
+            )
+        finally:
+            self.training_data = None
+            self.loss_state.watches_data = False
+
+    def _check_fit(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+        class_weight: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Raises if the arguments of `fit` cannot be trained on."""
+        check_data(x, y, sample_weight)
+        check_validation_data(validation_data)
+        if class_weight is not None:
+            raise ValueError(
+                "`class_weight` weights samples by their class, and targets "
+                "are sample ids here. Pass `sample_weight`, one weight for "
+                f"each sample. Received: class_weight={class_weight}"
+            )
+        if self.has_negatives_in_batch:
+            check_batch_size(x, batch_size, type(self.loss).__name__)
+        replicas.check_parts(x, y)
+        replicas.check_batches(x, batch_size)
+
+    def _check_ids_for_loss(self, x: Any, y: Any) -> None:
+        """Raises if ids known before the first step do not fit the loss."""
+        if not isinstance(self.loss, ContrastiveLoss):
+            return
+        ids = getattr(x, "ids", None) if y is None else y
+        is_needed = self.loss.needs_ids or needs_ids(self.augmenter)
+        if ids is None and isinstance(x, np.ndarray) and is_needed:
+            raise self._no_ids()
+        if isinstance(ids, (np.ndarray, list, tuple)) and len(ids):
+            self.loss.check_largest_id(int(np.max(ids)))
+
+    def _no_ids(self) -> ValueError:
+        who = self.loss if self.loss.needs_ids else self.augmenter
+        return ValueError(
+            f"{type(who).__name__} has to know which sample is which and "
+            "needs sample ids: `fit(x, ids)`. Received: y=None"
+        )
+
+    def own_callbacks(self) -> list[keras.callbacks.Callback]:
+        """Returns new callbacks that `fit` adds to those of the user."""
+        return [TrainingWatch()]
+
+    def _with_own_callbacks(
+        self, callbacks: Any
+    ) -> tuple[Any, list[keras.callbacks.Callback]]:
+        """Returns what to pass to Keras' `fit`, and all callbacks as a list."""
+        own = self.own_callbacks()
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            for callback in own:
+                callbacks.append(callback)
+            return callbacks, callbacks.callbacks
+        if not isinstance(callbacks, (list, tuple)):
+            callbacks = [callbacks] if callbacks else []
+        together = [*own, *callbacks]
+        return together, together
+
+    @functools.wraps(keras.Model.evaluate)
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        # `fit` has checked its validation data; Keras then adds an argument.
+        if "_use_cached_eval_dataset" not in kwargs:
+            check_data(x, y, sample_weight)
+        return super().evaluate(
+            x, y, batch_size, verbose, sample_weight, **kwargs
+        )
+
+    def train_step(self, *args: Any) -> Any:
+        """Trains on a batch; the data are the last argument."""
+        # On JAX, the state of the training comes first.
+        *state, data = args
+        return super().train_step(*state, self._as_called(data))
+
+    def test_step(self, *args: Any) -> Any:
+        """Evaluates a batch; the data are the last argument."""
+        *state, data = args
+        return super().test_step(*state, self._as_called(data))
+
+    def _as_called(self, data: Any) -> Any:
+        """Returns the data of a step, with ids where the augmenter needs them.
+
+        Keras calls a model with the samples alone.
+        """
+        if not needs_ids(self.augmenter):
+            return data
+        named = with_ids(data)
+        if named is None:
+            raise self._no_ids()
+        return named
+
+    def compute_loss(
+        self,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
+        y_pred: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Returns the loss. Without targets, all samples have the id -1."""
+        if y is None:
+            if self.loss.needs_ids:
+                raise self._no_ids()
+            y = -ops.ones((ops.shape(y_pred)[0],), dtype="int32")
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The names of what training logs."""
+        return list(self.get_metrics_result())
