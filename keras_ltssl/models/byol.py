@@ -76,8 +76,9 @@ class BYOL(ContrastiveModel):
     1.0
 
     Reference:
-        - Grill et al., NeurIPS 2020. [Bootstrap Your Own Latent: A New
-          Approach to Self-Supervised Learning](https://arxiv.org/abs/2006.07733).
+        - [Bootstrap Your Own Latent: A New Approach to Self-Supervised
+          Learning](https://arxiv.org/abs/2006.07733), Grill et al.,
+          NeurIPS 2020
     """
 
     has_negatives_in_batch = False

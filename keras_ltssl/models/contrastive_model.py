@@ -68,8 +68,9 @@ class ContrastiveModel(ContrastiveTrainer):
     32
 
     Reference:
-        - Chen et al., ICML 2020. [A Simple Framework for Contrastive Learning
-          of Visual Representations](https://arxiv.org/abs/2002.05709).
+        - [A Simple Framework for Contrastive Learning of Visual
+          Representations](https://arxiv.org/abs/2002.05709), Chen et al.,
+          ICML 2020
     """
 
     part_names: tuple[str, ...] = ("encoder", "projector", "augmenter")

@@ -56,8 +56,8 @@ class MomentumContrast(ContrastiveModel):
     64
 
     Reference:
-        - Chen et al., 2020. [Improved Baselines with Momentum Contrastive
-          Learning](https://arxiv.org/abs/2003.04297).
+        - [Improved Baselines with Momentum Contrastive
+          Learning](https://arxiv.org/abs/2003.04297), Chen et al., 2020
     """
 
     has_negatives_in_batch = False

@@ -90,13 +90,14 @@ def resnet18(
     (None, 512)
 
     Reference:
-        - He et al., CVPR 2016. [Deep Residual Learning for Image
-          Recognition](https://arxiv.org/abs/1512.03385).
-        - Stem for small images: Chen et al., ICML 2020. [A Simple Framework for
-          Contrastive Learning of Visual
-          Representations](https://arxiv.org/abs/2002.05709), appendix B.9.
-        - Zero scales: Goyal et al., 2017. [Accurate, Large Minibatch
-          SGD](https://arxiv.org/abs/1706.02677).
+        - [Deep Residual Learning for Image
+          Recognition](https://arxiv.org/abs/1512.03385), He et al., CVPR 2016
+        - [A Simple Framework for Contrastive Learning of Visual
+          Representations](https://arxiv.org/abs/2002.05709), Chen et al.,
+          ICML 2020, for the stem for small images (appendix B.9)
+        - [Accurate, Large Minibatch
+          SGD](https://arxiv.org/abs/1706.02677), Goyal et al., 2017, for
+          `zero_init_residual`
     """
     check_choice("stem", stem, ("cifar", "imagenet"))
     check_boolean("zero_init_residual", zero_init_residual)

@@ -78,8 +78,8 @@ class SelfDamagingContrast(ContrastiveModel):
     0.9
 
     Reference:
-        - Jiang et al., ICML 2021. [Self-Damaging Contrastive
-          Learning](https://arxiv.org/abs/2106.02990).
+        - [Self-Damaging Contrastive
+          Learning](https://arxiv.org/abs/2106.02990), Jiang et al., ICML 2021
     """
 
     def __init__(
