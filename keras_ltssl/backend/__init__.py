@@ -1,1 +1,1 @@
-"""The only place that asks which backend runs."""
+"""Code that depends on the Keras backend. No other folder asks for it."""

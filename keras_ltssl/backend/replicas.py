@@ -1,11 +1,11 @@
-"""The one place that knows that a model may train on several devices.
+"""Training on several devices.
 
-On JAX a loss sees the whole batch, however `keras.distribution` has spread it
-over devices, and nothing here has anything to do. TensorFlow's
-`tf.distribute` strategies and PyTorch's processes (`torch.distributed`) call it
-on every *replica* with a part of the batch. There `gather` gives it the rest,
-with gradients, and so negatives, prototypes, shares and memories are those of
-the whole batch. Keras has no word for this.
+On JAX, a loss always sees the whole batch, also if `keras.distribution` spreads
+it over devices, so these functions do nothing. On TensorFlow (`tf.distribute`)
+and PyTorch (`torch.distributed`), each *replica* calls the loss with a part of
+the batch. There, `gather` returns the whole batch, with gradients, so
+negatives, prototypes, shares and memories are those of the whole batch. Keras
+has no API for this.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from keras_ltssl.types import Tensor
 
 
 def _processes() -> Any:
-    """Returns our functions on PyTorch's processes; `None` without those."""
+    """Returns the module `torch_processes`, or `None` for a single process."""
     if keras.backend.backend() != "torch":
         return None
     import torch.distributed
@@ -37,9 +37,9 @@ def _processes() -> Any:
 
 
 def _context() -> Any:
-    """Returns what TensorFlow's replica knows of the others, or `None`.
+    """Returns TensorFlow's replica context, or `None` for a single replica.
 
-    Also `None` where no step is computed, but Keras infers shapes.
+    It is `None` as well while Keras infers shapes.
     """
     if keras.backend.backend() != "tensorflow":
         return None
@@ -51,9 +51,10 @@ def _context() -> Any:
 
 
 def infers_shapes() -> bool:
-    """Says whether Keras tries a step on the mean of several replicas' batches.
+    """Returns whether Keras runs a step only to infer shapes on TensorFlow.
 
-    It does so on TensorFlow to learn shapes; ids are no integers there.
+    With several replicas, the step then gets the mean of their batches, in
+    which ids are not integers.
     """
     if keras.backend.backend() != "tensorflow":
         return False
@@ -63,23 +64,23 @@ def infers_shapes() -> bool:
 
 
 def gather(rows: Tensor) -> Tensor:
-    """Returns the rows of all replicas, one replica's after the other's.
+    """Returns the rows of all replicas, in the order of the replicas.
 
-    The gradient that comes back is the sum of what all replicas send, so the
-    gradients of their own losses add up to that of the sum of all losses.
-    Replicas may have different numbers of rows.
+    Its gradient is the sum of the gradients of all replicas, so each replica
+    gets the gradient of the sum of all losses. Replicas may have different
+    numbers of rows.
 
     Args:
-        rows: `(rows, ...)`.
+        rows: Rows of this replica, `(rows, ...)`.
     """
     context, processes = _context(), _processes()
     if context is not None:
         import tensorflow as tf
 
         gathered = context.all_gather(rows, axis=0)
-        # It has forgotten the shape of a row.
+        # `all_gather` loses the static shape of a row.
         return tf.ensure_shape(gathered, [None, *rows.shape[1:]])
-    # On "meta", Keras infers shapes.
+    # Keras infers shapes on the device "meta".
     if processes is not None and rows.device.type != "meta":
         return processes.gather(rows)
     return rows
@@ -89,8 +90,8 @@ def own(rows: Tensor, gathered: Tensor) -> Tensor:
     """Returns the rows of this replica among those of all.
 
     Args:
-        rows: What this replica had, any tensor with as many rows.
-        gathered: Computed from what `gather` returned, `(all rows, ...)`.
+        rows: Any tensor with as many rows as this replica passed to `gather`.
+        gathered: Computed from the result of `gather`, `(all rows, ...)`.
     """
     context, processes = _context(), _processes()
     if context is not None:
@@ -107,7 +108,7 @@ def own(rows: Tensor, gathered: Tensor) -> Tensor:
 
 
 def process() -> tuple[int, int]:
-    """Returns which process of how many this is, the first being 0."""
+    """Returns the rank of this process and the number of processes."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -120,31 +121,39 @@ def process() -> tuple[int, int]:
 
 
 def of_first(value: Any) -> Any:
-    """Returns what the first process has given, for choices made on the host.
+    """Returns the `value` of the first process, for choices made on the host.
 
-    On PyTorch, encoders differ between processes in their batch statistics, and
-    what is chosen by them must not.
+    On PyTorch, the batch statistics of an encoder differ between processes,
+    but all processes must make the same choice.
+
+    Args:
+        value: Any object that can be pickled.
     """
     processes = _processes()
     return value if processes is None else processes.of_first(value)
 
 
 def scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
-    """Returns what variables of `model` are to be made in."""
+    """Returns the scope in which variables of `model` must be created.
+
+    Args:
+        model: Any Keras model.
+    """
     if keras.backend.backend() == "tensorflow":
         return model.distribute_strategy.scope()  # type: ignore[no-any-return]
     return contextlib.nullcontext()
 
 
 def prepare(model: keras.Model, steps: int | None) -> None:
-    """Makes replicas train as one, or says why they cannot.
+    """Prepares replicas to train one model, or raises if they cannot.
 
-    On PyTorch, weights become those of the first process, gradients the mean
-    over all, and random numbers differ between processes.
+    On PyTorch, this copies the weights of the first process to the others,
+    averages gradients over processes, and gives each process other random
+    numbers.
 
     Args:
-        model: Built and compiled.
-        steps: Steps of an epoch, if they are known.
+        model: A built and compiled model.
+        steps: Steps of an epoch, or `None` if unknown.
     """
     processes = _processes()
     if processes is None:
@@ -177,7 +186,12 @@ def prepare(model: keras.Model, steps: int | None) -> None:
 
 
 def check_parts(x: Any, y: Any) -> None:
-    """Says so when several processes were given the same data."""
+    """Raises if several processes were given the same data.
+
+    Args:
+        x: Argument of `fit`.
+        y: Argument of `fit`.
+    """
     processes = _processes()
     if processes is None:
         return
@@ -185,7 +199,7 @@ def check_parts(x: Any, y: Any) -> None:
     for array in (x, y):
         if isinstance(array, np.ndarray):
             digest.update(np.ascontiguousarray(array[:4096]).tobytes())
-    # Whatever else yields batches cannot be compared before it is read.
+    # Other sources of batches cannot be compared before they are read.
     known = isinstance(x, np.ndarray) or hasattr(x, "part")
     data = (digest.hexdigest(), getattr(x, "part", None)) if known else None
     parts = processes.of_all(data)
@@ -199,19 +213,19 @@ def check_parts(x: Any, y: Any) -> None:
 
 
 def check_batches(x: Any, batch_size: int | None) -> None:
-    """Raises if JAX cannot share a batch of arrays among its devices.
+    """Raises if JAX cannot split a batch evenly among its devices.
 
     Args:
-        x: The samples. Other data than arrays and this package's datasets
-            cannot be checked before they are read.
-        batch_size: What `fit` was given, or `None`.
+        x: The samples. Only arrays and datasets of this package can be checked
+            before they are read.
+        batch_size: Argument of `fit`, or `None`.
     """
     if keras.backend.backend() != "jax":
         return
     distribution = keras.distribution.distribution()
     if not isinstance(distribution, keras.distribution.DataParallel):
         return
-    # Each process holds its part of a batch, for its part of the devices.
+    # Each process has a part of the batch and of the devices.
     devices = math.prod(distribution.device_mesh.shape) // process()[1]
     if isinstance(x, np.ndarray) or keras.ops.is_tensor(x):
         size = min(batch_size or 32, len(x))

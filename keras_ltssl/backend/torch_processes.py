@@ -1,6 +1,6 @@
-"""PyTorch's processes: what `replicas` does there, through `torch.distributed`.
+"""The functions of `replicas` for processes of `torch.distributed`.
 
-Imported on the PyTorch backend alone.
+Import this module only on the PyTorch backend.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ import torch.distributed as processes
 
 
 def _sizes(rows: int, device: torch.device) -> list[int]:
-    """Returns how many rows each process has."""
+    """Returns the number of rows of each process."""
     own = torch.tensor([rows], device=device)
     sizes = [torch.empty_like(own) for _ in range(processes.get_world_size())]
     processes.all_gather(sizes, own)
@@ -24,7 +24,7 @@ class _Gather(torch.autograd.Function):
         sizes = _sizes(len(rows), rows.device)
         rank = processes.get_rank()
         context.start, context.rows = sum(sizes[:rank]), len(rows)
-        # Of one size, as the collective wants them.
+        # `all_gather` needs tensors of one size.
         padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in sizes]
@@ -45,32 +45,32 @@ def gather(rows: torch.Tensor) -> torch.Tensor:
 
 
 def first_row(rows: torch.Tensor) -> int:
-    """Returns where among the rows of all processes those of this one begin."""
+    """Returns the index of this process' first row among those of all."""
     return sum(_sizes(len(rows), rows.device)[: processes.get_rank()])
 
 
 def of_all(value: Any) -> list[Any]:
-    """Returns what every process has given, anything that can be pickled."""
+    """Returns the `value` of each process; it must be possible to pickle it."""
     values = [None] * processes.get_world_size()
     processes.all_gather_object(values, value)
     return values
 
 
 def of_first(value: Any) -> Any:
-    """Returns what the first process has given."""
+    """Returns the `value` of the first process."""
     values = [value]
     processes.broadcast_object_list(values)
     return values[0]
 
 
 def copy_from_first(tensors: Iterable[torch.Tensor]) -> None:
-    """Sets tensors to what they are in the first process."""
+    """Copies the values of tensors from the first process."""
     for tensor in tensors:
         processes.broadcast(tensor.data, 0)
 
 
 def average_gradients(parameters: Iterable[torch.Tensor]) -> None:
-    """Makes every later gradient of `parameters` the mean over processes."""
+    """Registers hooks that average gradients over processes."""
 
     def average(parameter: torch.Tensor) -> None:
         assert parameter.grad is not None

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_ltssl.backend import replicas
-from keras_ltssl.backend.tracing import (
+from keras_ltssl.backend.compilation import (
     is_untracked,
     runs_eagerly,
     uncompiled_on_torch,

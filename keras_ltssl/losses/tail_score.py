@@ -2,7 +2,11 @@
 
 from keras import ops
 
-from keras_ltssl.backend.in_place import ProductRoom, exp_in_place, fill_columns
+from keras_ltssl.backend.in_place_operations import (
+    ProductBuffer,
+    exp_in_place,
+    fill_columns,
+)
 from keras_ltssl.losses.kernels.anchors import Anchors, compare_anchors
 from keras_ltssl.losses.kernels.chunks import in_blocks
 from keras_ltssl.types import Tensor
@@ -101,20 +105,20 @@ def tail_score_in_chunks(
     others = ops.transpose(units)
     sample = ops.arange(batch, dtype="int32")
     own = ops.stack([sample, sample + batch], axis=1)
-    rooms = ProductRoom(), ProductRoom()
+    buffers = ProductBuffer(), ProductBuffer()
 
     def scores_of(block: tuple[Tensor, ...]) -> Tensor:
         first, second, own, tau_rows, log_rows = block
 
         def probability(
-            views: Tensor, log_rows: Tensor, room: ProductRoom
+            views: Tensor, log_rows: Tensor, buffer: ProductBuffer
         ) -> Tensor:
-            logits = room.multiply(views / tau_rows, others)
+            logits = buffer.multiply(views / tau_rows, others)
             logits -= log_rows[:, None]  # In place on PyTorch.
             return exp_in_place(logits)
 
-        both = probability(first, log_rows[:, 0], rooms[0])
-        both += probability(second, log_rows[:, 1], rooms[1])
+        both = probability(first, log_rows[:, 0], buffers[0])
+        both += probability(second, log_rows[:, 1], buffers[1])
         both = fill_columns(both, own, 0.0)
         return 0.5 * _sum_of_largest(both, top_k)
 

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_ltssl.backend import replicas
-from keras_ltssl.backend.tracing import infers_shapes, traced_function
+from keras_ltssl.backend.compilation import infers_shapes, traced_function
 from keras_ltssl.state.key_queue import KeyQueue
 from keras_ltssl.state.sample_memory import SampleMemory
 from keras_ltssl.state.stateful_loss import StatefulLoss

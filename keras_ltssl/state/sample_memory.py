@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl.backend.in_place import take_rows, write_rows
+from keras_ltssl.backend.in_place_operations import take_rows, write_rows
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
     check_integer,

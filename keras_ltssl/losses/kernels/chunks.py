@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_ltssl.backend.tracing import uncompiled_on_torch
+from keras_ltssl.backend.compilation import uncompiled_on_torch
 from keras_ltssl.types import Tensor
 
 

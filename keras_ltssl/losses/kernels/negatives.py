@@ -22,8 +22,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl.backend.in_place import (
-    ProductRoom,
+from keras_ltssl.backend.in_place_operations import (
+    ProductBuffer,
     add_to_diagonals_of_blocks,
     exp_in_place,
     fill_columns,
@@ -141,11 +141,11 @@ def in_chunks(
     sample = ops.arange(anchors, dtype="int32") % (anchors // 2)
     own = ops.stack([sample, sample + anchors // 2], axis=1)
 
-    room = ProductRoom()
+    buffer = ProductBuffer()
 
     def pull_of(block: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         rows, tau_rows, own = block
-        logits = room.multiply(rows, ops.transpose(units))
+        logits = buffer.multiply(rows, ops.transpose(units))
         tau_pairs = tau_rows[:, None]
         if pair_scale is not None:
             tau_pairs = tau_pairs * pair_scale(logits)
@@ -170,11 +170,11 @@ def in_chunks(
             weighted = (weights / tau)[:, None] * units
         else:
             weighted = weights[:, None] * units
-        room = ProductRoom()
+        buffer = ProductBuffer()
 
         def push_of(block: tuple[Tensor, ...]) -> Tensor:
             rows, own = block
-            logits = room.multiply(rows, ops.transpose(units))
+            logits = buffer.multiply(rows, ops.transpose(units))
             tau_pairs = tau
             if pair_scale is not None:
                 tau_pairs = tau_pairs * pair_scale(logits)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_ltssl.backend.tracing import compiled_by_xla
+from keras_ltssl.backend.compilation import compiled_by_xla
 from keras_ltssl.losses.kernels.unit_views import as_floats
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (

@@ -1,9 +1,9 @@
-"""What is written over where Keras would make a copy.
+"""Operations that overwrite memory where Keras would copy it.
 
-Keras has no API for an assignment of some rows: `ops.scatter_update` makes a
-new tensor, and assigning that copies it once more. Nor has it one for a
-function that overwrites its argument, where a new matrix costs eager PyTorch
-more time than what it is filled with.
+Keras has no API for assigning some rows of a variable: `ops.scatter_update`
+makes a new tensor, and assigning it makes a second copy. Keras has no API for
+functions that overwrite their argument either. In eager PyTorch, allocating a
+large matrix takes longer than computing its values.
 """
 
 from typing import Any
@@ -14,34 +14,43 @@ from keras import ops
 from keras_ltssl.types import Tensor
 
 
-class ProductRoom:
-    """Room for one product of matrices after the other, of the same size.
+class ProductBuffer:
+    """A reusable output buffer for matrix products of one size.
 
-    On PyTorch each is written over the last one: given back and asked for
-    again, its room would be cut up by small results that come between.
-    Elsewhere a compiled step finds the room.
+    On PyTorch, each product overwrites the one before it. Freeing and
+    allocating the buffer each time would fragment the memory, since small
+    tensors are allocated in between. On the other backends, the compiler of
+    the step plans the memory.
     """
 
     def __init__(self) -> None:
-        self._room: Any = None
+        self._buffer: Any = None
 
     def multiply(self, a: Tensor, b: Tensor) -> Tensor:
-        """Returns `a @ b`, until the next call. No gradient flows."""
+        """Returns `a @ b`. It is valid until the next call.
+
+        No gradient flows through it.
+
+        Args:
+            a: Matrix.
+            b: Matrix.
+        """
         if keras.backend.backend() != "torch":
             return a @ b
-        if self._room is None:
-            self._room = a @ b
-            return self._room
+        if self._buffer is None:
+            self._buffer = a @ b
+            return self._buffer
         import torch
 
-        return torch.matmul(a, b, out=self._room)
+        return torch.matmul(a, b, out=self._buffer)
 
 
 def exp_in_place(tensor: Tensor) -> Tensor:
-    """Returns the exponentials; on PyTorch, in the place of the argument.
+    """Returns the exponentials. On PyTorch they overwrite the argument.
 
     Args:
-        tensor: Floats that no gradient flows through and nobody reads again.
+        tensor: Floats that are not used again and that no gradient flows
+            through.
     """
     if keras.backend.backend() == "torch":
         return tensor.exp_()
@@ -53,13 +62,13 @@ def add_to_diagonals_of_blocks(
 ) -> Tensor:
     """Returns a matrix with `value` added to the diagonals of its four blocks.
 
-    On PyTorch, in the place of the argument: it has diagonals that one can
-    write to. XLA makes up the matrix that is added while it reads the other.
+    On PyTorch this overwrites the argument, since `ops.diagonal` is a view
+    there. On the other backends, XLA does not store the matrix that is added.
 
     Args:
         matrix: `(2 * size, 2 * size)`; no gradient flows through it.
         size: Rows of a block.
-        value: What to add.
+        value: Number to add.
     """
     if keras.backend.backend() == "torch":
         for offset in (-size, 0, size):
@@ -73,12 +82,12 @@ def add_to_diagonals_of_blocks(
 def fill_columns(matrix: Tensor, columns: Tensor, value: float) -> Tensor:
     """Returns a matrix with some entries of each row replaced.
 
-    On PyTorch, in the place of the argument.
+    On PyTorch this overwrites the argument.
 
     Args:
         matrix: `(rows, columns)`; no gradient flows through it.
-        columns: Which entries, integers `(rows, how many)`.
-        value: What to put there.
+        columns: Columns to replace in each row, integers `(rows, entries)`.
+        value: Number to replace them with.
     """
     if keras.backend.backend() == "torch":
         return matrix.scatter_(1, ops.cast(columns, "int64"), value)
@@ -90,9 +99,14 @@ def fill_columns(matrix: Tensor, columns: Tensor, value: float) -> Tensor:
 
 
 def take_rows(variable: keras.Variable, rows: Tensor) -> Tensor:
-    """Returns a copy of some rows of a variable."""
+    """Returns a copy of some rows of a variable.
+
+    Args:
+        variable: `(rows, ...)`.
+        rows: Indices of the rows, integers `(n,)`.
+    """
     if keras.backend.backend() == "tensorflow" and _is_plain(variable.value):
-        # Once rows have been written in place, `ops.take` copies the whole.
+        # After a write in place, `ops.take` would copy the whole variable.
         return variable.value.sparse_read(rows)
     return ops.take(ops.convert_to_tensor(variable), rows, axis=0)
 
@@ -100,8 +114,13 @@ def take_rows(variable: keras.Variable, rows: Tensor) -> Tensor:
 def write_rows(variable: keras.Variable, rows: Tensor, values: Tensor) -> None:
     """Assigns some rows of a variable.
 
-    In place on TensorFlow, on one device, and on PyTorch. JAX, to which the
-    step donates its state, sees that it may do so.
+    The write is in place on PyTorch, on one device with TensorFlow, and in a
+    step on JAX, where XLA reuses the donated buffer.
+
+    Args:
+        variable: `(rows, ...)`.
+        rows: Indices of the rows, integers `(n,)`.
+        values: New values, `(n, ...)`.
     """
     if keras.backend.backend() == "tensorflow" and _is_plain(variable.value):
         variable.value.scatter_nd_update(rows[:, None], values)
@@ -112,8 +131,8 @@ def write_rows(variable: keras.Variable, rows: Tensor, values: Tensor) -> None:
 
 
 def _is_plain(value: Any) -> bool:
-    """Says whether this TensorFlow variable is on one device only.
+    """Returns whether this TensorFlow variable is on one device only.
 
-    What `tf.distribute` mirrors to several has `values`, and no rows.
+    A variable that `tf.distribute` mirrors has `values` instead of rows.
     """
     return not hasattr(value, "values")
