@@ -257,7 +257,9 @@ def page(everything):
         "deviation of the three groups of the few-shot probe; lower is more "
         "balanced. Estimates of headness: Spearman's rank correlation with the "
         "true size of a sample's class, and the AUC with which they find the "
-        "samples of the rarest third.",
+        "samples of the rarest third. A protocol whose arms have fewer runs "
+        "than it has class orders is not finished: its intervals are wide, "
+        "and nothing is claimed from it.",
         "## In short",
         "Few-shot: a linear probe on ten labels a class.",
         summary(everything),
