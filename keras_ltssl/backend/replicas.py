@@ -39,7 +39,7 @@ def _processes() -> Any:
 def _context() -> Any:
     """Returns TensorFlow's replica context, or `None` for a single replica.
 
-    It is `None` as well while Keras infers shapes.
+    It is also `None` while Keras infers shapes.
     """
     if keras.backend.backend() != "tensorflow":
         return None
@@ -66,9 +66,9 @@ def infers_shapes() -> bool:
 def gather(rows: Tensor) -> Tensor:
     """Returns the rows of all replicas, in the order of the replicas.
 
-    Its gradient is the sum of the gradients of all replicas, so each replica
-    gets the gradient of the sum of all losses. Replicas may have different
-    numbers of rows.
+    The gradient for the rows of a replica is summed over all replicas, so it is
+    the gradient of the sum of their losses. Replicas may have different numbers
+    of rows.
 
     Args:
         rows: Rows of this replica, `(rows, ...)`.

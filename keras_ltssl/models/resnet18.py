@@ -107,7 +107,7 @@ def resnet18(
         x = keras.layers.ReLU()(_batch_norm(_convolution(x, 64, 3, 1)))
     else:
         x = keras.layers.ReLU()(_batch_norm(_convolution(x, 64, 7, 2)))
-        # ReLU outputs are >= 0, so the padding never is the only maximum.
+        # Zero padding does not change the maximum of ReLU outputs.
         x = keras.layers.ZeroPadding2D(1)(x)
         x = keras.layers.MaxPooling2D(3, strides=2)(x)
     for stage, channels in enumerate((64, 128, 256, 512)):

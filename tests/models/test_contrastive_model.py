@@ -137,6 +137,18 @@ def test_schedule_in_the_loss_advances_in_training_only():
     assert int(model.loss_state.step) == 8
 
 
+def test_fit_takes_arguments_by_position_as_keras_does():
+    model, epochs = linear_model(), []
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: epochs.append(epoch)
+    )
+    model.fit(views(), np.arange(32), 8, 2, 0, [watch])
+    assert epochs == [0, 1]
+    assert int(model.loss_state.step) == 8
+    with pytest.raises(TypeError, match="epoch"):
+        model.fit(views(), epoch=2)
+
+
 @pytest.mark.every_backend
 def test_evaluate_gives_the_loss_of_held_out_views():
     model = linear_model()
