@@ -129,8 +129,9 @@ class PrunedTwin(keras.layers.Layer):
         Args:
             layer: The layer that the twin was built for.
         """
+        weights = layer.weights
         kernels = [
-            ops.convert_to_numpy(ops.cast(layer.weights[index], "float32"))
+            ops.convert_to_numpy(ops.cast(weights[index], "float32"))
             for index in self._masked
         ]
         new = magnitude_masks(kernels, self.share)
@@ -152,8 +153,9 @@ class PrunedTwin(keras.layers.Layer):
             self.build_for(layer)
         if isinstance(x, keras.KerasTensor):
             return layer(x)
-        statistics = self._own_statistics(layer)
-        values = self._masked_kernels(layer)
+        weights = layer.weights
+        statistics = self._own_statistics(weights)
+        values = self._masked_kernels(weights)
         for key, statistic in statistics.items():
             values[key] = ops.convert_to_tensor(statistic)
 
@@ -169,7 +171,7 @@ class PrunedTwin(keras.layers.Layer):
             training=training,
         )
         if training:
-            is_weight = {id(weight) for weight in layer.weights}
+            is_weight = {id(weight) for weight in weights}
             for variable, new in zip(fixed, updated, strict=True):
                 if id(variable) in statistics:
                     statistics[id(variable)].assign(new)
@@ -177,16 +179,15 @@ class PrunedTwin(keras.layers.Layer):
                     variable.assign(new)  # The state of a seed generator.
         return outputs
 
-    def _masked_kernels(self, layer: keras.layers.Layer) -> dict[int, Tensor]:
+    def _masked_kernels(self, weights: list[Any]) -> dict[int, Tensor]:
         """Returns the kernels times their masks, by the id of the kernel."""
         masked = {}
         for index, mask in zip(self._masked, self.masks, strict=True):
-            weight = layer.weights[index]
-            kernel = ops.convert_to_tensor(weight)
-            masked[id(weight)] = kernel * ops.cast(mask, kernel.dtype)
+            kernel = ops.convert_to_tensor(weights[index])
+            masked[id(weights[index])] = kernel * ops.cast(mask, kernel.dtype)
         return masked
 
-    def _own_statistics(self, layer: keras.layers.Layer) -> dict[int, Any]:
+    def _own_statistics(self, weights: list[Any]) -> dict[int, Any]:
         """Returns the twin's statistics, by the id of the layer's variable.
 
         A weight that was frozen when the twin was built and is trainable now
@@ -194,7 +195,7 @@ class PrunedTwin(keras.layers.Layer):
         """
         pairs = zip(self._separate, self.statistics, strict=True)
         return {
-            id(layer.weights[index]): statistic
+            id(weights[index]): statistic
             for index, statistic in pairs
-            if not layer.weights[index].trainable
+            if not weights[index].trainable
         }
