@@ -2,7 +2,7 @@
 
     python benchmarks/ood_choice.py --pool 300000 --budget 10000
 
-Both choose from the same float32 pool with given centres, interleaved in one
+Both choose from the same float32 pool with given centers, interleaved in one
 process so that a noisy machine hurts both alike; medians, their ratio, and the
 peak of what each allocates above its inputs. The choice is compared with that
 of full sorts in float64. k-means on the in-distribution embeddings is timed
@@ -25,7 +25,7 @@ from keras_ltssl.samplers import kmeans, nearest_to_centers
 
 flags.DEFINE_integer("pool", 300_000, "Rows of the pool.", lower_bound=1)
 flags.DEFINE_integer("dim", 128, "Features of a row.", lower_bound=1)
-flags.DEFINE_integer("clusters", 10, "Number of centres.", lower_bound=2)
+flags.DEFINE_integer("clusters", 10, "Number of centers.", lower_bound=2)
 flags.DEFINE_integer("budget", 10_000, "Rows to choose.", lower_bound=0)
 flags.DEFINE_integer("id_samples", 12_000, "Rows to cluster.", lower_bound=1)
 flags.DEFINE_integer("repeats", 9, "Timed rounds.", lower_bound=3)

@@ -107,7 +107,7 @@ def grain_data(images, batch_size, seed=0):
 
 
 def main(_):
-    # keras-cv's colours take three channels, and these digits have one.
+    # keras-cv's colors take three channels, and these digits have one.
     if FLAGS.dataset == "mnist":
         x, y = lt.datasets.load_mnist_subset()
     else:

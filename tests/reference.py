@@ -202,7 +202,7 @@ def greedy_k_centers(features, budget, centers=()):
 
 
 def mak(id_features, pool, losses, centers, budget, candidate_factor):
-    """MAK's choice, given the k-means centres; also what it goes by."""
+    """MAK's choice, given the k-means centers; also what it goes by."""
     cosines = unit(pool) @ unit(centers).T
     distances = np.array([1 - max(row) for row in cosines])
     scores = np.zeros(len(pool))
@@ -427,7 +427,7 @@ def luminance(pixel):
 
 
 def yiq_turned(pixel, hue):
-    """Turns chroma in the plane of I and Q, from red towards green."""
+    """Turns chroma in the plane of I and Q, from red toward green."""
     i = np.dot((0.596, -0.274, -0.322), pixel)
     q = np.dot((0.211, -0.523, 0.312), pixel)
     y, angle = luminance(pixel), 2 * np.pi * hue

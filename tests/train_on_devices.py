@@ -190,7 +190,7 @@ def refusals(rank):
 
 
 def warnings_of_batch_statistics(scope):
-    """Returns what replicas are told whose encoder normalises by the batch."""
+    """Returns what replicas are told whose encoder normalizes by the batch."""
     with scope():
         model = lt.models.ContrastiveModel(
             keras.Sequential(

@@ -42,7 +42,7 @@ def save(figure, name):
 
 
 def save_image(image, name, width=None, colors=64):
-    """Writes an image, of this width if given, in few colours and bytes."""
+    """Writes an image, of this width if given, in few colors and bytes."""
     image = image.convert("RGB")
     if width is not None:
         image = image.resize((width, width * image.height // image.width))
@@ -137,7 +137,7 @@ def tase():
         right,
         f"limit {limit:g}",
         "share of the prototype, times K (log scale)",
-        "weight before normalising",
+        "weight before normalizing",
     )
     save(figure, "tase")
 

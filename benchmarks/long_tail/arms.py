@@ -292,7 +292,7 @@ ARMS = {
         "COLT, no distribution term", "why", colt(ood_weight=0.0)
     ),
     "colt_density": Arm(
-        "COLT, by neighbours instead of tailness",
+        "COLT, by neighbors instead of tailness",
         "why",
         colt(score=lt.evaluation.headness_estimate),
     ),

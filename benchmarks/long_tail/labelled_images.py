@@ -1,4 +1,4 @@
-r"""Makes the .npz file of labelled images that some protocols draw from.
+r"""Makes the .npz file of labeled images that some protocols draw from.
 
     python benchmarks/long_tail/labelled_images.py --dataset=fashion_mnist \
         --output=fashion.npz --most=1500

@@ -24,11 +24,11 @@ class Protocol:
         measured: whether results of it are stored here; if not, `note` says so.
         note: what a reader of the results must know.
         dataset: `"mnist"`, `"fashion_mnist"`, ...; `"images"`: an .npz file of
-            labelled images `x`, `y`, given by `--data`; or `"file"`: one that
+            labeled images `x`, `y`, given by `--data`; or `"file"`: one that
             is long-tailed already. With `--data`, a named set comes from an
             .npz file, too, and nothing is downloaded.
         imbalance, max_count: of the long tail; `None` for a file.
-        probe, test: labelled images per class to fit probes to, and to test
+        probe, test: labeled images per class to fit probes to, and to test
             them on. A half of the latter is the validation set.
         orders: class orders, each a split with initial weights of its own. A
             file has one class order; there they are seeds alone.
@@ -106,7 +106,7 @@ def load_split(protocol, order, data=None):
         split = lt.datasets.load_npz_split(data)
     else:
         split = lt.datasets.make_long_tail_split(
-            *labelled_images(protocol, data),
+            *labeled_images(protocol, data),
             imbalance=protocol.imbalance,
             max_count=protocol.max_count,
             num_probe=protocol.probe,
@@ -124,7 +124,7 @@ def load_split(protocol, order, data=None):
     return test, validation
 
 
-def labelled_images(protocol, data=None):
+def labeled_images(protocol, data=None):
     """Returns all images and labels of a data set."""
     dataset = protocol.dataset
     if data is not None:

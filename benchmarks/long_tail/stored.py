@@ -91,7 +91,8 @@ def as_row(content):
 def read_folder(folder):
     """Returns the lines of the raw runs in a protocol's folder."""
     return [
-        as_row(json.loads(path.read_text()))
+        # Runs of earlier versions have another spelling of some names.
+        as_row(json.loads(path.read_text().replace("neighbours", "neighbors")))
         for path in sorted(folder.glob("*/*.json"))
     ]
 

@@ -123,7 +123,7 @@ def estimates(units, space):
         [shares(units, 30, seed) for seed in range(5)], axis=0
     )
     for count in NEIGHBORS:
-        found[f"density of {count} neighbours"] = (
+        found[f"density of {count} neighbors"] = (
             lt.evaluation.headness_estimate(units, num_neighbors=count)
         )
     found["share within a radius"] = shares_within_radius(units)

@@ -8,7 +8,7 @@ import numpy as np
 from keras_ltssl.callbacks.embedding import embed
 from keras_ltssl.evaluation import group_accuracy, knn_probe
 from keras_ltssl.evaluation.groups import Grouping
-from keras_ltssl.evaluation.labelled_features import (
+from keras_ltssl.evaluation.labeled_features import (
     as_labels,
     check_encoder,
     check_seen,

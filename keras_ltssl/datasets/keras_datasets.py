@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from keras_ltssl.validation import check_choice
 
-LabelledImages = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+LabeledImages = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
 _NAMES = ("cifar10", "cifar100", "fashion_mnist")
 
 
-def load_keras_dataset(name: str) -> tuple[LabelledImages, LabelledImages]:
+def load_keras_dataset(name: str) -> tuple[LabeledImages, LabeledImages]:
     """Loads CIFAR-10, CIFAR-100 or Fashion-MNIST through `keras.datasets`.
 
     Keras downloads the set on first use and keeps it in its cache folder,
@@ -64,7 +64,7 @@ def load_keras_dataset(name: str) -> tuple[LabelledImages, LabelledImages]:
     return _in_one_form(*train), _in_one_form(*test)
 
 
-def _in_one_form(images: Any, labels: Any) -> LabelledImages:
+def _in_one_form(images: Any, labels: Any) -> LabeledImages:
     if images.ndim == 3:
         images = images[..., np.newaxis]
     elif keras.config.image_data_format() == "channels_first":

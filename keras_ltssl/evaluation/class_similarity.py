@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_ltssl.arrays import unit_rows
 from keras_ltssl.evaluation.groups import Grouping, class_groups
-from keras_ltssl.evaluation.labelled_features import as_features, as_labels
+from keras_ltssl.evaluation.labeled_features import as_features, as_labels
 from keras_ltssl.validation import as_array, check_boolean
 
 

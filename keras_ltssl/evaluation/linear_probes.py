@@ -9,8 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from keras_ltssl.arrays import shuffled_by_class
-from keras_ltssl.evaluation.labelled_features import (
-    LabelledFeatures,
+from keras_ltssl.evaluation.labeled_features import (
+    LabeledFeatures,
 )
 from keras_ltssl.evaluation.probe_result import ProbeResult
 from keras_ltssl.validation import check_integer, check_number
@@ -34,7 +34,7 @@ def linear_probe(
 
         minimize over W, b   mean_i CE(W x_i + b, y_i) + l2 / 2 * ||W||^2
 
-    The usual protocol trains it on a balanced labelled set and tests on the
+    The usual protocol trains it on a balanced labeled set and tests on the
     balanced test set; features come from the backbone, before the projector.
     5,000 rows of 512 features take seconds on two CPU cores.
 
@@ -82,7 +82,7 @@ def few_shot_probe(
 ) -> ProbeResult:
     """Returns the accuracy of a linear classifier trained on few labels.
 
-    Draws `shots` labelled rows of each class without replacement, fits
+    Draws `shots` labeled rows of each class without replacement, fits
     `linear_probe` on them alone, and repeats that `draws` times.
 
     Args:
@@ -91,7 +91,7 @@ def few_shot_probe(
         test_features: Float array of shape `(test_samples, features)`.
         test_labels: Integer array of shape `(test_samples,)`; each of them
             occurs in `train_labels`.
-        shots: Labelled rows of each class in a draw. Defaults to `10`.
+        shots: Labeled rows of each class in a draw. Defaults to `10`.
         draws: Number of draws. Defaults to `5`.
         seed: Seed of the draws; more draws of the same seed begin with the
             same ones. Defaults to `0`.
@@ -103,7 +103,7 @@ def few_shot_probe(
 
     Raises:
         ValueError: As `linear_probe`, and if `shots` or `draws` is not a
-            positive integer, or a class has fewer labelled rows than `shots`.
+            positive integer, or a class has fewer labeled rows than `shots`.
 
     Example:
 
@@ -122,7 +122,7 @@ def few_shot_probe(
     if counts.min() < shots:
         rarest = data.classes[counts.argmin()]
         raise ValueError(
-            f"Every class needs at least `shots` labelled rows. Received: "
+            f"Every class needs at least `shots` labeled rows. Received: "
             f"shots={shots}, and {counts.min()} rows of class {rarest}"
         )
     rng = np.random.default_rng(check_integer("seed", seed, minimum=0))
@@ -140,8 +140,8 @@ def _check(
     test_features: Any,
     test_labels: Any,
     l2: float,
-) -> LabelledFeatures:
-    data = LabelledFeatures.check(
+) -> LabeledFeatures:
+    data = LabeledFeatures.check(
         train_features, train_labels, test_features, test_labels, role="train"
     )
     if len(data.classes) < 2:
@@ -154,7 +154,7 @@ def _check(
 
 
 def _fit_and_predict(
-    data: LabelledFeatures, rows: NDArray[np.int64], l2: float
+    data: LabeledFeatures, rows: NDArray[np.int64], l2: float
 ) -> NDArray[np.int64]:
     # scikit-learn minimizes ||W||^2 / 2 + C * (sum of cross-entropies).
     classifier = make_pipeline(

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from keras_ltssl.evaluation.groups import Grouping, class_groups
-from keras_ltssl.evaluation.labelled_features import (
+from keras_ltssl.evaluation.labeled_features import (
     as_labels,
     check_encoder,
     check_seen,
@@ -29,7 +29,7 @@ PARTS = (
 
 
 class LongTailData(Protocol):
-    """What a report reads: three labelled image sets and class names.
+    """What a report reads: three labeled image sets and class names.
 
     A `keras_ltssl.datasets.LongTailSplit` is one; any object with these
     attributes will do. Class names are in the order of the sorted labels.
@@ -154,7 +154,7 @@ def long_tail_report(
     features = {}
     for part, title in (
         ("train", "training"),
-        ("probe", "labelled"),
+        ("probe", "labeled"),
         ("test", "test"),
     ):
         images = getattr(split, f"x_{part}")
@@ -212,11 +212,11 @@ def _check_split(
             "`class_names` must hold one name for each class. Received: "
             f"{len(class_names)} names for {len(classes)} classes"
         )
-    labelled = np.unique(labels["probe"], return_counts=True)[1].min()
-    if labelled < shots:
+    labeled = np.unique(labels["probe"], return_counts=True)[1].min()
+    if labeled < shots:
         raise ValueError(
             "`shots` must not exceed the labels of any class in `y_probe`. "
-            f"Received: shots={shots}, and a class with {labelled}"
+            f"Received: shots={shots}, and a class with {labeled}"
         )
     if len(labels["train"]) < 10:
         raise ValueError(

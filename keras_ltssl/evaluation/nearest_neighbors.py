@@ -7,8 +7,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from keras_ltssl.arrays import unit_rows
-from keras_ltssl.evaluation.labelled_features import (
-    LabelledFeatures,
+from keras_ltssl.evaluation.labeled_features import (
+    LabeledFeatures,
 )
 from keras_ltssl.evaluation.probe_result import ProbeResult
 from keras_ltssl.validation import check_integer
@@ -61,7 +61,7 @@ def knn_probe(
     >>> result.class_accuracy.tolist()
     [1.0, 1.0]
     """
-    data = LabelledFeatures.check(
+    data = LabeledFeatures.check(
         bank_features, bank_labels, test_features, test_labels, role="bank"
     )
     check_integer("k", k, minimum=1)

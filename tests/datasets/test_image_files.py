@@ -21,7 +21,7 @@ def test_image_of_the_right_size_keeps_its_pixels(tmp_path):
     np.testing.assert_array_equal(images, [pixels, pixels])
 
 
-def test_image_is_cut_about_its_centre_and_not_distorted(tmp_path):
+def test_image_is_cut_about_its_center_and_not_distorted(tmp_path):
     pixels = np.zeros((10, 30, 3))
     pixels[:, 10:20] = 200
     path = save(tmp_path / "a.png", pixels)
@@ -55,14 +55,14 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
 # Modes
 
 
-def test_grey_values_palette_colors_and_bits_keep_their_brightness(tmp_path):
-    grey = Image.new("L", (4, 4), 70)
-    grey.save(tmp_path / "grey.png")
+def test_gray_values_palette_colors_and_bits_keep_their_brightness(tmp_path):
+    gray = Image.new("L", (4, 4), 70)
+    gray.save(tmp_path / "gray.png")
     Image.new("1", (4, 4), 0).save(tmp_path / "black.png")
     palette = Image.new("P", (4, 4), 1)
     palette.putpalette([9, 9, 9, 200, 60, 10])
     palette.save(tmp_path / "palette.png")
-    names = ("grey.png", "black.png", "palette.png")
+    names = ("gray.png", "black.png", "palette.png")
     images = read_images([tmp_path / name for name in names], (4, 4))
     assert images[:, 0, 0].tolist() == [[70] * 3, [0] * 3, [200, 60, 10]]
     assert (images == images[:, :1, :1]).all()
@@ -124,7 +124,7 @@ def test_12_bits_are_scaled_by_their_own_range(tmp_path):
 
 
 def tiff(width, height, bits, pixels):
-    """A little-endian TIFF of one strip, grey or RGB."""
+    """A little-endian TIFF of one strip, gray or RGB."""
     fields = {
         256: [width],
         257: [height],

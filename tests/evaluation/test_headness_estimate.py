@@ -82,7 +82,7 @@ def test_the_search_by_groups_finds_the_largest_in_order(width, count):
         assert all(len(set(row)) == count for row in which)
 
 
-def test_a_copy_of_a_sample_is_its_neighbour_and_itself_is_not():
+def test_a_copy_of_a_sample_is_its_neighbor_and_itself_is_not():
     features = np.concatenate([points(20), points(1, seed=3), points(20)[:1]])
     found = headness_estimate(features, num_neighbors=1)
     assert found[[0, 21]] == pytest.approx(
@@ -100,7 +100,7 @@ def test_a_bank_is_a_random_part_without_the_sample_itself():
     )
 
 
-def test_parts_of_the_bank_count_half_as_many_neighbours():
+def test_parts_of_the_bank_count_half_as_many_neighbors():
     features = points(64)
     random = np.random.default_rng(1)
     halves = np.zeros((5, 64), "bool")

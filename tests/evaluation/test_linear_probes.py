@@ -25,7 +25,7 @@ def softmax_regression(features, labels, l2):
     return weights, bias
 
 
-def test_linear_probe_minimises_the_objective_of_its_docstring():
+def test_linear_probe_minimizes_the_objective_of_its_docstring():
     features, labels = blobs(15, noise=1.5)
     test, test_labels = blobs(50, noise=1.5, seed=1)
     mean, deviation = features.mean(axis=0), features.std(axis=0)

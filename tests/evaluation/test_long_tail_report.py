@@ -97,7 +97,7 @@ def test_every_image_set_is_embedded_once_and_progress_says_so():
     embedded = [line for line in lines if line.startswith("embedding")]
     assert embedded == [
         "embedding 73 training images",
-        "embedding 48 labelled images",
+        "embedding 48 labeled images",
         "embedding 40 test images",
     ]
     assert len(lines) == 6

@@ -6,7 +6,7 @@ from keras_ltssl.evaluation import knn_probe
 
 
 def naive_predictions(bank, bank_labels, test, k):
-    """One test row at a time, one neighbour at a time."""
+    """One test row at a time, one neighbor at a time."""
     found = []
     for row in test:
         cosine = [

@@ -88,7 +88,7 @@ def drawn(monkeypatch, tmp_path, choice, **options):
         "save_png",
         lambda figure, path: (seen.update(figure=figure), save(figure, path)),
     )
-    # Every image is of one grey level, its row.
+    # Every image is of one gray level, its row.
     numbered = np.arange(100, dtype="uint8")[:, None, None, None]
     lt.evaluation.plot_ood_choice(
         choice,

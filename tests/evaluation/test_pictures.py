@@ -45,7 +45,7 @@ def make_report(classes=10, name="tase", seed=0):
     )
 
 
-# Every image is of one grey level, its row.
+# Every image is of one gray level, its row.
 PIXELS = np.broadcast_to(
     np.arange(60, dtype="uint8")[:, None, None, None], (60, 5, 4, 1)
 )
@@ -264,7 +264,7 @@ def test_labels_at_the_line_ends_do_not_overlap_and_keep_their_order():
     assert lines.apart(apart, 7, 0, 100).tolist() == apart
 
 
-def test_running_mean_is_centred_and_skips_nan():
+def test_running_mean_is_centered_and_skips_nan():
     values = np.array([1.0, 2.0, np.nan, 4.0, 9.0])
     found = lines.running_mean(values, 3)
     np.testing.assert_allclose(found, [1.5, 1.5, 3.0, 6.5, 6.5])

@@ -22,7 +22,7 @@ def pairwise(targets):
     ("num_targets", "dim"),
     [(2, 1), (2, 5), (3, 2), (7, 6), (10, 64), (100, 128), (129, 128)],
 )
-def test_simplex_is_equiangular_and_centred(num_targets, dim):
+def test_simplex_is_equiangular_and_centered(num_targets, dim):
     targets = targets_of(num_targets, dim)
     assert targets.shape == (num_targets, dim)
     close = {"rtol": 0, "atol": 1e-6}
@@ -106,7 +106,7 @@ def test_every_backend_gets_the_same_numbers():
     np.testing.assert_allclose(targets_of(3, 2), expected, atol=1e-6)
 
 
-def test_rotations_favour_no_direction():
+def test_rotations_favor_no_direction():
     mean = np.mean([targets_of(3, 2, seed)[0] for seed in range(400)], axis=0)
     assert np.abs(mean).max() < 0.15
 

@@ -22,7 +22,7 @@ def test_hidden_width_is_that_of_the_input_unless_given():
     assert [w.shape for w in head.weights] == [(5, 5), (5,), (5, 128), (128,)]
 
 
-def test_batch_norm_normalises_the_hidden_units():
+def test_batch_norm_normalizes_the_hidden_units():
     head = ProjectionHead(output_dim=3, batch_norm=True)
     out = ops.convert_to_numpy(head(features, training=True))
     w1, gamma, beta, _, _, w2, b2 = head.get_weights()

@@ -60,8 +60,8 @@ def problem(kind, batch=24, targets=7, seed=0):
     prior = np.full(targets, 1 / targets)
     scores = generator.normal(size=(batch, targets))
     if "peaked" in kind:
-        favourite = generator.integers(targets, size=batch)
-        scores += 8 * np.eye(targets)[favourite]
+        favorite = generator.integers(targets, size=batch)
+        scores += 8 * np.eye(targets)[favorite]
     if kind == "collapsed":
         scores[:, 0] += 20
     if "zeros" in kind:

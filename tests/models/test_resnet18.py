@@ -22,7 +22,7 @@ def trainable_numbers(model):
 
 
 def derived_numbers(stem_size):
-    """Kernels without bias, and scale and shift of each normalisation."""
+    """Kernels without bias, and scale and shift of each normalization."""
     total = stem_size**2 * 3 * 64 + 2 * 64
     before = 64
     for channels in (64, 128, 256, 512):

@@ -23,11 +23,11 @@ def test_number_of_weights_is_as_derived():
 def test_raw_images_are_brought_to_one_scale_inside():
     pixels = rng.integers(0, 256, (5, 12, 12, 3)).astype("float32")
     raw = small_convnet((12, 12, 3), width=4)
-    centred = small_convnet((12, 12, 3), width=4, value_range=(-1, 1))
-    centred.set_weights(raw.get_weights())
+    centered = small_convnet((12, 12, 3), width=4, value_range=(-1, 1))
+    centered.set_weights(raw.get_weights())
     np.testing.assert_allclose(
         raw.predict(pixels, verbose=0),
-        centred.predict(pixels / 127.5 - 1, verbose=0),
+        centered.predict(pixels / 127.5 - 1, verbose=0),
         atol=1e-5,
     )
 

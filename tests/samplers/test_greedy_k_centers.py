@@ -88,7 +88,7 @@ def test_a_smaller_budget_is_the_beginning():
 
 
 def test_no_choice_leaves_less_than_half_the_distance():
-    # The bound of greedy k-centre, against the best of many random choices.
+    # The bound of greedy k-center, against the best of many random choices.
     rows = rows_of("plane", 60)
     gaps = np.linalg.norm(rows[:, None] - rows, axis=2)
     radius = gaps[:, choose(rows, 5)].min(axis=1).max()
@@ -113,7 +113,7 @@ def test_copies_come_last_and_in_order():
     found = choose(doubled, 41).tolist()
     assert sorted(found[:21]) == [*range(20), 40]
     assert found[21:] == list(range(20, 40))
-    # A copy of a given centre is 0 away as well, whatever its index.
+    # A copy of a given center is 0 away as well, whatever its index.
     found = choose(doubled, 41, rows[:5]).tolist()
     assert found[16:] == [0, 1, 2, 3, 4, *range(20, 40)]
     assert choose(-np.zeros((3, 2)), 3, np.zeros((1, 2))).tolist() == [0, 1, 2]
@@ -127,7 +127,7 @@ def test_equal_distances_go_by_the_index():
 
 
 def test_near_ties_of_float32_are_resolved_in_float64():
-    # On a circle around the only centre; radii differ by less than float32
+    # On a circle around the only center; radii differ by less than float32
     # distances can tell.
     random = np.random.default_rng(0)
     angles = random.uniform(0, 2 * np.pi, size=200)

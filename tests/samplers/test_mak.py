@@ -1,4 +1,4 @@
-"""MAK's choice is score and greedy k-centre joined, and survives a file."""
+"""MAK's choice is score and greedy k-center joined, and survives a file."""
 
 import dataclasses
 

@@ -159,7 +159,7 @@ def test_memory_is_that_of_a_block_and_of_the_cosines():
     choose(pool, pool[:10], np.full(10, 200))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # The cosines are 2.4 MB; a normalised copy of the pool would be 31 MB.
+    # The cosines are 2.4 MB; a normalized copy of the pool would be 31 MB.
     assert peak < 12e6
 
 

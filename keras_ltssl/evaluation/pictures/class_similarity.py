@@ -33,7 +33,7 @@ MOST_RUNS = 6
 MOST_COLUMNS = 3
 # Up to so many classes have their names at the axes, and numbers in the cells.
 MOST_NAMES, MOST_NUMBERS = 20, 12
-# Its lightness rises evenly, so that it reads the same in greyscale.
+# Its lightness rises evenly, so that it reads the same in grayscale.
 COLOR_MAP = "cividis"
 
 

@@ -12,7 +12,7 @@ from sklearn.manifold import TSNE
 
 from keras_ltssl.arrays import shuffled_by_class
 from keras_ltssl.evaluation.groups import FEW, MANY, MEDIUM, class_groups
-from keras_ltssl.evaluation.labelled_features import (
+from keras_ltssl.evaluation.labeled_features import (
     as_features,
     as_labels,
 )

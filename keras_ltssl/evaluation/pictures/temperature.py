@@ -122,15 +122,15 @@ def _draw_classes(
     axes.set_title(
         f"Temperature by class ({_correlation(counts, temperature)})"
     )
-    labelled = len(counts) <= 20
+    labeled = len(counts) <= 20
     axes.set_xlabel(
         "training images of the class (log scale)"
-        + ("\nnumbers: which class" if labelled else "")
+        + ("\nnumbers: which class" if labeled else "")
     )
     axes.set_ylabel("mean temperature of the class (no unit)")
     _limit(axes, temperature)
     tidy(axes)
-    if labelled:
+    if labeled:
         for c, (x, y) in enumerate(zip(counts, temperature, strict=True)):
             axes.annotate(
                 f"{c}",

@@ -89,7 +89,7 @@ def check_encoder(encoder: Any, name: str) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelledFeatures:
+class LabeledFeatures:
     """Checked inputs of one probe; labels are positions in `classes`."""
 
     classes: NDArray[Any]
@@ -106,7 +106,7 @@ class LabelledFeatures:
         test_features: Any,
         test_labels: Any,
         role: str,
-    ) -> "LabelledFeatures":
+    ) -> "LabeledFeatures":
         """Checks arrays named `{role}_features`, `{role}_labels`, `test_*`."""
         names = f"{role}_features", f"{role}_labels"
         known = as_features(features, names[0])
