@@ -22,7 +22,7 @@ class GroupAccuracy(NamedTuple):
             unit of the class accuracies. NaN when the group is empty.
         medium: The same of the classes in between.
         few: The same of the classes with fewest training images.
-        std: balancedness: population standard deviation (`ddof=0`) of those
+        std: Balancedness: population standard deviation (`ddof=0`) of those
             of the three means that are not NaN. 0 is perfectly balanced.
     """
 

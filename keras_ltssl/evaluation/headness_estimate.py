@@ -65,7 +65,7 @@ def headness_estimate(
             `"density"`.
         num_neighbors: Neighbors of a sample, for `"density"`; less than
             `samples` and `max_bank`. Defaults to `50`.
-        num_clusters: clusters, for the other two; at most `samples` and
+        num_clusters: Clusters, for the other two; at most `samples` and
             `max_bank`. Defaults to `50`.
         max_bank: Of more samples, neighbors are looked for in a random part
             of this size, and centers of clusters are found on such a part. So

@@ -112,8 +112,8 @@ def tail_diagnosis(
             with another seed. Defaults to `"density"`.
         num_neighbors: Neighbors for the density, less than the samples.
             Defaults to `50`.
-        num_clusters: clusters, at most half of the samples. Defaults to `50`.
-        repeats: re-runs that the uncertainty is estimated from, at least 2.
+        num_clusters: Clusters, at most half of the samples. Defaults to `50`.
+        repeats: Re-runs that the uncertainty is estimated from, at least 2.
             Defaults to `10`.
         groups: `"thirds"` or `"thresholds"`, see `group_accuracy`; for the
             comparison with labels. Defaults to `"thirds"`.
