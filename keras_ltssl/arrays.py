@@ -13,7 +13,7 @@ BLOCK_ENTRIES = 2**19
 
 
 def as_features(features: Any, name: str) -> NDArray[Any]:
-    """Returns a real array `(rows, dim)`, neither copied nor read through."""
+    """Returns a real array `(rows, dim)` without a copy or check of values."""
     array = as_array(name, features)
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(
@@ -49,7 +49,7 @@ def as_scores(scores: Any, name: str = "scores") -> NDArray[np.float64]:
 def check_same_dim(
     first: NDArray[Any], first_name: str, second: NDArray[Any], second_name: str
 ) -> None:
-    """Raises unless both have as many features."""
+    """Raises unless both have the same number of features."""
     if first.shape[1] != second.shape[1]:
         raise ValueError(
             f"`{first_name}` and `{second_name}` must have the same number of "

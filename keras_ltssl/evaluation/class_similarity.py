@@ -1,4 +1,4 @@
-"""Compares class means: do rare classes collapse onto others?"""
+"""Compares class means, to find rare classes that collapse onto others."""
 
 import dataclasses
 from typing import Any
@@ -118,7 +118,7 @@ def class_similarity(
     if centered:
         means -= means.mean(axis=0)
     lengths = np.linalg.norm(means, axis=1, keepdims=True)
-    # Features have length 1, so what is left of equal means is rounding.
+    # Features have length 1, so the difference of equal means is rounding.
     means /= np.where(lengths > 1e-6, lengths, np.nan)
     cosines = means @ means.T
     return ClassSimilarity(

@@ -1,4 +1,4 @@
-"""Accuracy of the frequent, the middling and the rare classes."""
+"""Accuracy of classes with many, medium and few training images."""
 
 from typing import Literal, NamedTuple, TypeAlias
 

@@ -18,8 +18,8 @@ from keras_ltssl.samplers.kmeans import unit_clusters
 from keras_ltssl.validation import check_integer
 
 NAMED_ESTIMATES = ("density", "share", "typicality")
-# What the neighbors are sought in, and the centers found on, at most: enough
-# for a tail of thousandths, and 100,000 samples take seconds.
+# Default number of rows to search for neighbors and to fit centers on. It is
+# enough for a tail of thousandths, and 100,000 samples take seconds.
 MAX_BANK = 2**14
 
 # Cluster of each sample, and center of each cluster.
@@ -128,7 +128,7 @@ def check_name(estimate: str) -> None:
 
 
 def check_neighbors(num_neighbors: int, bank: int) -> None:
-    """Raises unless a row of the bank has as many others in it."""
+    """Raises if the bank has too few rows for so many neighbors."""
     if check_integer("num_neighbors", num_neighbors, minimum=1) >= bank:
         raise ValueError(
             "`num_neighbors` must be less than the samples, and than "
@@ -138,7 +138,7 @@ def check_neighbors(num_neighbors: int, bank: int) -> None:
 
 
 def check_clusters(num_clusters: int, most: int) -> None:
-    """Raises unless there is a row for each cluster."""
+    """Raises if there are more clusters than rows."""
     if check_integer("num_clusters", num_clusters, minimum=1) > most:
         raise ValueError(
             "`num_clusters` must not exceed the samples that centers are found "

@@ -38,12 +38,12 @@ def neighbor_density(
     in_half = math.ceil(num_neighbors / 2)
     kept = num_neighbors
     if len(halves):
-        # So many of the nearest hold enough from any random half, but for one
-        # row in 10^8; that one's mean is over the neighbors that they hold.
+        # With this many, a random half has enough neighbors among them, except
+        # for one row in 10^8. That row's mean is over fewer neighbors.
         middle = 2 * in_half
         kept = min(size - 1, math.ceil(middle + 8 * math.sqrt(middle) + 16))
-    # The largest of each group of columns tell which groups are worth a look.
-    # This size makes the two looks, at groups and inside them, equally long.
+    # The maxima of groups of columns show which groups to search. This size
+    # makes both searches, over groups and inside them, equally long.
     group = max(1, round(math.sqrt(size / kept)))
     groups = math.ceil(size / group)
     bank = np.zeros((features.shape[1], group * groups), "float32")

@@ -34,7 +34,7 @@ def tail_diagnosis(
     max_bank: int = MAX_BANK,
     seed: int = 0,
 ) -> TailDiagnosis:
-    """Estimates from features alone how long the tail is, and who is in it.
+    """Estimates the length of the tail and its samples from features.
 
     Two questions are answered, both by this package's own design:
 

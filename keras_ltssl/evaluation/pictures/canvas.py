@@ -1,4 +1,4 @@
-"""A matplotlib figure without global state, and a file that is whole."""
+"""A matplotlib figure without global state, and its file."""
 
 import os
 import tempfile
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from keras_ltssl.validation import check_names, check_path
 
-# Runs and classes are told apart without color too: by line style, marker and
-# label; neighbors in the palette also differ in lightness.
+# Runs and classes also differ in line style, marker and label. Successive
+# colors differ in lightness.
 COLORS = ("#12305a", "#e07b30", "#2a7f62", "#b8860b", "#6a3d9a", "#7f7f7f")
 LINE_STYLES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
@@ -67,7 +67,7 @@ def class_titles(class_names: Any, classes: NDArray[Any]) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Returns text in which matplotlib sees no formula."""
+    """Returns text that matplotlib does not read as a formula."""
     return text.replace("$", r"\$")
 
 

@@ -35,7 +35,7 @@ from keras_ltssl.validation import check_choice
 
 # More class names than this do not fit under the bars.
 MOST_NAMES = 20
-# More classes than this are smoothed, or the lines would be a thicket.
+# Lines of more classes than this are smoothed, to be readable.
 MOST_POINTS = 40
 
 
@@ -87,7 +87,7 @@ def plot_class_accuracy(
     first = reports[0]
     splits = {name: sorted(map(_split, same)) for name, same in runs.items()}
     for name, theirs in splits.items():
-        # Repeats of one split only say how sure its mean is.
+        # Repeats of a split are averaged, so only distinct splits count.
         if set(theirs) != set(splits[first.name]):
             raise ValueError(
                 "`reports` must have the same class names, counts and groups. "

@@ -46,7 +46,7 @@ def plot_class_similarity(
     groups: Grouping = "thirds",
     centered: bool = True,
 ) -> Path:
-    """Draws how alike the means of classes are: does the tail collapse?
+    """Draws the cosines of class means, to show whether the tail collapses.
 
     A panel for each run, on one color scale; classes stand from the most to
     the least frequent, white lines part the many, medium and few groups. Under

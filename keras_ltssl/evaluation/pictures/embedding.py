@@ -190,7 +190,7 @@ def _draw(
         title = "samples of the class"
     sizes = [size for _, size, _ in parts]
     for index, (here, size, label) in enumerate(parts):
-        # Rare classes are what the map is looked at for: larger, with an edge.
+        # Rare classes, the purpose of the map, are larger and have an edge.
         rarity = _rarity(size, max(sizes), min(sizes))
         axes.scatter(
             *plane[here].T,

@@ -21,9 +21,9 @@ from keras_ltssl.evaluation.pictures.image_cells import (
 from keras_ltssl.samplers.colt import OODChoice
 from keras_ltssl.validation import check_instance, check_integer, check_samples
 
-# More rows than this make a picture that no screen shows.
+# More rows than this do not fit on a screen.
 MOST_ROWS = 20
-# Narrower panels than of so many images have no room for their titles.
+# A panel has room for this many images at least, so that its title fits.
 FEWEST_CELLS = 5
 # Inches: an image's longer side, the space around it, and the other panels.
 IMAGE, GAP = 0.52, 0.06
@@ -38,7 +38,7 @@ def plot_ood_choice(
     images_per_cluster: int = 6,
     score_name: str = "tailness",
 ) -> Path:
-    """Draws what a cluster is and what it was given, one row a cluster.
+    """Draws a row for each cluster: its score, budget and images.
 
     From left to right: the cluster's number of ID samples, its mean score, the
     ID images nearest to its center, the OOD images that it took first, nearest

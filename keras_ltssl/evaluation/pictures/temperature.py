@@ -144,7 +144,7 @@ def _draw_classes(
 
 
 def _limit(axes: Any, values: NDArray[np.float64]) -> None:
-    """At least a tenth of the mean in height: noise is not to look big."""
+    """Makes the axis span a tenth of the mean, so that noise looks small."""
     low, high = values.min(), values.max()
     margin = max(0.08 * (high - low), 0.05 * abs(values.mean()) or 0.05)
     axes.set_ylim(low - margin, high + margin)
