@@ -179,7 +179,7 @@ def test_processes_draw_other_views_and_share_prototypes(runs):
 @pytest.mark.skipif(BACKEND == "jax", reason="There, they are of the batch.")
 def test_batch_statistics_of_a_part_are_pointed_out(runs):
     for run in runs["several"]:
-        assert "batch normalisation uses the statistics" in str(run["warnings"])
+        assert "batch normalization uses the statistics" in str(run["warnings"])
 
 
 @only_torch

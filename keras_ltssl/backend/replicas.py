@@ -173,7 +173,7 @@ def prepare(model: keras.Model, steps: int | None) -> None:
             f"Received: {all_steps}"
         )
     _warn_of_batch_statistics(
-        model, "With small parts prefer normalisation that needs no batch."
+        model, "With small parts prefer normalization that needs no batch."
     )
     state = [*model.variables, *model.optimizer.variables]
     processes.copy_from_first(variable.value for variable in state)
@@ -252,7 +252,7 @@ def _warn_of_batch_statistics(model: keras.Model, advice: str) -> None:
     if local:
         warnings.warn(
             "Losses and what they remember are those of the whole batch, but "
-            "batch normalisation uses the statistics of each replica's part, "
+            "batch normalization uses the statistics of each replica's part, "
             f"in {len(local)} layers ({local[0]}, ...). {advice}",
             stacklevel=2,
         )
