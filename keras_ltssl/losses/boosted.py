@@ -48,8 +48,9 @@ def boosted_weights(
     [0.16699999570846558, 0.3330000042915344, 1.0, 0.0]
 
     Reference:
-        Zhou, Yao, Wang, Han, Zhang. Contrastive Learning with Boosted
-        Memorization. ICML 2022, arXiv:2205.12693.
+        - [Contrastive Learning with Boosted
+          Memorization](https://arxiv.org/abs/2205.12693), Zhou et al., ICML
+          2022
     """
     values = as_tensor("momentum_losses", momentum_losses)
     if len(values.shape) != 1:
@@ -140,8 +141,9 @@ class BoostedLoss(WrappingLoss):
     (True, [0.0, 0.0])
 
     Reference:
-        Zhou, Yao, Wang, Han, Zhang. Contrastive Learning with Boosted
-        Memorization. ICML 2022, arXiv:2205.12693.
+        - [Contrastive Learning with Boosted
+          Memorization](https://arxiv.org/abs/2205.12693), Zhou et al., ICML
+          2022
     """
 
     def __init__(

@@ -48,8 +48,9 @@ def normalized_mse(predictions: Tensor, targets: Tensor) -> Tensor:
     4.0
 
     Reference:
-        Grill et al. Bootstrap Your Own Latent: A New Approach to
-        Self-Supervised Learning. NeurIPS 2020, arXiv:2006.07733.
+        - [Bootstrap Your Own Latent: A New Approach to Self-Supervised
+          Learning](https://arxiv.org/abs/2006.07733), Grill et al., NeurIPS
+          2020
     """
     predictions = as_tensor("predictions", predictions)
     targets = as_tensor("targets", targets)
@@ -75,13 +76,13 @@ def normalized_mse(predictions: Tensor, targets: Tensor) -> Tensor:
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class BYOLLoss(ContrastiveLoss):
-    """Normalised squared error of predictions, `normalized_mse`.
+    """Normalized squared error of predictions, `normalized_mse`.
 
     For `models.BYOL`, whose output holds two predictions and two targets of
     each sample. It has no negatives and no temperature.
 
     Logged: `embedding_std`, the standard deviation over the batch of the
-    normalised predictions, mean over their dimensions. It is about 1/sqrt(dim)
+    normalized predictions, mean over their dimensions. It is about 1/sqrt(dim)
     where they spread over the sphere, and falls to 0 where the network
     collapses to a constant.
 
@@ -112,8 +113,9 @@ class BYOLLoss(ContrastiveLoss):
     ['embedding_std', 'loss']
 
     Reference:
-        Grill et al. Bootstrap Your Own Latent: A New Approach to
-        Self-Supervised Learning. NeurIPS 2020, arXiv:2006.07733.
+        - [Bootstrap Your Own Latent: A New Approach to Self-Supervised
+          Learning](https://arxiv.org/abs/2006.07733), Grill et al., NeurIPS
+          2020
     """
 
     metric_names = ("embedding_std",)

@@ -72,9 +72,9 @@ class COLTLoss(WrappingLoss):
     0.25
 
     Reference:
-        Bai, Liu, Wang, Hao, Feng, Chu, Hu. On the Effectiveness of
-        Out-of-Distribution Data in Self-Supervised Long-Tail Learning (COLT).
-        ICLR 2023, arXiv:2306.04934.
+        - [On the Effectiveness of Out-of-Distribution Data in Self-Supervised
+          Long-Tail Learning](https://arxiv.org/abs/2306.04934), Bai et al.,
+          ICLR 2023
     """
 
     needs_ids = True

@@ -52,14 +52,14 @@ def distribution_supcon(
     True
 
     Reference:
-        Bai, Liu, Wang, Hao, Feng, Chu, Hu. On the Effectiveness of
-        Out-of-Distribution Data in Self-Supervised Long-Tail Learning (COLT).
-        ICLR 2023, arXiv:2306.04934.
+        - [On the Effectiveness of Out-of-Distribution Data in Self-Supervised
+          Long-Tail Learning](https://arxiv.org/abs/2306.04934), Bai et al.,
+          ICLR 2023
     """
     # In floats once: float16 might not hold the sum of two gradients.
     z = as_floats(as_tensor("z", z))
     anchors = compare_anchors(z, temperature, chunk_size)
-    units = with_gradient_to(z, anchors.normalised)
+    units = with_gradient_to(z, anchors.normalized)
     return supcon_of_anchors(anchors.losses, units, is_ood, temperature)
 
 

@@ -52,7 +52,9 @@ def pair_temperatures(
     [0.75, 0.25, 0.5, 0.75]
 
     Reference:
-        As of `dystress`.
+        - [Dynamically Scaled Temperature in Self-Supervised Contrastive
+          Learning](https://arxiv.org/abs/2308.01140), Manna et al., IEEE
+          Transactions on Artificial Intelligence 2025
     """
     cosines = as_tensor("cosines", cosines)
     _check_range(minimum, maximum)
@@ -102,9 +104,9 @@ def dystress(
     True
 
     Reference:
-        Manna, Chattopadhyay, Dey, Pal, Bhattacharya. Dynamically Scaled
-        Temperature in Self-Supervised Contrastive Learning. IEEE Transactions
-        on Artificial Intelligence 2025, arXiv:2308.01140.
+        - [Dynamically Scaled Temperature in Self-Supervised Contrastive
+          Learning](https://arxiv.org/abs/2308.01140), Manna et al., IEEE
+          Transactions on Artificial Intelligence 2025
     """
     _check_range(minimum, maximum)
     scale = functools.partial(
@@ -146,9 +148,9 @@ class DySTreSSLoss(ContrastiveLoss):
     True
 
     Reference:
-        Manna, Chattopadhyay, Dey, Pal, Bhattacharya. Dynamically Scaled
-        Temperature in Self-Supervised Contrastive Learning. IEEE Transactions
-        on Artificial Intelligence 2025, arXiv:2308.01140.
+        - [Dynamically Scaled Temperature in Self-Supervised Contrastive
+          Learning](https://arxiv.org/abs/2308.01140), Manna et al., IEEE
+          Transactions on Artificial Intelligence 2025
     """
 
     def __init__(

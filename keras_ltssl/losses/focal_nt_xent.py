@@ -48,10 +48,11 @@ def focal_nt_xent(
     True
 
     Reference:
-        Lin, Goyal, Girshick, He, Dollár. Focal Loss for Dense Object Detection.
-        ICCV 2017, arXiv:1708.02002; used as a long-tail baseline by Jiang,
-        Chen, Mortazavi, Wang. Self-Damaging Contrastive Learning. ICML 2021,
-        arXiv:2106.02990.
+        - [Focal Loss for Dense Object
+          Detection](https://arxiv.org/abs/1708.02002), Lin et al., ICCV 2017
+        - [Self-Damaging Contrastive
+          Learning](https://arxiv.org/abs/2106.02990), Jiang et al., ICML 2021,
+          for its use as a baseline for long tails
     """
     check_number("gamma", gamma, minimum=0)
     return focal_of_anchors(anchor_losses(z, temperature, chunk_size), gamma)
@@ -94,8 +95,8 @@ class FocalNTXentLoss(ContrastiveLoss):
     True
 
     Reference:
-        Lin et al. Focal Loss for Dense Object Detection. ICCV 2017,
-        arXiv:1708.02002.
+        - [Focal Loss for Dense Object
+          Detection](https://arxiv.org/abs/1708.02002), Lin et al., ICCV 2017
     """
 
     def __init__(

@@ -26,7 +26,7 @@ from keras_ltssl.validation import (
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class GeometricHarmonizationLoss(WrappingLoss):
-    """Pulls the population towards uniform use of the space.
+    """Pulls the population toward uniform use of the space.
 
         L_i = L_base,i + w(e) · L_GH,i
         w(e) = weight · clip((e - warmup_epochs) / ramp_epochs, 0, 1)
@@ -108,9 +108,9 @@ class GeometricHarmonizationLoss(WrappingLoss):
     [0.0, 1.0]
 
     Reference:
-        Zhou, Yao, Hong, Zhang, Han, Wang. Combating Representation
-        Learning Disparity with Geometric Harmonization. NeurIPS 2023,
-        arXiv:2310.17622.
+        - [Combating Representation Learning Disparity with Geometric
+          Harmonization](https://arxiv.org/abs/2310.17622), Zhou et al.,
+          NeurIPS 2023
     """
 
     needs_state = True

@@ -11,7 +11,7 @@ from keras_ltssl.validation import as_tensor, check_number
 
 
 def target_scores(z: Tensor, targets: Tensor) -> Tensor:
-    """Returns how each view scores each target, `t_v = normalise(z_v Mᵀ)`.
+    """Returns how each view scores each target, `t_v = normalize(z_v Mᵀ)`.
 
     Args:
         z: Projections, `(batch, 2, dim)`, any scale.
@@ -118,13 +118,13 @@ def geometric_harmonization(
 ) -> Tensor:
     """Computes the geometric harmonization term of two views.
 
-        t_v = normalise(z_v Mᵀ),   q_v = sinkhorn(t_v)
+        t_v = normalize(z_v Mᵀ),   q_v = sinkhorn(t_v)
         L_i = - Σ_k q_1 log softmax(t_2/γ) - Σ_k q_2 log softmax(t_1/γ)
 
     Each view has to name the target that a balanced assignment of the batch
     gives to the other one. The assignment uses the targets as the population
     does (the prior), not the batch's majority: that pulls the population, not
-    the samples, towards uniform use of the space. A term to add to a
+    the samples, toward uniform use of the space. A term to add to a
     contrastive loss. Computed in float32 (float64 stays float64); no gradient
     flows to the labels q, the targets or the prior.
 
@@ -156,9 +156,9 @@ def geometric_harmonization(
     [0.6265, 0.6265]
 
     Reference:
-        Zhou, Yao, Hong, Zhang, Han, Wang. Combating Representation
-        Learning Disparity with Geometric Harmonization. NeurIPS 2023,
-        arXiv:2310.17622.
+        - [Combating Representation Learning Disparity with Geometric
+          Harmonization](https://arxiv.org/abs/2310.17622), Zhou et al.,
+          NeurIPS 2023
     """
     return harmonization_from_scores(
         target_scores(z, targets),

@@ -56,7 +56,8 @@ def aligned_temperature(
     0.14
 
     Reference:
-        As of `macl`.
+        - [Model-Aware Contrastive Learning: Towards Escaping the
+          Dilemmas](https://arxiv.org/abs/2207.07874), Huang et al., ICML 2023
     """
     _check_strength(alpha, threshold)
     check_temperatures(temperature)
@@ -121,8 +122,8 @@ def macl(
     True
 
     Reference:
-        Huang, Chen, Wen, Zhang, Li, Wang, Chen. Model-Aware Contrastive
-        Learning: Towards Escaping the Dilemmas. ICML 2023, arXiv:2207.07874.
+        - [Model-Aware Contrastive Learning: Towards Escaping the
+          Dilemmas](https://arxiv.org/abs/2207.07874), Huang et al., ICML 2023
     """
     check_boolean("reweight", reweight)
     check_temperatures(temperature)
@@ -165,8 +166,8 @@ class MACLLoss(ContrastiveLoss):
     True
 
     Reference:
-        Huang, Chen, Wen, Zhang, Li, Wang, Chen. Model-Aware Contrastive
-        Learning: Towards Escaping the Dilemmas. ICML 2023, arXiv:2207.07874.
+        - [Model-Aware Contrastive Learning: Towards Escaping the
+          Dilemmas](https://arxiv.org/abs/2207.07874), Huang et al., ICML 2023
     """
 
     metric_names = ("temperature", "alignment")

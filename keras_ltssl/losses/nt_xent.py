@@ -17,7 +17,7 @@ def nt_xent(
     temperature: float | Tensor = 0.2,
     chunk_size: int | None = None,
 ) -> Tensor:
-    """Computes the normalised temperature-scaled cross entropy of two views.
+    """Computes the normalized temperature-scaled cross entropy of two views.
 
         l_a = -log( exp(s_ap/τ) / Σ_{b≠a} exp(s_ab/τ) )
 
@@ -28,7 +28,7 @@ def nt_xent(
     stable down to τ = 0.005. No gradient flows to the temperature.
 
     Args:
-        z: Projections, `(batch, 2, dim)`, any scale: they are normalised here.
+        z: Projections, `(batch, 2, dim)`, any scale: they are normalized here.
         temperature: τ > 0, a scalar, or one per sample, `(batch,)`, used in
             the rows of both of that sample's anchors. Defaults to `0.2`.
         chunk_size: Anchors (rows of the similarity matrix) held at a time, for
@@ -52,8 +52,9 @@ def nt_xent(
     True
 
     Reference:
-        Chen, Kornblith, Norouzi, Hinton. A Simple Framework for Contrastive
-        Learning of Visual Representations. ICML 2020, arXiv:2002.05709.
+        - [A Simple Framework for Contrastive Learning of Visual
+          Representations](https://arxiv.org/abs/2002.05709), Chen et al., ICML
+          2020
     """
     return ops.mean(anchor_losses(z, temperature, chunk_size), axis=-1)
 
@@ -89,8 +90,9 @@ class NTXentLoss(ContrastiveLoss):
     In `compile`: `model.compile("sgd", loss=lt.losses.NTXentLoss())`.
 
     Reference:
-        Chen, Kornblith, Norouzi, Hinton. A Simple Framework for Contrastive
-        Learning of Visual Representations. ICML 2020, arXiv:2002.05709.
+        - [A Simple Framework for Contrastive Learning of Visual
+          Representations](https://arxiv.org/abs/2002.05709), Chen et al., ICML
+          2020
     """
 
     def __init__(

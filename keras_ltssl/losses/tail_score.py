@@ -24,7 +24,7 @@ def tail_score(
         P_ib = ½ Σ_{views a of i} exp(s_ab/τ) / Σ_{c≠a} exp(s_ac/τ)
         tailness_i = sum of the k largest P_ib over the negatives b of i
 
-    Published premise: a head sample has many near neighbours and a high value,
+    Published premise: a head sample has many near neighbors and a high value,
     a tail sample a low one. With fewer than k negatives it sums all of them. No
     gradient flows.
 
@@ -52,9 +52,9 @@ def tail_score(
     True
 
     Reference:
-        Bai, Liu, Wang, Hao, Feng, Chu, Hu. On the Effectiveness of
-        Out-of-Distribution Data in Self-Supervised Long-Tail Learning (COLT).
-        ICLR 2023, arXiv:2306.04934.
+        - [On the Effectiveness of Out-of-Distribution Data in Self-Supervised
+          Long-Tail Learning](https://arxiv.org/abs/2306.04934), Bai et al.,
+          ICLR 2023
     """
     check_integer("top_k", top_k, minimum=1)
     z = ops.stop_gradient(as_tensor("z", z))
@@ -62,7 +62,7 @@ def tail_score(
     if chunk_size is None:
         return tail_score_of_shares(anchors, top_k)
     return tail_score_in_chunks(
-        anchors.losses, anchors.normalised[0], temperature, top_k, chunk_size
+        anchors.losses, anchors.normalized[0], temperature, top_k, chunk_size
     )
 
 

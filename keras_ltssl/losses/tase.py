@@ -84,7 +84,7 @@ def sample_weights(
         shares: Population shares π, `(K,)`.
         labels: Nearest prototype of each sample, `(batch,)`.
         power: Exponent β >= 0; 0 gives every sample weight 1.
-        limit: Largest weight before normalising, >= 1.
+        limit: Largest weight before normalizing, >= 1.
 
     Returns:
         Weights, `(batch,)`.
@@ -162,7 +162,7 @@ class TASELoss(ContrastiveLoss):
             `0.5`.
         weight_power: β >= 0 of the weights; 0 switches them off. Defaults to
             `0.5`.
-        weight_limit: Largest weight before normalising, >= 1. Defaults to
+        weight_limit: Largest weight before normalizing, >= 1. Defaults to
             `4.0`.
         momentum: Of the moving averages of prototypes and shares, in [0, 1).
             Defaults to `0.95`.
@@ -190,10 +190,11 @@ class TASELoss(ContrastiveLoss):
     ['empty_prototypes', 'loss', 'share_entropy']
 
     Reference:
-        Idea: Temperature Auxiliary Sample-level Encouragement (TASE), in Xiao
-        et al., "Dataset Awareness is not Enough: Implementing Sample-level
-        Tail Encouragement in Long-tailed Self-supervised Learning" (2024),
-        arXiv:2410.22883. Formulas: this package's own design.
+        - [Dataset Awareness is not Enough: Implementing Sample-level Tail
+          Encouragement in Long-tailed Self-supervised
+          Learning](https://arxiv.org/abs/2410.22883), Xiao et al., 2024. The
+          idea is theirs (Temperature Auxiliary Sample-level Encouragement);
+          the formulas are this package's own design.
     """
 
     metric_names = (

@@ -52,9 +52,9 @@ class GeometricTargets(keras.layers.Layer):
     0.946
 
     Reference:
-        Zhou, Yao, Hong, Zhang, Han, Wang. Combating Representation
-        Learning Disparity with Geometric Harmonization. NeurIPS 2023,
-        arXiv:2310.17622.
+        - [Combating Representation Learning Disparity with Geometric
+          Harmonization](https://arxiv.org/abs/2310.17622), Zhou et al.,
+          NeurIPS 2023
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class GeometricTargets(keras.layers.Layer):
         """Sets the share of the population that belongs to each target.
 
         Args:
-            prior: Numbers >= 0, normalised here, `(num_targets,)`.
+            prior: Numbers >= 0, normalized here, `(num_targets,)`.
 
         Raises:
             ValueError: If they are of another number, negative, not finite or

@@ -16,7 +16,7 @@ class Assignment:
     ids: Tensor | None
     """Sample ids, `(batch,)`, where training has them."""
     units: Tensor
-    """Normalised mean of each sample's two views, `(batch, dim)`."""
+    """Normalized mean of each sample's two views, `(batch, dim)`."""
     similarities: Tensor
     """Cosine with every prototype, `(batch, K)`."""
     shares: Tensor

@@ -34,8 +34,8 @@ class KeyQueue(keras.layers.Layer):
     [True, True, False]
 
     Reference:
-        He, Fan, Wu, Xie, Girshick. Momentum Contrast for Unsupervised Visual
-        Representation Learning. CVPR 2020, arXiv:1911.05722.
+        - [Momentum Contrast for Unsupervised Visual Representation
+          Learning](https://arxiv.org/abs/1911.05722), He et al., CVPR 2020
     """
 
     def __init__(self, size: int = 4096, **kwargs: Any) -> None:

@@ -19,7 +19,7 @@ class Prototypes(keras.layers.Layer):
     both by an exponential moving average over its batch of B unit vectors:
 
         n_k = number of samples whose nearest prototype is k
-        μ_k ← normalise( m π_k μ_k + (1-m)/B · Σ_{i: k(i)=k} ẑ_i )
+        μ_k ← normalize( m π_k μ_k + (1-m)/B · Σ_{i: k(i)=k} ẑ_i )
         π_k ← m π_k + (1-m) n_k / B
 
     so it needs no sample ids and works on endless streams. A prototype whose

@@ -130,8 +130,8 @@ def queue_nt_xent(
     True
 
     Reference:
-        He, Fan, Wu, Xie, Girshick. Momentum Contrast for Unsupervised Visual
-        Representation Learning. CVPR 2020, arXiv:1911.05722.
+        - [Momentum Contrast for Unsupervised Visual Representation
+          Learning](https://arxiv.org/abs/1911.05722), He et al., CVPR 2020
     """
     z = as_tensor("z", z)
     keys = as_tensor("keys", keys)

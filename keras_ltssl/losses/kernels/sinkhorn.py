@@ -130,8 +130,8 @@ def sinkhorn(
     [[0.91, 0.09], [0.86, 0.14], [0.23, 0.77]]
 
     Reference:
-        Cuturi. Sinkhorn Distances: Lightspeed Computation of Optimal
-        Transport. NeurIPS 2013, arXiv:1306.0895.
+        - [Sinkhorn Distances: Lightspeed Computation of Optimal
+          Transport](https://arxiv.org/abs/1306.0895), Cuturi, NeurIPS 2013
     """
     scores = ops.stop_gradient(as_floats(as_tensor("scores", scores)))
     if len(scores.shape) not in (2, 3):
