@@ -53,7 +53,7 @@ class BatchContrast:
         # where it holds each of them.
         z = as_floats(z)
         self._anchors = compare_anchors(
-            z, temperature, chunk_size, normalized=views
+            z, temperature, chunk_size, normalised=views
         )
         self.losses = self._anchors.losses
         self._z = z
@@ -62,7 +62,7 @@ class BatchContrast:
 
     def supcon(self, is_ood: Tensor) -> Tensor:
         """Returns `distribution_supcon` of the batch."""
-        units = with_gradient_to(self._z, self._anchors.normalized)
+        units = with_gradient_to(self._z, self._anchors.normalised)
         return supcon_of_anchors(self.losses, units, is_ood, self._temperature)
 
     def tail_scores(self, top_k: int) -> Tensor:
@@ -71,7 +71,7 @@ class BatchContrast:
             return tail_score_of_shares(self._anchors, top_k)
         return tail_score_in_chunks(
             self.losses,
-            self._anchors.normalized[0],
+            self._anchors.normalised[0],
             self._temperature,
             top_k,
             self._chunk_size,

@@ -62,7 +62,7 @@ def tail_score(
     if chunk_size is None:
         return tail_score_of_shares(anchors, top_k)
     return tail_score_in_chunks(
-        anchors.losses, anchors.normalized[0], temperature, top_k, chunk_size
+        anchors.losses, anchors.normalised[0], temperature, top_k, chunk_size
     )
 
 

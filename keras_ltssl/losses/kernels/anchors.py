@@ -78,7 +78,7 @@ class Anchors(NamedTuple):
     """What softmax leaves to the negatives of each anchor, `(2 * batch,)`."""
     shares: Softmax | None
     """The softmax over its negatives, if it was held as a whole."""
-    normalized: tuple[Tensor, Tensor]
+    normalised: tuple[Tensor, Tensor]
     """What `unit_anchors` returns."""
 
 
@@ -95,7 +95,7 @@ def unit_anchors(z: Tensor) -> tuple[Tensor, Tensor]:
     return units_and_inverse_norms(ops.concatenate([z[:, 0], z[:, 1]]))
 
 
-def with_gradient_to(z: Tensor, normalized: tuple[Tensor, Tensor]) -> Tensor:
+def with_gradient_to(z: Tensor, normalised: tuple[Tensor, Tensor]) -> Tensor:
     """Returns the unit vectors of `unit_anchors(z)`, with their gradient."""
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
@@ -109,7 +109,7 @@ def with_gradient_to(z: Tensor, normalized: tuple[Tensor, Tensor]) -> Tensor:
 
         return units, gradient
 
-    return units_of(as_floats(z), *normalized)
+    return units_of(as_floats(z), *normalised)
 
 
 def _through_anchors(
@@ -139,7 +139,7 @@ def compare_anchors(
     temperature: float | Tensor,
     chunk_size: int | None = None,
     pair_scale: PairScale | None = None,
-    normalized: tuple[Tensor, Tensor] | None = None,
+    normalised: tuple[Tensor, Tensor] | None = None,
 ) -> Anchors:
     """Returns the NT-Xent loss of every anchor, and what led to it.
 
@@ -150,7 +150,7 @@ def compare_anchors(
     is written out, down to `z`: see `negatives`.
 
     Args:
-        z: Projections `(batch, 2, dim)`, not normalized.
+        z: Projections `(batch, 2, dim)`, not normalised.
         temperature: τ, a number or scalar tensor, or one per sample `(batch,)`.
             It is a constant to the gradient.
         chunk_size: Anchors whose similarities are held at a time, or `None`
@@ -158,7 +158,7 @@ def compare_anchors(
         pair_scale: What the τ of a pair is multiplied by, an elementwise
             function of its cosine: τ_ab = τ_a · pair_scale(s_ab). A constant
             to the gradient, too. Defaults to `None`, 1 for every pair.
-        normalized: `unit_anchors(z)`, from who has needed it before. Defaults
+        normalised: `unit_anchors(z)`, from who has needed it before. Defaults
             to `None`.
     """
     z = as_tensor("z", z)
@@ -171,7 +171,7 @@ def compare_anchors(
     check_one_a_sample("temperature", tau, z)
     tau = ops.broadcast_to(tau, (batch,))
 
-    units, inverse_norms = normalized or unit_anchors(z)
+    units, inverse_norms = normalised or unit_anchors(z)
     cosine = ops.sum(units[:batch] * units[batch:], axis=-1)
     tau_positive = tau
     if pair_scale is not None:
