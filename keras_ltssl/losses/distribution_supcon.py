@@ -59,7 +59,7 @@ def distribution_supcon(
     # In floats once: float16 might not hold the sum of two gradients.
     z = as_floats(as_tensor("z", z))
     anchors = compare_anchors(z, temperature, chunk_size)
-    units = with_gradient_to(z, anchors.normalized)
+    units = with_gradient_to(z, anchors.normalised)
     return supcon_of_anchors(anchors.losses, units, is_ood, temperature)
 
 
