@@ -11,7 +11,6 @@ from keras import ops
 
 import keras_ltssl as lt
 import reference
-from keras_ltssl.losses.wrapping_loss import WrappingLoss
 
 pytestmark = pytest.mark.every_backend
 
@@ -459,7 +458,7 @@ def test_a_prior_needs_its_callback_in_each_fit():
 
 
 def test_two_states_of_one_name_are_refused():
-    class Second(WrappingLoss):
+    class Second(lt.losses.WrappingLoss):
         def own_layers(self):
             return {"prototypes": lt.layers.Prototypes(3)}
 

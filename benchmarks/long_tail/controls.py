@@ -6,7 +6,6 @@ from keras import ops
 from scipy.cluster import hierarchy
 
 import keras_ltssl as lt
-from keras_ltssl.losses.wrapping_loss import WrappingLoss
 
 
 class RandomChoice(keras.callbacks.Callback):
@@ -53,19 +52,21 @@ class KnownHeadness(lt.layers.Headness):
 
 
 @keras.saving.register_keras_serializable(package="long_tail_benchmark")
-class KnownWeights(WrappingLoss):
+class KnownWeights(lt.losses.WrappingLoss):
     """A loss whose samples have given weights, of mean 1 over the batch."""
-
-    needs_ids = True
 
     def __init__(self, base_loss, weights, **kwargs):
         super().__init__(base_loss, **kwargs)
         self.weights = weights
 
-    def per_sample(self, ids, z, temperature):
-        losses = self.base_loss.per_sample(ids, z, temperature)
+    @property
+    def requirements(self):
+        return super().requirements | lt.losses.Requirements(ids=True)
+
+    def per_sample(self, step):
+        losses = self.base_loss.per_sample(step)
         table = ops.convert_to_tensor(np.asarray(self.weights, "float32"))
-        weights = ops.take(table, ids)
+        weights = ops.take(table, step.ids)
         return losses * ops.cast(weights / ops.mean(weights), losses.dtype)
 
     def get_config(self):

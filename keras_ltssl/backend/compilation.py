@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_ltssl.types import Tensor
 
@@ -59,6 +60,17 @@ def traced_function(tensor: Tensor) -> Any:
     if keras.backend.backend() != "tensorflow":
         return None
     return getattr(tensor, "graph", None)
+
+
+def one_after(values: Tensor | None) -> int | Tensor:
+    """Returns 1; on TensorFlow, where a step is traced, not before `values`.
+
+    At the end of data of unknown size, Keras begins a step without data there.
+    TensorFlow then still runs what needs no data, such as counting steps.
+    """
+    if values is None or traced_function(values) is None:
+        return 1
+    return ops.maximum(ops.cast(values[0] > 0, "int32"), 1)
 
 
 def compiled_by_xla(

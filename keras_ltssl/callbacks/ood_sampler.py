@@ -155,9 +155,8 @@ class OODSampler(PoolSampler):
     def _tailness(self) -> SampleMemory:
         # On JAX, reading `self.model` updates its variables.
         loss = find_loss(self.model.loss, COLTLoss)
-        state = None if loss is None else loss.get_state()
-        memory = None if state is None else state.parts.get("tailness")
-        if not isinstance(memory, SampleMemory):
+        memory = None if loss is None else loss.tailness()
+        if memory is None:
             raise ValueError(
                 'score="tailness" needs a model compiled with '
                 "COLTLoss(num_samples=...), which stores it for each sample. "

@@ -88,10 +88,8 @@ class PrototypeRefit(keras.callbacks.Callback):
     def _prototypes(self) -> Prototypes:
         loss = self.model.loss
         state = loss.get_state() if isinstance(loss, ContrastiveLoss) else None
-        prototypes = None if state is None else state.parts.get("prototypes")
-        if not isinstance(prototypes, Prototypes) or not hasattr(
-            self.model, "projector"
-        ):
+        prototypes = None if state is None else state.find_layer(Prototypes)
+        if prototypes is None or not hasattr(self.model, "projector"):
             raise ValueError(
                 "PrototypeRefit needs a ContrastiveModel compiled with a loss "
                 f"that has prototypes, such as TASELoss. Received: loss={loss}"

@@ -23,12 +23,16 @@ from keras_ltssl.losses.kernels.queue import queue_nt_xent
 from keras_ltssl.losses.kernels.sinkhorn import sinkhorn
 from keras_ltssl.losses.macl import MACLLoss, aligned_temperature, macl
 from keras_ltssl.losses.nt_xent import NTXentLoss, nt_xent
+from keras_ltssl.losses.requirements import Requirements
+from keras_ltssl.losses.step import Step
 from keras_ltssl.losses.tail_score import tail_score
 from keras_ltssl.losses.tase import (
     TASELoss,
     sample_temperatures,
     sample_weights,
 )
+from keras_ltssl.losses.temperature_loss import TemperatureLoss
+from keras_ltssl.losses.wrapping_loss import WrappingLoss, find_loss
 
 __all__ = [
     "BYOLLoss",
@@ -40,11 +44,16 @@ __all__ = [
     "GeometricHarmonizationLoss",
     "MACLLoss",
     "NTXentLoss",
+    "Requirements",
+    "Step",
     "TASELoss",
+    "TemperatureLoss",
+    "WrappingLoss",
     "aligned_temperature",
     "boosted_weights",
     "distribution_supcon",
     "dystress",
+    "find_loss",
     "focal_nt_xent",
     "geometric_harmonization",
     "harmonization_from_scores",

@@ -6,6 +6,9 @@ import keras
 from keras import ops
 
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.ids import as_ids
+from keras_ltssl.losses.requirements import Requirements
+from keras_ltssl.losses.step import Step
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
 from keras_ltssl.state.sample_memory import SampleMemory
 from keras_ltssl.types import Tensor
@@ -159,8 +162,11 @@ class BoostedLoss(WrappingLoss):
         self.num_samples = check_integer("num_samples", num_samples, minimum=1)
         self.momentum = check_number("momentum", momentum, minimum=0, below=1)
 
+    @property
+    def requirements(self) -> Requirements:
+        return super().requirements | Requirements(ids=True, state=True)
+
     def own_layers(self) -> dict[str, keras.layers.Layer]:
-        assert self.num_samples is not None
         return {"losses": SampleMemory(self.num_samples, None, self.momentum)}
 
     def own_metric_names(self) -> tuple[str, ...]:
@@ -177,26 +183,6 @@ class BoostedLoss(WrappingLoss):
                 "and `loss=BoostedLoss(...)`, or neither. Received: "
                 f"augmenter={augmenter!r}, loss={self!r}"
             )
-
-    def _memory(self) -> SampleMemory:
-        state = self.get_state()
-        if state is None:
-            raise ValueError(
-                "BoostedLoss remembers losses only as a part of a model. "
-                "Compile a model with it first."
-            )
-        memory: SampleMemory = state.parts["losses"]
-        if not memory.built:  # Views are made before the loss is there.
-            memory.build()
-        return memory
-
-    def _population(self) -> tuple[Tensor, Tensor]:
-        """Returns the weights of all samples, and which are seen."""
-        memory = self._memory()
-        # Without the row for what belongs to no sample.
-        seen = ops.convert_to_tensor(memory.seen)[:-1]
-        values = ops.convert_to_tensor(memory.values)[:-1]
-        return boosted_weights(values, seen), seen
 
     def _look_up(self, weights: Tensor, ids: Tensor) -> Tensor:
         outside = ops.logical_or(ids < 0, ids >= self.num_samples)
@@ -217,24 +203,24 @@ class BoostedLoss(WrappingLoss):
         Raises:
             ValueError: If the loss is not part of a model.
         """
-        weights, _ = self._population()
-        return self._look_up(weights, self._as_ids(ids))
+        memory = self.own_state().layer("losses", SampleMemory)
+        if not memory.built:  # Views are made before the first loss is known.
+            memory.build()
+        weights, _ = _weights_of_all(memory)
+        return self._look_up(weights, as_ids(ids))
 
-    def per_sample(
-        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
-    ) -> Tensor:
-        assert ids is not None  # `call` has made sure.
-        losses = self.base_loss.per_sample(ids, z, temperature)
-        weights, seen = self._population()
+    def per_sample(self, step: Step) -> Tensor:
+        losses = self.base_loss.per_sample(step)
+        memory = step.layer("losses", SampleMemory)
+        weights, seen = _weights_of_all(memory)
         count = ops.maximum(ops.sum(ops.cast(seen, "float32")), 1.0)
         squares = ops.where(seen, ops.square(weights - 0.5), 0.0)
-        self.log(
-            boosted_weight=ops.mean(self._look_up(weights, ids)),
+        step.log(
+            boosted_weight=ops.mean(self._look_up(weights, step.ids)),
             boosted_weight_std=ops.sqrt(ops.sum(squares) / count),
         )
-        state = self.get_state()
-        if state is not None and state.is_training:
-            self._memory().update(ids, losses)
+        if step.training:
+            memory.update(step.ids, losses)
         return losses
 
     def get_config(self) -> dict[str, Any]:
@@ -243,3 +229,11 @@ class BoostedLoss(WrappingLoss):
             "num_samples": self.num_samples,
             "momentum": self.momentum,
         }
+
+
+def _weights_of_all(memory: SampleMemory) -> tuple[Tensor, Tensor]:
+    """Returns the weights of all samples, and which samples have a loss."""
+    # Without the row for what belongs to no sample.
+    seen = ops.convert_to_tensor(memory.seen)[:-1]
+    values = ops.convert_to_tensor(memory.values)[:-1]
+    return boosted_weights(values, seen), seen

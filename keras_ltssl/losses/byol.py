@@ -7,6 +7,8 @@ from keras import ops
 
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.kernels.unit_views import unit_views
+from keras_ltssl.losses.requirements import Requirements
+from keras_ltssl.losses.step import Step
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor
 
@@ -119,8 +121,6 @@ class BYOLLoss(ContrastiveLoss):
     """
 
     metric_names = ("embedding_std",)
-    has_temperature = False
-    needs_targets = True
 
     def __init__(
         self,
@@ -130,15 +130,12 @@ class BYOLLoss(ContrastiveLoss):
     ) -> None:
         super().__init__(reduction=reduction, name=name, dtype=dtype)
 
-    def per_sample(
-        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
-    ) -> Tensor:
-        predictions = unit_views(z[:, :2])
-        spread = ops.std(ops.stop_gradient(predictions), axis=(0, 1))
-        self.log(embedding_std=ops.mean(spread))
-        return normalized_mse(predictions, z[:, 2:])
+    @property
+    def requirements(self) -> Requirements:
+        return super().requirements | Requirements(target_views=True)
 
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["temperature"]
-        return config
+    def per_sample(self, step: Step) -> Tensor:
+        predictions = unit_views(step.z[:, :2])
+        spread = ops.std(ops.stop_gradient(predictions), axis=(0, 1))
+        step.log(embedding_std=ops.mean(spread))
+        return normalized_mse(predictions, step.z[:, 2:])

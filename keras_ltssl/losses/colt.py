@@ -6,7 +6,11 @@ import keras
 from keras import ops
 
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.distribution_supcon import supcon_of
 from keras_ltssl.losses.nt_xent import NTXentLoss
+from keras_ltssl.losses.requirements import Requirements
+from keras_ltssl.losses.step import Step
+from keras_ltssl.losses.tail_score import tail_score_of
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.state.sample_memory import SampleMemory
@@ -20,7 +24,7 @@ from keras_ltssl.validation import (
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
 class COLTLoss(WrappingLoss):
-    """A contrastive loss over a mixed batch that also parts its two domains.
+    """A loss over a mixed batch that also separates its two domains.
 
         L_i = L_base,i + ood_weight · distribution_supcon_i
 
@@ -77,8 +81,6 @@ class COLTLoss(WrappingLoss):
           ICLR 2023
     """
 
-    needs_ids = True
-
     def __init__(
         self,
         temperature: float | TemperatureSchedule | None = None,
@@ -102,7 +104,7 @@ class COLTLoss(WrappingLoss):
                 f"Received: temperature={temperature!r}"
             )
         super().__init__(base_loss, reduction, name, dtype)
-        if self.base_loss.needs_targets:
+        if self.base_loss.requirements.target_views:
             raise ValueError(
                 "COLTLoss compares samples with other samples, which BYOL does "
                 "not. What is left of COLT there is its choice of data: train "
@@ -119,6 +121,12 @@ class COLTLoss(WrappingLoss):
             "chunk_size", chunk_size, minimum=1
         )
 
+    @property
+    def requirements(self) -> Requirements:
+        return super().requirements | Requirements(
+            ids=True, state=self.num_samples is not None
+        )
+
     def own_layers(self) -> dict[str, keras.layers.Layer]:
         if self.num_samples is None:
             return {}
@@ -126,34 +134,33 @@ class COLTLoss(WrappingLoss):
             "tailness": SampleMemory(self.num_samples, momentum=self.momentum)
         }
 
+    def tailness(self) -> SampleMemory | None:
+        """Returns the memory of tailness, or `None` where none is kept."""
+        state = self.get_state()
+        if self.num_samples is None or state is None:
+            return None
+        return state.layer("tailness", SampleMemory)
+
     def own_metric_names(self) -> tuple[str, ...]:
         names = ("supcon_loss", "ood_share")
         return names if self.num_samples is None else (*names, "tailness")
 
-    def per_sample(
-        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
-    ) -> Tensor:
-        assert ids is not None  # `call` has made sure.
-        contrast = self.contrast(z, temperature, self.chunk_size)
-        if type(self.base_loss) is NTXentLoss:
-            # Its anchors are these, and need not be computed twice.
-            losses = ops.mean(contrast.losses, axis=-1)
-            self.log(temperature=temperature)
-        else:
-            losses = self.base_loss.per_sample(ids, z, temperature)
-        supcon = contrast.supcon(ids < 0)
-        is_known = ops.cast(ids >= 0, supcon.dtype)
-        self.log(
+    def per_sample(self, step: Step) -> Tensor:
+        losses = self.base_loss.per_sample(step)
+        contrast = step.contrast(step.temperature, self.chunk_size)
+        is_ood = step.ids < 0
+        supcon = supcon_of(contrast, is_ood)
+        is_known = ops.cast(step.ids >= 0, supcon.dtype)
+        step.log(
             supcon_loss=ops.mean(supcon),
-            ood_share=ops.mean(ops.cast(ids < 0, "float32")),
+            ood_share=ops.mean(ops.cast(is_ood, "float32")),
         )
-        state = self.get_state()
-        if self.num_samples is not None and state is not None:
-            scores = contrast.tail_scores(self.top_k)
-            if state.is_training:
-                state.parts["tailness"].update(ids, scores)
+        if self.num_samples is not None:
+            scores = tail_score_of(contrast, self.top_k)
+            if step.training:
+                step.layer("tailness", SampleMemory).update(step.ids, scores)
             total = ops.maximum(ops.sum(is_known), 1.0)
-            self.log(tailness=ops.sum(scores * is_known) / total)
+            step.log(tailness=ops.sum(scores * is_known) / total)
         return losses + self.ood_weight * ops.cast(supcon, losses.dtype)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""COLT's distribution term: in- and out-of-distribution samples part."""
+"""COLT's distribution term, which separates in- from out-of-distribution."""
 
 from keras import ops
 
+from keras_ltssl.losses.contrast import BatchContrast, Contrast
 from keras_ltssl.losses.kernels.anchors import compare_anchors, with_gradient_to
+from keras_ltssl.losses.kernels.queue import QueueContrast
 from keras_ltssl.losses.kernels.unit_views import as_floats
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor
@@ -59,7 +61,7 @@ def distribution_supcon(
     # In floats once: float16 might not hold the sum of two gradients.
     z = as_floats(as_tensor("z", z))
     anchors = compare_anchors(z, temperature, chunk_size)
-    units = with_gradient_to(z, anchors.normalised)
+    units = with_gradient_to(z, anchors.normalized)
     return supcon_of_anchors(anchors.losses, units, is_ood, temperature)
 
 
@@ -101,3 +103,49 @@ def supcon_of_anchors(
     positive = ops.sum(units[:batch] * units[batch:], axis=1)
     losses = ops.mean(anchors, axis=1) + (positive - same) / tau
     return losses * ops.amax(ood)  # Without the other domain, no term.
+
+
+def supcon_of(contrast: Contrast, is_ood: Tensor) -> Tensor:
+    """Returns the distribution term of anchors that are compared already.
+
+    Args:
+        contrast: What `Step.contrast` returns.
+        is_ood: Whether each sample is out of distribution, `(batch,)`.
+    """
+    if isinstance(contrast, BatchContrast):
+        units = with_gradient_to(contrast.z, contrast.anchors.normalized)
+        return supcon_of_anchors(
+            contrast.losses, units, is_ood, contrast.temperature
+        )
+    return _supcon_of_queries(contrast, is_ood)
+
+
+def _supcon_of_queries(contrast: QueueContrast, is_ood: Tensor) -> Tensor:
+    """Returns the term of queries that are compared with a queue.
+
+    Positives are the query's own key and the keys of its domain in the queue.
+    Zero while neither batch nor queue has an OOD sample.
+    """
+    is_ood = ops.cast(is_ood, "bool")
+    # With a gradient to the queries; keys are constants.
+    queries = contrast.units[:, 0]
+    own = ops.stop_gradient(contrast.units[:, 1])
+    positive = ops.sum(queries * own, axis=-1)
+
+    def mean_cosine(is_member: Tensor) -> Tensor:
+        member = ops.logical_and(is_member, contrast.is_filled)
+        member = ops.cast(member, queries.dtype)
+        total = ops.sum(contrast.keys * member[:, None], axis=0)
+        cosines = positive + ops.sum(queries * total, axis=-1)
+        return cosines / (1.0 + ops.sum(member))
+
+    same = ops.where(
+        is_ood,
+        mean_cosine(contrast.key_is_ood),
+        mean_cosine(ops.logical_not(contrast.key_is_ood)),
+    )
+    log_partition = contrast.losses[:, 0] + positive / contrast.tau
+    losses = log_partition - same / contrast.tau
+    earlier = ops.logical_and(contrast.key_is_ood, contrast.is_filled)
+    any_ood = ops.logical_or(ops.any(is_ood), ops.any(earlier))
+    return ops.where(any_ood, losses, ops.zeros_like(losses))

@@ -8,10 +8,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.kernels.anchors import anchor_losses
 from keras_ltssl.losses.kernels.chunks import in_blocks
 from keras_ltssl.losses.kernels.unit_views import unit_views
+from keras_ltssl.losses.step import Step
+from keras_ltssl.losses.temperature_loss import TemperatureLoss
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.schedules.temperature_schedule import check_range
 from keras_ltssl.types import Tensor
@@ -116,7 +117,7 @@ def dystress(
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
-class DySTreSSLoss(ContrastiveLoss):
+class DySTreSSLoss(TemperatureLoss):
     """NT-Xent with a temperature for every pair, as a Keras loss.
 
     See `dystress` for the formula. The `temperature` that losses of this
@@ -173,25 +174,22 @@ class DySTreSSLoss(ContrastiveLoss):
             "chunk_size", chunk_size, minimum=1
         )
 
-    def per_sample(
-        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
-    ) -> Tensor:
-        state = self.get_state()
-        if state is not None and state.get_queue() is not None:
+    def per_sample(self, step: Step) -> Tensor:
+        if step.queue is not None:
             raise ValueError(
                 "DySTreSSLoss compares the samples of a batch with each other, "
                 "not with a queue of keys. Use another loss with this model, "
                 "such as NTXentLoss."
             )
         middle = (self.minimum + self.maximum) / 2
-        level = temperature / middle
+        level = step.temperature / middle
         scale = functools.partial(
             pair_temperatures, minimum=self.minimum, maximum=self.maximum
         )
-        losses = anchor_losses(z, level, self.chunk_size, scale)
-        if state is not None:
-            mean = _mean_over_pairs(scale, z, self.chunk_size)
-            self.log(temperature=ops.cast(level, mean.dtype) * mean)
+        losses = anchor_losses(step.z, level, self.chunk_size, scale)
+        if step.has_state:
+            mean = _mean_over_pairs(scale, step.z, self.chunk_size)
+            step.log(temperature=ops.cast(level, mean.dtype) * mean)
         return ops.mean(losses, axis=-1)
 
     def get_config(self) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.kernels.anchors import anchor_losses
+from keras_ltssl.losses.step import Step
+from keras_ltssl.losses.temperature_loss import TemperatureLoss
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_integer_or_none, check_number
@@ -67,7 +68,7 @@ def focal_of_anchors(losses: Tensor, gamma: float) -> Tensor:
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
-class FocalNTXentLoss(ContrastiveLoss):
+class FocalNTXentLoss(TemperatureLoss):
     """Focal NT-Xent as a Keras loss over `(batch, 2, dim)` projections.
 
     See `focal_nt_xent` for the formula. `y_true` is not used.
@@ -116,11 +117,9 @@ class FocalNTXentLoss(ContrastiveLoss):
             "chunk_size", chunk_size, minimum=1
         )
 
-    def per_sample(
-        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
-    ) -> Tensor:
-        self.log(temperature=temperature)
-        contrast = self.contrast(z, temperature, self.chunk_size)
+    def per_sample(self, step: Step) -> Tensor:
+        step.log(temperature=step.temperature)
+        contrast = step.contrast(step.temperature, self.chunk_size)
         return focal_of_anchors(contrast.losses, self.gamma)
 
     def get_config(self) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from keras_ltssl.losses.harmonization_term import (
     target_scores,
 )
 from keras_ltssl.losses.kernels.sinkhorn import check_scaling
+from keras_ltssl.losses.requirements import Requirements
+from keras_ltssl.losses.step import Step
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
 from keras_ltssl.state.geometric_targets import GeometricTargets
 from keras_ltssl.state.sample_memory import SampleMemory
@@ -113,10 +115,6 @@ class GeometricHarmonizationLoss(WrappingLoss):
           NeurIPS 2023
     """
 
-    needs_state = True
-    needs_epochs = True
-    has_loops = True
-
     def __init__(
         self,
         base_loss: ContrastiveLoss,
@@ -160,6 +158,15 @@ class GeometricHarmonizationLoss(WrappingLoss):
             "share_momentum", share_momentum, minimum=0, below=1
         )
         self.seed = check_integer("seed", seed, minimum=0)
+
+    @property
+    def requirements(self) -> Requirements:
+        return super().requirements | Requirements(
+            ids=self.num_samples is not None,
+            state=True,
+            epochs=True,
+            loops=True,
+        )
 
     def own_layers(self) -> dict[str, keras.layers.Layer]:
         layers: dict[str, keras.layers.Layer] = {
@@ -205,38 +212,30 @@ class GeometricHarmonizationLoss(WrappingLoss):
 
         While nothing is known, before the first step, it stays uniform.
         """
-        state = self.get_state()
-        if state is None:
-            raise ValueError(
-                "GeometricHarmonizationLoss knows the population only as a "
-                "part of a model. Compile a model with it first."
-            )
-        targets: GeometricTargets = state.parts["targets"]
+        state = self.own_state()
+        targets = state.layer("targets", GeometricTargets)
         if not targets.built:  # On TensorFlow, the first step builds them.
             return
         if self.num_samples is None:
             shares = ops.convert_to_numpy(targets.shares)
         else:
-            scores, seen = state.parts["momentum_scores"].read()
+            memory = state.layer("momentum_scores", SampleMemory)
+            scores, seen = memory.read()
             labels = scores[seen].argmax(axis=1)
             shares = np.bincount(labels, minlength=self.num_targets)
         if shares.sum() > 0:
             targets.set_prior(shares)
 
-    def per_sample(
-        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
-    ) -> Tensor:
-        losses = self.base_loss.per_sample(ids, z, temperature)
-        state = self.get_state()
-        assert state is not None  # `call` has made sure.
-        targets: GeometricTargets = state.parts["targets"]
-        # Of BYOL, the predictions; its targets belong to another network.
+    def per_sample(self, step: Step) -> Tensor:
+        losses = self.base_loss.per_sample(step)
+        targets = step.layer("targets", GeometricTargets)
+        # For BYOL, use only the predictions.
         vectors = ops.convert_to_tensor(targets.vectors)
-        scores = target_scores(z[:, :2], vectors)
-        # A copy, which outlives that PyTorch changes the variable in place.
+        scores = target_scores(step.z[:, :2], vectors)
+        # Copy: PyTorch updates the variable in place before backward.
         prior = ops.copy(ops.convert_to_tensor(targets.prior))
-        weight = self.ramp(state.epoch)
-        # Nobody pays for Sinkhorn's iterations before the warm-up ends.
+        weight = self.ramp(step.state.epoch)
+        # Skip Sinkhorn during the warm-up.
         terms = ops.cond(
             weight > 0,
             lambda: harmonization_from_scores(
@@ -249,9 +248,9 @@ class GeometricHarmonizationLoss(WrappingLoss):
             ),
             lambda: ops.zeros_like(scores[:, 0, 0]),
         )
-        if state.is_training:
-            self._observe(state, ids, scores[:, 0])
-        self.log(
+        if step.training:
+            self._observe(step, scores[:, 0])
+        step.log(
             contrastive_loss=ops.mean(losses),
             harmonization_loss=ops.mean(terms),
             harmonization_weight=weight,
@@ -260,17 +259,18 @@ class GeometricHarmonizationLoss(WrappingLoss):
         weight = ops.cast(weight, losses.dtype)
         return losses + weight * ops.cast(terms, losses.dtype)
 
-    def _observe(self, state: Any, ids: Tensor | None, scores: Tensor) -> None:
+    def _observe(self, step: Step, scores: Tensor) -> None:
         scores = ops.stop_gradient(scores)
         if self.num_samples is not None:
-            is_late = state.epoch >= self.warmup_epochs
+            is_late = step.state.epoch >= self.warmup_epochs
             beta = ops.where(is_late, self.late_momentum, self.momentum)
-            state.parts["momentum_scores"].update(ids, scores, beta)
+            memory = step.layer("momentum_scores", SampleMemory)
+            memory.update(step.ids, scores, beta)
             return
         is_counted = ops.ones_like(scores[:, 0], dtype="bool")
-        if ids is not None:
-            is_counted = ops.logical_or(ids >= 0, ops.all(ids < 0))
-        state.parts["targets"].follow(scores, is_counted)
+        if step.ids is not None:
+            is_counted = ops.logical_or(step.ids >= 0, ops.all(step.ids < 0))
+        step.layer("targets", GeometricTargets).follow(scores, is_counted)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -5,13 +5,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.kernels.anchors import (
     anchor_losses,
     check_temperatures,
     check_views,
 )
 from keras_ltssl.losses.kernels.unit_views import unit_views
+from keras_ltssl.losses.step import Step
+from keras_ltssl.losses.temperature_loss import TemperatureLoss
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
@@ -132,7 +133,7 @@ def macl(
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
-class MACLLoss(ContrastiveLoss):
+class MACLLoss(TemperatureLoss):
     """NT-Xent with MACL's temperature and weights, as a Keras loss.
 
     See `macl` for the formula. A schedule, or `TemperatureScheduler`, moves
@@ -192,15 +193,13 @@ class MACLLoss(ContrastiveLoss):
             "chunk_size", chunk_size, minimum=1
         )
 
-    def per_sample(
-        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
-    ) -> Tensor:
-        alignment = _alignment(z)
+    def per_sample(self, step: Step) -> Tensor:
+        alignment = _alignment(step.z)
         tau = aligned_temperature(
-            alignment, temperature, self.alpha, self.threshold
+            alignment, step.temperature, self.alpha, self.threshold
         )
-        self.log(temperature=tau, alignment=alignment)
-        contrast = self.contrast(z, tau, self.chunk_size)
+        step.log(temperature=tau, alignment=alignment)
+        contrast = step.contrast(tau, self.chunk_size)
         return _of_anchors(contrast.losses, self.reweight)
 
     def get_config(self) -> dict[str, Any]:

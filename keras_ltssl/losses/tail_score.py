@@ -7,8 +7,10 @@ from keras_ltssl.backend.in_place_operations import (
     exp_in_place,
     fill_columns,
 )
+from keras_ltssl.losses.contrast import BatchContrast, Contrast
 from keras_ltssl.losses.kernels.anchors import Anchors, compare_anchors
 from keras_ltssl.losses.kernels.chunks import in_blocks
+from keras_ltssl.losses.kernels.negatives import Softmax
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor, check_integer
 
@@ -59,26 +61,64 @@ def tail_score(
     check_integer("top_k", top_k, minimum=1)
     z = ops.stop_gradient(as_tensor("z", z))
     anchors = compare_anchors(z, temperature, chunk_size)
-    if chunk_size is None:
-        return tail_score_of_shares(anchors, top_k)
-    return tail_score_in_chunks(
-        anchors.losses, anchors.normalised[0], temperature, top_k, chunk_size
+    return _of_anchors(anchors, temperature, top_k, chunk_size)
+
+
+def tail_score_of(contrast: Contrast, top_k: int) -> Tensor:
+    """Returns the tail scores of anchors that are compared already.
+
+    Args:
+        contrast: What `Step.contrast` returns. Compared with a queue, the score
+            of a query sums its probabilities of the keys there.
+        top_k: k.
+    """
+    if isinstance(contrast, BatchContrast):
+        return _of_anchors(
+            contrast.anchors,
+            contrast.temperature,
+            top_k,
+            contrast.chunk_size,
+        )
+    count = min(top_k, int(contrast.keys.shape[0]))
+
+    def sums_of_largest(shares: Softmax) -> Tensor:
+        # Divided last: one division a row, not one an entry.
+        largest = ops.top_k(shares.exponentials, count, sorted=False)[0]
+        return ops.sum(largest, axis=-1) / shares.sums
+
+    return contrast.over_queue(sums_of_largest)
+
+
+def _of_anchors(
+    anchors: Anchors,
+    temperature: float | Tensor,
+    top_k: int,
+    chunk_size: int | None,
+) -> Tensor:
+    """Returns the tail scores of both views of a batch."""
+    if anchors.shares is not None:
+        return _of_shares(anchors.shares, anchors.miss, top_k)
+    return _in_chunks(
+        anchors.losses,
+        anchors.normalized[0],
+        temperature,
+        top_k,
+        chunk_size or anchors.losses.shape[0],
     )
 
 
-def tail_score_of_shares(anchors: Anchors, top_k: int) -> Tensor:
-    """Returns `tail_score` from anchors whose softmax was held as a whole."""
-    assert anchors.shares is not None  # Without chunks, it was.
+def _of_shares(shares: Softmax, miss: Tensor, top_k: int) -> Tensor:
+    """Returns `tail_score` from a softmax that is held as a whole."""
     # The softmax is over the negatives; of all others, they have this part.
-    scale = (anchors.miss / anchors.shares.sums)[:, None]
-    exponentials = anchors.shares.exponentials
+    scale = (miss / shares.sums)[:, None]
+    exponentials = shares.exponentials
     batch = ops.shape(scale)[0] // 2
     both = scale[:batch] * exponentials[:batch]
     both += scale[batch:] * exponentials[batch:]  # In place on PyTorch.
     return 0.5 * _sum_of_largest(both, top_k)
 
 
-def tail_score_in_chunks(
+def _in_chunks(
     losses: Tensor,
     units: Tensor,
     temperature: float | Tensor,

@@ -5,9 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
-from keras_ltssl.losses.kernels.anchors import check_temperatures, unit_anchors
-from keras_ltssl.losses.kernels.unit_views import as_floats
+from keras_ltssl.losses.kernels.anchors import check_temperatures
+from keras_ltssl.losses.requirements import Requirements
+from keras_ltssl.losses.step import Step
+from keras_ltssl.losses.temperature_loss import TemperatureLoss
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.state.headness import Assignment, Headness
 from keras_ltssl.state.mixed_headness import MixedHeadness
@@ -119,7 +120,7 @@ def sample_weights(
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
-class TASELoss(ContrastiveLoss):
+class TASELoss(TemperatureLoss):
     """NT-Xent with a temperature and a weight for every single sample.
 
         L_i = w_i · NT-Xent_i(τ_i)
@@ -203,7 +204,6 @@ class TASELoss(ContrastiveLoss):
         "share_entropy",
         "empty_prototypes",
     )
-    needs_state = True
 
     def __init__(
         self,
@@ -250,6 +250,10 @@ class TASELoss(ContrastiveLoss):
             "chunk_size", chunk_size, minimum=1
         )
 
+    @property
+    def requirements(self) -> Requirements:
+        return super().requirements | Requirements(state=True)
+
     def state_layers(self) -> dict[str, keras.layers.Layer]:
         if isinstance(self.headness, Headness):
             config = self.headness.get_config()
@@ -264,7 +268,6 @@ class TASELoss(ContrastiveLoss):
         z: Tensor,
         temperature: float | Tensor,
         ids: Tensor | None = None,
-        views: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, Assignment]:
         """Returns what the state makes of a batch, without changing it.
 
@@ -272,31 +275,30 @@ class TASELoss(ContrastiveLoss):
             z: Projections, `(batch, 2, dim)`.
             temperature: τ_0.
             ids: Sample ids for a headness that reads them. Defaults to `None`.
-            views: `unit_anchors(z)`, from who has them. Defaults to `None`.
 
         Returns:
             The temperature and the weight of each sample, `(batch,)`, and the
             assignment to prototypes that they come from.
         """
-        state = self.get_state()
-        if state is None:
-            raise ValueError(
-                "TASELoss knows its prototypes only as a part of a model. "
-                "Compile a model with it first."
-            )
-        prototypes: Prototypes = state.parts["prototypes"]
-        headness: Headness = state.parts["headness"]
-        anchors, _ = unit_anchors(as_floats(z)) if views is None else views
-        batch = ops.shape(z)[0]
+        step = Step(ids, z, temperature, self.own_state())
+        return self._assess(step)
+
+    def _assess(self, step: Step) -> tuple[Tensor, Tensor, Assignment]:
+        prototypes = step.layer("prototypes", Prototypes)
+        headness = step.layer("headness", Headness)
+        anchors, _ = step.unit_anchors
+        batch = ops.shape(step.z)[0]
         both = ops.cast(anchors[:batch] + anchors[batch:], "float32")
         # Zero where views are opposite; no other sum is that short.
         squared = ops.sum(both * both, axis=-1, keepdims=True)
         units = both * ops.rsqrt(squared + 1e-30)
-        assignment = prototypes.assign(units, ids)
+        assignment = prototypes.assign(units, step.ids)
 
-        is_warm = ops.cast(state.step >= self.warmup_steps, "float32")
+        is_warm = ops.cast(step.state.step >= self.warmup_steps, "float32")
         temperatures = sample_temperatures(
-            headness.estimate(assignment), temperature, is_warm * self.spread
+            headness.estimate(assignment),
+            step.temperature,
+            is_warm * self.spread,
         )
         weights = sample_weights(
             assignment.shares,
@@ -306,22 +308,15 @@ class TASELoss(ContrastiveLoss):
         )
         return temperatures, 1.0 + is_warm * (weights - 1.0), assignment
 
-    def per_sample(
-        self, ids: Tensor | None, z: Tensor, temperature: float | Tensor
-    ) -> Tensor:
-        views = unit_anchors(as_floats(z))
-        temperatures, weights, assignment = self.assess(
-            z, temperature, ids, views
-        )
-        contrast = self.contrast(z, temperatures, self.chunk_size, views)
+    def per_sample(self, step: Step) -> Tensor:
+        temperatures, weights, assignment = self._assess(step)
+        contrast = step.contrast(temperatures, self.chunk_size)
         losses = ops.mean(contrast.losses, axis=-1)
-        state = self.get_state()
-        assert state is not None  # `assess` has made sure.
-        prototypes: Prototypes = state.parts["prototypes"]
-        if state.is_training:
+        prototypes = step.layer("prototypes", Prototypes)
+        if step.training:
             prototypes.update(assignment)
-            state.parts["headness"].update(assignment)
-        self.log(
+            step.layer("headness", Headness).update(assignment)
+        step.log(
             temperature=ops.mean(temperatures),
             temperature_std=ops.std(temperatures),
             share_entropy=prototypes.share_entropy(),

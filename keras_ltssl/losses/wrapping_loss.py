@@ -1,11 +1,12 @@
-"""What the losses that add a term to another loss have in common."""
+"""Base class of the losses that add a term to another loss."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import keras
 
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
+from keras_ltssl.losses.requirements import Requirements
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.state.loss_state import LossState
 from keras_ltssl.types import Tensor
@@ -14,7 +15,22 @@ _Kind = TypeVar("_Kind", bound=ContrastiveLoss)
 
 
 def find_loss(loss: Any, kind: type[_Kind]) -> _Kind | None:
-    """Returns the loss of a kind among a loss and those that it adds to."""
+    """Returns the loss of a class among a loss and those that it wraps.
+
+    Args:
+        loss: A loss, of any class.
+        kind: The class to look for.
+
+    Returns:
+        The outermost such loss, or `None`.
+
+    Example:
+
+    >>> import keras_ltssl as lt
+    >>> loss = lt.losses.COLTLoss(base_loss=lt.losses.TASELoss())
+    >>> lt.losses.find_loss(loss, lt.losses.TASELoss) is loss.base_loss
+    True
+    """
     while loss is not None and not isinstance(loss, kind):
         loss = getattr(loss, "base_loss", None)
     return loss
@@ -23,9 +39,11 @@ def find_loss(loss: Any, kind: type[_Kind]) -> _Kind | None:
 class WrappingLoss(ContrastiveLoss):
     """Base class of a loss that adds a term to any loss of this package.
 
-    Ids, temperature, state and metrics of the inner loss stay what they are;
-    a subclass adds its own in `own_layers()` and `own_metric_names()` and calls
-    `self.base_loss.per_sample` in its `per_sample`.
+    Temperature, state and metrics of the inner loss stay what they are. A
+    subclass adds its own layers in `own_layers()` and its own metrics in
+    `own_metric_names()`, asks for what it needs in `requirements`
+    (`super().requirements | Requirements(...)`), and calls
+    `self.base_loss.per_sample(step)` in its `per_sample(step)`.
 
     Args:
         base_loss: A loss of this package. One that belongs to a model already
@@ -51,12 +69,7 @@ class WrappingLoss(ContrastiveLoss):
             )
         if base_loss.get_state() is not None:
             base_loss = base_loss.copy()
-        super().__init__(
-            temperature=base_loss.temperature,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(reduction=reduction, name=name, dtype=dtype)
         self.base_loss = base_loss
         if find_loss(base_loss, type(self)) is not None:
             raise ValueError(
@@ -66,14 +79,20 @@ class WrappingLoss(ContrastiveLoss):
 
     @property
     def temperature(self) -> float | TemperatureSchedule:
-        """τ of the inner loss; setting it sets that one's."""
-        return self.base_loss.temperature
+        """τ of the inner loss, if that has one; setting it sets that one's."""
+        if not self.base_loss.has_temperature:
+            raise AttributeError(
+                f"{type(self.base_loss).__name__} has no temperature."
+            )
+        inner: Any = self.base_loss
+        return cast("float | TemperatureSchedule", inner.temperature)
 
     @temperature.setter
     def temperature(self, temperature: float | TemperatureSchedule) -> None:
-        self.base_loss.temperature = temperature
+        inner: Any = self.base_loss
+        inner.temperature = temperature
 
-    def current_temperature(self) -> float | Tensor:
+    def current_temperature(self) -> float | Tensor | None:
         return self.base_loss.current_temperature()
 
     def own_layers(self) -> dict[str, keras.layers.Layer]:
@@ -93,25 +112,8 @@ class WrappingLoss(ContrastiveLoss):
         return self.base_loss.has_temperature
 
     @property
-    def needs_targets(self) -> bool:  # type: ignore[override]
-        return self.base_loss.needs_targets
-
-    @property
-    def needs_ids(self) -> bool:  # type: ignore[override]
-        return self.base_loss.needs_ids or self.num_samples is not None
-
-    @property
-    def needs_state(self) -> bool:
-        return self.base_loss.needs_state or bool(self.own_layers())
-
-    @property
-    def needs_epochs(self) -> bool:
-        return self.base_loss.needs_epochs
-
-    @property
-    def has_loops(self) -> bool:
-        own = getattr(self, "chunk_size", None)
-        return self.base_loss.has_loops or own is not None
+    def requirements(self) -> Requirements:
+        return self.base_loss.requirements | super().requirements
 
     def state_layers(self) -> dict[str, keras.layers.Layer]:
         inner, own = self.base_loss.state_layers(), self.own_layers()
@@ -142,9 +144,7 @@ class WrappingLoss(ContrastiveLoss):
         self.base_loss.check_training(callbacks)
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["temperature"]
         base = keras.saving.serialize_keras_object(self.base_loss)
         # The state belongs to the outermost loss, which finds it again.
         base.pop("build_config", None)
-        return {**config, "base_loss": base}
+        return {**super().get_config(), "base_loss": base}

@@ -146,7 +146,7 @@ class BYOL(ContrastiveModel):
         )
 
     def check_loss(self, loss: ContrastiveLoss) -> None:
-        if not loss.needs_targets:
+        if not loss.requirements.target_views:
             raise ValueError(
                 "BYOL compares predictions with targets. It has no negatives "
                 "and no temperature, so a loss over negatives, its "

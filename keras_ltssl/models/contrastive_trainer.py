@@ -82,7 +82,7 @@ class ContrastiveTrainer(keras.Model):
         Args:
             loss: One of `keras_ltssl.losses`.
         """
-        if loss.needs_targets:
+        if loss.requirements.target_views:
             raise ValueError(
                 "BYOLLoss compares predictions with targets, which only "
                 f"models.BYOL makes. Received: loss={loss!r} for a "
@@ -163,14 +163,14 @@ class ContrastiveTrainer(keras.Model):
         if not isinstance(self.loss, ContrastiveLoss):
             return
         ids = getattr(x, "ids", None) if y is None else y
-        is_needed = self.loss.needs_ids or needs_ids(self.augmenter)
+        is_needed = self.loss.requirements.ids or needs_ids(self.augmenter)
         if ids is None and isinstance(x, np.ndarray) and is_needed:
             raise self._no_ids()
         if isinstance(ids, (np.ndarray, list, tuple)) and len(ids):
             self.loss.check_largest_id(int(np.max(ids)))
 
     def _no_ids(self) -> ValueError:
-        who = self.loss if self.loss.needs_ids else self.augmenter
+        who = self.loss if self.loss.requirements.ids else self.augmenter
         return ValueError(
             f"{type(who).__name__} has to know which sample is which and "
             "needs sample ids: `fit(x, ids)`. Received: y=None"
@@ -244,7 +244,7 @@ class ContrastiveTrainer(keras.Model):
     ) -> Tensor:
         """Returns the loss. Without targets, all samples have the id -1."""
         if y is None:
-            if self.loss.needs_ids:
+            if self.loss.requirements.ids:
                 raise self._no_ids()
             y = -ops.ones((ops.shape(y_pred)[0],), dtype="int32")
         return super().compute_loss(x, y, y_pred, sample_weight, training)

@@ -33,7 +33,7 @@ class TrainingWatch(keras.callbacks.Callback):
         model.loss_state.watches_data = True
         if steps is not None:
             model.loss_state.set_steps_per_epoch(int(steps))
-        elif model.needs_epochs or model.loss.needs_epochs:
+        elif model.needs_epochs or model.loss.requirements.epochs:
             who = model if model.needs_epochs else model.loss
             raise ValueError(
                 f"{type(who).__name__} follows a schedule of epochs, "
@@ -46,7 +46,7 @@ class TrainingWatch(keras.callbacks.Callback):
     ) -> None:
         """Sets the epoch that schedules in the loss follow."""
         state = self.model.loss_state
-        if self._is_first_epoch and self.model.loss.needs_epochs:
+        if self._is_first_epoch and self.model.loss.requirements.epochs:
             trained = float(ops.convert_to_numpy(state.epoch))
             if trained > epoch:
                 warnings.warn(

@@ -1,6 +1,6 @@
 """What a `LossState` asks of its loss."""
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import keras
 
@@ -19,10 +19,6 @@ class StatefulLoss(Protocol):
     name: str
 
     @property
-    def temperature(self) -> Any:
-        """τ, a float or a schedule."""
-
-    @property
     def metric_names(self) -> tuple[str, ...]:
         """Names of the values that the loss logs."""
 
@@ -30,10 +26,10 @@ class StatefulLoss(Protocol):
         """Returns new layers for what the loss remembers, by name."""
 
     def get_state(self) -> "LossState | None":
-        """Returns the state that the loss is bound to."""
+        """Returns the state that the loss belongs to."""
 
     def bind(self, state: "LossState") -> None:
-        """Binds the loss to a state."""
+        """Makes the loss belong to a state."""
 
     def check_largest_id(self, largest: int) -> None:
         """Raises if a memory has no place for this sample id."""

@@ -41,7 +41,7 @@ def test_every_method_can_be_built():
             loss = training.build_loss(method, 0.3, num_samples=9)
             assert loss.temperature == 0.3
             needs_ids = bool(set(additions) & {"gh", "colt", "bcl"})
-            assert loss.needs_ids == needs_ids
+            assert loss.requirements.ids == needs_ids
 
 
 def test_byol_gets_its_own_loss_which_colt_refuses():

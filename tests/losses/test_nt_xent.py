@@ -259,9 +259,9 @@ def test_ids_above_2_to_24_stay_exact():
     seen = []
 
     class Spy(lt.losses.NTXentLoss):
-        def per_sample(self, ids, z, temperature):
-            seen.append(ops.convert_to_numpy(ids))
-            return super().per_sample(ids, z, temperature)
+        def per_sample(self, step):
+            seen.append(ops.convert_to_numpy(step.ids))
+            return super().per_sample(step)
 
     ids = np.array([2**24 + 1, 2**31 - 1, -1, 0], "int32")
     Spy()(ids, projections(4))

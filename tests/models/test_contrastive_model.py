@@ -335,7 +335,7 @@ def test_ids_below_minus_one_are_refused():
 
 def test_missing_ids_are_refused_where_they_are_needed():
     class PerSample(lt.losses.NTXentLoss):
-        needs_ids = True
+        requirements = lt.losses.Requirements(ids=True)
 
     with pytest.raises(ValueError, match=r"needs sample ids: `fit\(x, ids\)`"):
         linear_model(PerSample()).fit(views(), verbose=0)

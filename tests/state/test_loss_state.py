@@ -14,11 +14,11 @@ class Noisy(lt.losses.ContrastiveLoss):
 
     metric_names = ("always", "training_only")
 
-    def per_sample(self, ids, z, temperature):
-        norms = ops.sum(ops.square(z), axis=(1, 2))
-        self.log(always=ops.mean(norms))
-        if self.get_state().is_training:
-            self.log(training_only=3.0)
+    def per_sample(self, step):
+        norms = ops.sum(ops.square(step.z), axis=(1, 2))
+        step.log(always=ops.mean(norms))
+        if step.training:
+            step.log(training_only=3.0)
         return norms
 
 
@@ -52,5 +52,6 @@ def test_another_loss_takes_the_place_of_what_was_logged():
 
 def test_a_name_that_is_not_listed_is_refused():
     state = lt.layers.LossState(lt.losses.NTXentLoss())
+    step = lt.losses.Step(None, np.ones((2, 2, 4), "float32"), 0.2, state)
     with pytest.raises(ValueError, match="`metric_names`"):
-        state.log("x", 1.0)
+        step.log(x=1.0)

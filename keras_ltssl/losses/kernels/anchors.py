@@ -35,7 +35,7 @@ def check_views(z: Tensor) -> None:
 
 
 def check_temperatures(temperature: float | Tensor) -> None:
-    """Raises if a temperature whose value is known by now is none."""
+    """Validates a concrete temperature; tensors are not checked."""
     if isinstance(temperature, (np.ndarray, list, tuple)):
         check_array_of_numbers("temperature", temperature)
         values = np.asarray(temperature)
@@ -75,10 +75,10 @@ class Anchors(NamedTuple):
     losses: Tensor
     """`(batch, 2)`."""
     miss: Tensor
-    """What softmax leaves to the negatives of each anchor, `(2 * batch,)`."""
+    """Softmax probability of the negatives of each anchor, `(2 * batch,)`."""
     shares: Softmax | None
     """The softmax over its negatives, if it was held as a whole."""
-    normalised: tuple[Tensor, Tensor]
+    normalized: tuple[Tensor, Tensor]
     """What `unit_anchors` returns."""
 
 
@@ -95,7 +95,7 @@ def unit_anchors(z: Tensor) -> tuple[Tensor, Tensor]:
     return units_and_inverse_norms(ops.concatenate([z[:, 0], z[:, 1]]))
 
 
-def with_gradient_to(z: Tensor, normalised: tuple[Tensor, Tensor]) -> Tensor:
+def with_gradient_to(z: Tensor, normalized: tuple[Tensor, Tensor]) -> Tensor:
     """Returns the unit vectors of `unit_anchors(z)`, with their gradient."""
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
@@ -109,7 +109,7 @@ def with_gradient_to(z: Tensor, normalised: tuple[Tensor, Tensor]) -> Tensor:
 
         return units, gradient
 
-    return units_of(as_floats(z), *normalised)
+    return units_of(as_floats(z), *normalized)
 
 
 def _through_anchors(
@@ -139,7 +139,7 @@ def compare_anchors(
     temperature: float | Tensor,
     chunk_size: int | None = None,
     pair_scale: PairScale | None = None,
-    normalised: tuple[Tensor, Tensor] | None = None,
+    normalized: tuple[Tensor, Tensor] | None = None,
 ) -> Anchors:
     """Returns the NT-Xent loss of every anchor, and what led to it.
 
@@ -150,7 +150,7 @@ def compare_anchors(
     is written out, down to `z`: see `negatives`.
 
     Args:
-        z: Projections `(batch, 2, dim)`, not normalised.
+        z: Projections `(batch, 2, dim)`, not normalized.
         temperature: τ, a number or scalar tensor, or one per sample `(batch,)`.
             It is a constant to the gradient.
         chunk_size: Anchors whose similarities are held at a time, or `None`
@@ -158,8 +158,8 @@ def compare_anchors(
         pair_scale: What the τ of a pair is multiplied by, an elementwise
             function of its cosine: τ_ab = τ_a · pair_scale(s_ab). A constant
             to the gradient, too. Defaults to `None`, 1 for every pair.
-        normalised: `unit_anchors(z)`, from who has needed it before. Defaults
-            to `None`.
+        normalized: Precomputed `unit_anchors(z)`. Defaults to `None`,
+            computed here.
     """
     z = as_tensor("z", z)
     check_views(z)
@@ -171,7 +171,9 @@ def compare_anchors(
     check_one_a_sample("temperature", tau, z)
     tau = ops.broadcast_to(tau, (batch,))
 
-    units, inverse_norms = normalised or unit_anchors(z)
+    if normalized is None:
+        normalized = unit_anchors(z)
+    units, inverse_norms = normalized
     cosine = ops.sum(units[:batch] * units[batch:], axis=-1)
     tau_positive = tau
     if pair_scale is not None:
@@ -187,7 +189,7 @@ def compare_anchors(
     losses = ops.stack([losses[:batch], losses[batch:]], axis=1)
     miss = ops.sigmoid(excess)
 
-    # All is computed by now, where others can have it; this adds the gradient.
+    # Values are final here and reusable; only the gradient follows.
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def with_gradient(
         z: Tensor,

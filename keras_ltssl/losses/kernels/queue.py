@@ -1,5 +1,6 @@
 """Queries against their own key and a queue of earlier keys (MoCo)."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from keras import ops
@@ -23,7 +24,7 @@ class _Queries(NamedTuple):
     losses: Tensor
     """`(batch,)`; only these have a gradient."""
     miss: Tensor
-    """What softmax leaves to the queue, `(batch,)`."""
+    """Softmax probability of the queue, `(batch,)`."""
     shares: Softmax | None
     """The softmax over the queue, if it was held as a whole."""
 
@@ -167,6 +168,9 @@ class QueueContrast:
         queue: Keys of earlier samples.
         temperature: τ, a scalar or `(batch,)`.
         chunk_size: Queries held at a time, or `None` for all.
+
+    Attributes:
+        losses: The loss of each query, `(batch, 1)`.
     """
 
     def __init__(
@@ -178,68 +182,38 @@ class QueueContrast:
     ) -> None:
         # Copies: PyTorch would see the queue change before it goes backward.
         keys = ops.copy(ops.convert_to_tensor(queue.keys))
-        self._key_is_ood = ops.copy(ops.convert_to_tensor(queue.is_ood))
-        self._is_filled = queue.is_filled()
-        self._units = unit_views(z)
-        self._keys = ops.cast(keys, self._units.dtype)
-        tau = ops.stop_gradient(ops.cast(temperature, self._units.dtype))
-        self._tau = ops.broadcast_to(tau, (ops.shape(self._units)[0],))
-        self._chunk_size = chunk_size
-        self._compared = _compare(
-            self._units, self._keys, self._is_filled, self._tau, chunk_size
+        self.key_is_ood = ops.copy(ops.convert_to_tensor(queue.is_ood))
+        self.is_filled = queue.is_filled()
+        self.units = unit_views(z)
+        self.keys = ops.cast(keys, self.units.dtype)
+        tau = ops.stop_gradient(ops.cast(temperature, self.units.dtype))
+        self.tau = ops.broadcast_to(tau, (ops.shape(self.units)[0],))
+        self.chunk_size = chunk_size
+        self.queries = _compare(
+            self.units, self.keys, self.is_filled, self.tau, chunk_size
         )
-        self.losses = self._compared.losses[:, None]
-        # With a gradient; those in `_compare` are constants.
-        queries, own = self._units[:, 0], ops.stop_gradient(self._units[:, 1])
-        self._positive = ops.sum(queries * own, axis=-1)
-        self._log_partition = self._compared.losses + self._positive / self._tau
+        self.losses = self.queries.losses[:, None]
 
-    def supcon(self, is_ood: Tensor) -> Tensor:
-        """Returns COLT's distribution term of each query, `(batch,)`.
+    def over_queue(self, function: Callable[[Softmax], Tensor]) -> Tensor:
+        """Returns a function of the softmax of each query over the queue.
 
-        Positives are the query's own key and the keys of its domain in the
-        queue. Zero while neither batch nor queue has an OOD sample.
+        Args:
+            function: From the softmax of some queries to a value of each.
+
+        Returns:
+            The values times the probability of the queue, `(batch,)`. No
+            gradient flows.
         """
-        is_ood = ops.cast(is_ood, "bool")
-        queries = self._units[:, 0]
 
-        def mean_cosine(is_member: Tensor) -> Tensor:
-            member = ops.logical_and(is_member, self._is_filled)
-            member = ops.cast(member, queries.dtype)
-            total = ops.sum(self._keys * member[:, None], axis=0)
-            cosines = self._positive + ops.sum(queries * total, axis=-1)
-            return cosines / (1.0 + ops.sum(member))
-
-        same = ops.where(
-            is_ood,
-            mean_cosine(self._key_is_ood),
-            mean_cosine(ops.logical_not(self._key_is_ood)),
-        )
-        losses = self._log_partition - same / self._tau
-        earlier = ops.logical_and(self._key_is_ood, self._is_filled)
-        any_ood = ops.logical_or(ops.any(is_ood), ops.any(earlier))
-        return ops.where(any_ood, losses, ops.zeros_like(losses))
-
-    def tail_scores(self, top_k: int) -> Tensor:
-        """Returns the sum of each query's k largest probabilities of keys."""
-        top_k = min(top_k, int(self._keys.shape[0]))
-
-        def sums_of_largest(shares: Softmax) -> Tensor:
-            # Before the division, which is one a row then.
-            largest = ops.top_k(shares.exponentials, top_k, sorted=False)[0]
-            return ops.sum(largest, axis=-1) / shares.sums
-
-        def scores_of(block: tuple[Tensor, ...]) -> Tensor:
+        def values_of(block: tuple[Tensor, ...]) -> Tensor:
             rows, tau_rows = block
-            return sums_of_largest(
-                _softmax_of(rows, tau_rows, self._keys, self._is_filled)
+            return function(
+                _softmax_of(rows, tau_rows, self.keys, self.is_filled)
             )
 
-        if self._compared.shares is not None:
-            scores = sums_of_largest(self._compared.shares)
+        if self.queries.shares is not None:
+            values = function(self.queries.shares)
         else:
-            queries = ops.stop_gradient(self._units[:, 0])
-            scores = in_blocks(
-                scores_of, (queries, self._tau), self._chunk_size
-            )
-        return self._compared.miss * scores
+            queries = ops.stop_gradient(self.units[:, 0])
+            values = in_blocks(values_of, (queries, self.tau), self.chunk_size)
+        return self.queries.miss * values
