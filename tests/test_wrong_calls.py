@@ -188,7 +188,12 @@ CALLS = {
         {"vectors": tensor([1.0, 2.0], [[1.0, 2.0]])},
     ),
     # losses
-    "losses.ContrastiveLoss": ({}, TEMPERATURE_LOSS),
+    "losses.ContrastiveLoss": ({}, {"reduction": REDUCTION}),
+    "losses.TemperatureLoss": ({}, TEMPERATURE_LOSS),
+    "losses.WrappingLoss": (
+        {"base_loss": base},
+        {"base_loss": OBJECT, "reduction": REDUCTION},
+    ),
     "losses.BYOLLoss": ({}, {"reduction": REDUCTION}),
     "losses.NTXentLoss": (
         {},
@@ -1072,6 +1077,9 @@ FILLED_IN = {
     "evaluation.TailAgreement",
     "evaluation.TailDiagnosis",
     "layers.Assignment",
+    "losses.Requirements",
+    "losses.find_loss",
+    "losses.Step",
     "samplers.MAKChoice",
     "samplers.OODChoice",
 }

@@ -87,12 +87,24 @@ class ContrastiveLoss(keras.losses.Loss):
         # Weak: the state refers to its loss, and Keras walks attributes
         # without end where two savable objects refer to each other.
         self._state: weakref.ref[LossState] | None = None
+        self._bound_requirements: Requirements | None = None
 
     @property
     def requirements(self) -> Requirements:
         """What the loss needs of the training around it."""
         has_chunks = getattr(self, "chunk_size", None) is not None
         return Requirements(loops=has_chunks)
+
+    @property
+    def needed(self) -> Requirements:
+        """The requirements, which no longer change once there is a state.
+
+        Combining them anew would cost time in each step, and PyTorch's compiler
+        would split a step there.
+        """
+        if self._bound_requirements is not None:
+            return self._bound_requirements
+        return self.requirements
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "temperature":
@@ -130,7 +142,7 @@ class ContrastiveLoss(keras.losses.Loss):
         sample_weight: Tensor | None = None,
     ) -> Tensor:
         z = ops.convert_to_tensor(y_pred, dtype=self.dtype)
-        if self.requirements.loops:
+        if self.needed.loops:
             losses = _call_uncompiled(self, y_true, z)
         else:
             losses = self.call(y_true, z)
@@ -139,7 +151,7 @@ class ContrastiveLoss(keras.losses.Loss):
     def call(self, y_true: Tensor | None, y_pred: Tensor) -> Tensor:
         """Returns the loss of each sample and moves the state on by a step."""
         self.check_projections(y_pred)
-        needed = self.requirements
+        needed = self.needed
         ids = None if y_true is None else as_ids(y_true)
         if needed.ids and ids is None:
             raise ValueError(
@@ -222,6 +234,7 @@ class ContrastiveLoss(keras.losses.Loss):
         Args:
             state: A state that has the layers of this loss.
         """
+        self._bound_requirements = self.requirements
         self._state = weakref.ref(state)
 
     def check_largest_id(self, largest: int) -> None:
@@ -244,7 +257,7 @@ class ContrastiveLoss(keras.losses.Loss):
         Args:
             z: Projections.
         """
-        if not self.requirements.target_views:
+        if not self.needed.target_views:
             check_views(z)
         elif len(z.shape) != 3 or z.shape[1] != 4:
             raise ValueError(

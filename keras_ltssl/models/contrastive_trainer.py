@@ -244,7 +244,7 @@ class ContrastiveTrainer(keras.Model):
     ) -> Tensor:
         """Returns the loss. Without targets, all samples have the id -1."""
         if y is None:
-            if self.loss.requirements.ids:
+            if self.loss.needed.ids:
                 raise self._no_ids()
             y = -ops.ones((ops.shape(y_pred)[0],), dtype="int32")
         return super().compute_loss(x, y, y_pred, sample_weight, training)
