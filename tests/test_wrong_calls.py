@@ -1082,6 +1082,9 @@ FILLED_IN = {
     "losses.Step",
     "samplers.MAKChoice",
     "samplers.OODChoice",
+    "samplers.PoolChoice",
+    # A base class, whose constructor OODSampler's row calls.
+    "callbacks.PoolSampler",
 }
 
 # Keras looks at these itself.

@@ -41,19 +41,44 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
     Args:
         data: The `datasets.MixedBatches` that the model trains on. Pass it to
             `fit`, or pass a pipeline that reads from it.
-        start: Epoch of the first choice, integer >= `first_epoch`.
+        start: Epoch of the first choice, integer >= `first_epoch`. Defaults
+            to `0`.
         interval: Epochs from one choice to the next, integer >= 1. `None` makes
             a single choice, at `start`. A run that begins after `start` without
-            a choice makes it in its first epoch.
-        budget: Number of samples to choose, integer from 1 to `data.budget`, or
-            `None` for `data.budget`.
-        num_clusters: Clusters of the training set, integer >= 1.
+            a choice makes it in its first epoch. Defaults to `None`.
+        budget: Number of samples to choose, integer from 1 to `data.budget`.
+            Defaults to `None`, which is `data.budget`.
+        num_clusters: Clusters of the training set, integer >= 1, for a subclass
+            that uses them. Defaults to `1`.
         pool_subset: Number of pool samples to embed, drawn anew for each
-            choice, integer >= budget, or `None` for the whole pool.
-        batch_size: Samples embedded at a time, integer >= 1.
-        seed: Seed of k-means and of the subsets, integer >= 0.
-        verbose: `1` shows progress and the budgets.
+            choice, integer >= budget. Defaults to `None`, the whole pool.
+        batch_size: Samples embedded at a time, integer >= 1. Defaults to `256`.
+        seed: Seed of the subsets, integer >= 0. Defaults to `0`.
+        verbose: `1` shows progress and the budgets. Defaults to `0`.
         first_epoch: Smallest value of `start`. Defaults to `0`.
+
+    Raises:
+        ValueError: If an argument is out of range, the model has no encoder, or
+            `fit` trains on another dataset.
+
+    Example:
+
+    >>> import dataclasses
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> @dataclasses.dataclass(frozen=True, eq=False)
+    ... class First(lt.samplers.PoolChoice):
+    ...     budgets: np.ndarray
+    >>> class FirstSampler(lt.callbacks.PoolSampler):
+    ...     choice_type = First
+    ...
+    ...     def choose(self, id_features, pool_features, rows, epoch):
+    ...         return First(np.arange(self.budget), np.array([self.budget]))
+    >>> images = np.zeros((8, 4, 4, 3), "uint8")
+    >>> data = lt.datasets.MixedBatches(images, images, 2, batch_size=4)
+    >>> FirstSampler(data).budget
+    2
     """
 
     choice_type: type[PoolChoice]
@@ -61,14 +86,14 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
     def __init__(
         self,
         data: MixedBatches,
-        start: int,
-        interval: int | None,
-        budget: int | None,
-        num_clusters: int,
-        pool_subset: int | None,
-        batch_size: int,
-        seed: int,
-        verbose: int,
+        start: int = 0,
+        interval: int | None = None,
+        budget: int | None = None,
+        num_clusters: int = 1,
+        pool_subset: int | None = None,
+        batch_size: int = 256,
+        seed: int = 0,
+        verbose: int = 0,
         first_epoch: int = 0,
     ) -> None:
         super().__init__()

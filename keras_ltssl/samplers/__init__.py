@@ -9,10 +9,12 @@ from keras_ltssl.samplers.greedy_k_centers import greedy_k_centers
 from keras_ltssl.samplers.kmeans import kmeans
 from keras_ltssl.samplers.mak import MAKChoice, choose_mak
 from keras_ltssl.samplers.nearest_to_centers import nearest_to_centers
+from keras_ltssl.samplers.pool_choice import PoolChoice
 
 __all__ = [
     "MAKChoice",
     "OODChoice",
+    "PoolChoice",
     "choose_colt",
     "choose_mak",
     "cluster_budgets",
