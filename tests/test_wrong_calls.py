@@ -183,10 +183,6 @@ CALLS = {
     "schedules.TriangularTemperature": ({}, PERIODIC),
     # initializers
     "initializers.SimplexETF": ({}, {"seed": SEED}),
-    "initializers.largest_cosine": (
-        {"vectors": [[1.0, 0.0], [0.0, 1.0]]},
-        {"vectors": tensor([1.0, 2.0], [[1.0, 2.0]])},
-    ),
     # losses
     "losses.ContrastiveLoss": ({}, {"reduction": REDUCTION}),
     "losses.TemperatureLoss": ({}, TEMPERATURE_LOSS),
@@ -334,10 +330,6 @@ CALLS = {
             "gamma": POSITIVE,
         },
     ),
-    "losses.harmonization_from_scores": (
-        {"scores": np.ones((3, 2, 2), "float32")},
-        {"scores": tensor(np.ones((3, 2))), **SINKHORN, "gamma": POSITIVE},
-    ),
     "losses.macl": (
         {"z": z},
         {
@@ -386,7 +378,7 @@ CALLS = {
             "spread": number(-1, 1),
         },
     ),
-    "losses.sample_weights": (
+    "losses.inverse_share_weights": (
         {"shares": [0.5, 0.5], "labels": [0], "power": 0.5, "limit": 4.0},
         {
             "shares": tensor([[0.5]]),
@@ -407,10 +399,6 @@ CALLS = {
             "top_k": COUNT,
             "chunk_size": COUNT_OR_NONE,
         },
-    ),
-    "losses.target_scores": (
-        {"z": z, "targets": np.eye(2, 4)},
-        {"z": VIEWS, "targets": tensor([1.0], [[1.0]])},
     ),
 }
 
@@ -1076,7 +1064,6 @@ FILLED_IN = {
     "evaluation.LongTailReport",
     "evaluation.TailAgreement",
     "evaluation.TailDiagnosis",
-    "layers.Assignment",
     "losses.Requirements",
     "losses.find_loss",
     "losses.Step",

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import keras_ltssl as lt
+from keras_ltssl.losses.harmonization_term import target_scores
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 COLORS = ("#12305a", "#e07b30", "#2a7f62", "#b8860b", "#6a3d9a", "#7f7f7f")
@@ -119,7 +120,7 @@ def tase():
     labels = np.arange(len(share), dtype="int32")
     for index, power in enumerate((0.0, 0.5, 1.0)):
         # The middle one has a share of 1/K, so its weight would be 1.
-        weights = lt.losses.sample_weights(
+        weights = lt.losses.inverse_share_weights(
             share / len(share), labels, power, limit
         )
         weights = keras.ops.convert_to_numpy(weights)
@@ -152,7 +153,7 @@ def harmonization():
     around = np.repeat(np.arange(10), [10, 6, 1, 1, 1, 1, 1, 1, 1, 1])
     z = targets[around] + 0.25 * random.normal(size=(24, 16))
     z = np.stack([z, z], axis=1).astype("float32")
-    scores = keras.ops.convert_to_numpy(lt.losses.target_scores(z, targets))
+    scores = keras.ops.convert_to_numpy(target_scores(z, targets))
     before = np.exp(scores[:, 0] / 0.05)
     before /= before.sum(axis=1, keepdims=True)
     after = keras.ops.convert_to_numpy(lt.losses.sinkhorn(scores[:, 0]))

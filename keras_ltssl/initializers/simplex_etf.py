@@ -122,8 +122,8 @@ def largest_cosine(vectors: Tensor) -> float:
     Example:
 
     >>> import numpy as np
-    >>> import keras_ltssl as lt
-    >>> lt.initializers.largest_cosine(np.array([[1, 0], [0, 2], [-1, 0]]))
+    >>> from keras_ltssl.initializers.simplex_etf import largest_cosine
+    >>> largest_cosine(np.array([[1, 0], [0, 2], [-1, 0]]))
     0.0
     """
     vectors = as_tensor("vectors", vectors)

@@ -2,7 +2,7 @@
 
 from keras_ltssl.layers.projection_head import ProjectionHead
 from keras_ltssl.state.geometric_targets import GeometricTargets
-from keras_ltssl.state.headness import Assignment, Headness
+from keras_ltssl.state.headness import Headness
 from keras_ltssl.state.key_queue import KeyQueue
 from keras_ltssl.state.loss_state import LossState
 from keras_ltssl.state.mixed_headness import MixedHeadness
@@ -19,7 +19,6 @@ from keras_ltssl.views.simclr_views import simclr_views
 from keras_ltssl.views.two_views import TwoViews
 
 __all__ = [
-    "Assignment",
     "BoostedViews",
     "GeometricTargets",
     "Headness",

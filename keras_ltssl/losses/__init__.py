@@ -16,8 +16,6 @@ from keras_ltssl.losses.geometric_harmonization import (
 )
 from keras_ltssl.losses.harmonization_term import (
     geometric_harmonization,
-    harmonization_from_scores,
-    target_scores,
 )
 from keras_ltssl.losses.kernels.queue import queue_nt_xent
 from keras_ltssl.losses.kernels.sinkhorn import sinkhorn
@@ -28,8 +26,8 @@ from keras_ltssl.losses.step import Step
 from keras_ltssl.losses.tail_score import tail_score
 from keras_ltssl.losses.tase import (
     TASELoss,
+    inverse_share_weights,
     sample_temperatures,
-    sample_weights,
 )
 from keras_ltssl.losses.temperature_loss import TemperatureLoss
 from keras_ltssl.losses.wrapping_loss import WrappingLoss, find_loss
@@ -56,15 +54,13 @@ __all__ = [
     "find_loss",
     "focal_nt_xent",
     "geometric_harmonization",
-    "harmonization_from_scores",
+    "inverse_share_weights",
     "macl",
     "normalized_mse",
     "nt_xent",
     "pair_temperatures",
     "queue_nt_xent",
     "sample_temperatures",
-    "sample_weights",
     "sinkhorn",
     "tail_score",
-    "target_scores",
 ]

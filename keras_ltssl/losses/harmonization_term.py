@@ -27,7 +27,7 @@ def target_scores(z: Tensor, targets: Tensor) -> Tensor:
     Example:
 
     >>> import numpy as np
-    >>> from keras_ltssl.losses import target_scores
+    >>> from keras_ltssl.losses.harmonization_term import target_scores
     >>> z = np.array([[[2.0, 0.0], [0.0, -3.0]]], "float32")
     >>> np.asarray(target_scores(z, np.eye(2, dtype="float32"))).tolist()
     [[[1.0, 0.0], [0.0, -1.0]]]
@@ -78,7 +78,9 @@ def harmonization_from_scores(
     Example:
 
     >>> import numpy as np
-    >>> from keras_ltssl.losses import harmonization_from_scores
+    >>> from keras_ltssl.losses.harmonization_term import (
+    ...     harmonization_from_scores,
+    ... )
     >>> scores = np.repeat(np.eye(2, dtype="float32")[:, None], 2, axis=1)
     >>> term = harmonization_from_scores(scores, gamma=1.0)
     >>> np.asarray(term).astype(float).round(4).tolist()

@@ -72,7 +72,7 @@ def sample_temperatures(
     return temperature * (1.0 + spread * (2.0 * headness - 1.0))
 
 
-def sample_weights(
+def inverse_share_weights(
     shares: Tensor, labels: Tensor, power: float, limit: float
 ) -> Tensor:
     """Returns a weight for each sample that rises as its prototype shrinks.
@@ -96,10 +96,10 @@ def sample_weights(
     Example:
 
     >>> import numpy as np
-    >>> from keras_ltssl.losses import sample_weights
+    >>> from keras_ltssl.losses import inverse_share_weights
     >>> shares = np.array([0.75, 0.25], "float32")
     >>> labels = np.array([0, 0, 0, 1], "int32")
-    >>> weights = sample_weights(shares, labels, power=1.0, limit=10.0)
+    >>> weights = inverse_share_weights(shares, labels, power=1.0, limit=10.0)
     >>> [round(float(weight), 3) for weight in weights]
     [0.667, 0.667, 0.667, 2.0]
     """
@@ -130,7 +130,7 @@ class TASELoss(TemperatureLoss):
     (`layers.Headness`). Samples of the head get a larger temperature, which
     makes the loss see groups, samples of the tail a smaller one, which makes it
     see instances (`sample_temperatures`); samples of rarely used prototypes
-    get a larger weight (`sample_weights`). The temperatures average to
+    get a larger weight (`inverse_share_weights`). The temperatures average to
     `temperature` over the population, so that switching TASE on does not change
     the mean temperature, which matters more than anything per sample.
     Until `warmup_steps` training steps have formed the prototypes, τ_i = τ_0
@@ -300,7 +300,7 @@ class TASELoss(TemperatureLoss):
             step.temperature,
             is_warm * self.spread,
         )
-        weights = sample_weights(
+        weights = inverse_share_weights(
             assignment.shares,
             assignment.labels,
             self.weight_power,

@@ -20,8 +20,9 @@ class ShareHeadness(Headness):
 
     >>> import numpy as np
     >>> import keras_ltssl as lt
+    >>> from keras_ltssl.state.headness import Assignment
     >>> similarities = np.eye(2, dtype="float32")
-    >>> assignment = lt.layers.Assignment(
+    >>> assignment = Assignment(
     ...     None, similarities, similarities, np.array([0.75, 0.25], "float32")
     ... )
     >>> np.asarray(lt.layers.ShareHeadness().estimate(assignment)).tolist()

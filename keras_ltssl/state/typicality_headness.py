@@ -28,10 +28,11 @@ class TypicalityHeadness(Headness):
 
     >>> import numpy as np
     >>> import keras_ltssl as lt
+    >>> from keras_ltssl.state.headness import Assignment
     >>> headness = lt.layers.TypicalityHeadness()
     >>> headness.build((None, 2))
     >>> similarities = np.array([[0.1], [0.9]], "float32")
-    >>> assignment = lt.layers.Assignment(None, None, similarities, None)
+    >>> assignment = Assignment(None, None, similarities, None)
     >>> headness.update(assignment)
     >>> np.asarray(headness.estimate(assignment)).round(2).tolist()
     [0.0, 1.0]

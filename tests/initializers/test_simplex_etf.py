@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import keras_ltssl as lt
+from keras_ltssl.initializers.simplex_etf import largest_cosine
 
 
 def targets_of(num_targets, dim, seed=0, dtype="float32"):
@@ -56,7 +57,7 @@ def test_up_to_twice_the_dimension_no_two_targets_are_close(num_targets, dim):
 def test_larger_sets_reach_the_best_known_codes(num_targets, dim, least):
     with pytest.warns(UserWarning, match=rf"cosine is {least:.3f}"):
         targets = targets_of(num_targets, dim)
-    reached = lt.initializers.largest_cosine(targets)
+    reached = largest_cosine(targets)
     assert reached == pytest.approx(pairwise(targets).max(), abs=1e-6)
     assert least - 1e-6 <= reached <= least + 1e-3
     np.testing.assert_allclose(np.linalg.norm(targets, axis=1), 1, atol=1e-6)
@@ -70,7 +71,7 @@ def test_warning_names_what_was_asked_and_what_was_reached():
         for text in (str(warning.message) for warning in caught)
         if "num_targets" in text
     )
-    reached = lt.initializers.largest_cosine(targets)
+    reached = largest_cosine(targets)
     for part in (
         "num_targets=30",
         "dim=8",
@@ -79,7 +80,7 @@ def test_warning_names_what_was_asked_and_what_was_reached():
     ):
         assert part in message
     random = np.random.default_rng(0).normal(size=(30, 8))
-    assert reached < lt.initializers.largest_cosine(random) - 0.2
+    assert reached < largest_cosine(random) - 0.2
 
 
 def test_in_one_dimension_targets_have_to_coincide():
@@ -143,10 +144,10 @@ def test_largest_cosine_leaves_lengths_aside_and_works_in_blocks():
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(1500, 6)) + 1
     vectors[1400] = 3 * vectors[20]
-    assert lt.initializers.largest_cosine(vectors) == pytest.approx(1)
+    assert largest_cosine(vectors) == pytest.approx(1)
     vectors = vectors[:1400]
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    assert lt.initializers.largest_cosine(
+    assert largest_cosine(
         ops.convert_to_tensor(vectors, "float32")
     ) == pytest.approx(pairwise(units).max(), abs=1e-6)
 
@@ -171,4 +172,4 @@ def test_integer_dtype_is_refused():
 @pytest.mark.parametrize("shape", [(4,), (1, 4)])
 def test_one_vector_has_no_largest_cosine(shape):
     with pytest.raises(ValueError, match=r"shape \(K, dim\) with K >= 2"):
-        lt.initializers.largest_cosine(np.ones(shape))
+        largest_cosine(np.ones(shape))

@@ -307,3 +307,10 @@ def test_float_ids_are_refused():
 def test_impossible_gamma_is_refused():
     with pytest.raises(ValueError, match="`gamma` must be a finite number"):
         lt.losses.FocalNTXentLoss(gamma=-1)
+
+
+def test_a_loss_is_shown_with_the_arguments_that_were_set():
+    assert repr(lt.losses.NTXentLoss()) == "NTXentLoss()"
+    loss = lt.losses.COLTLoss(base_loss=lt.losses.NTXentLoss(0.1), top_k=5)
+    assert "base_loss=NTXentLoss(temperature=0.1)" in repr(loss)
+    assert "top_k=5" in repr(loss)

@@ -51,7 +51,7 @@ def test_rare_prototypes_get_larger_clipped_weights_of_mean_1():
     shares = np.array([0.90, 0.09, 0.01], "float32")
     labels = np.array([0, 0, 0, 1, 2], "int32")
     weights = ops.convert_to_numpy(
-        lt.losses.sample_weights(shares, labels, power=1.0, limit=4.0)
+        lt.losses.inverse_share_weights(shares, labels, power=1.0, limit=4.0)
     )
     raw = np.clip(1 / (3 * shares), 0.25, 4.0)[labels]
     np.testing.assert_allclose(weights, raw / raw.mean(), rtol=1e-5)
@@ -60,7 +60,7 @@ def test_rare_prototypes_get_larger_clipped_weights_of_mean_1():
 
 
 def test_zero_power_weighs_every_sample_the_same():
-    weights = lt.losses.sample_weights(
+    weights = lt.losses.inverse_share_weights(
         np.array([0.9, 0.1], "float32"), np.array([0, 1], "int32"), 0.0, 4.0
     )
     np.testing.assert_allclose(ops.convert_to_numpy(weights), 1.0)

@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_ltssl as lt
 import reference
+from keras_ltssl.state.headness import Assignment
 
 
 def units(batch, dim=6, seed=0):
@@ -120,7 +121,7 @@ def test_share_entropy_is_1_for_equal_and_0_for_one():
 
 
 def assignment(similarities, shares):
-    return lt.layers.Assignment(
+    return Assignment(
         None,
         None,
         ops.convert_to_tensor(similarities, "float32"),
