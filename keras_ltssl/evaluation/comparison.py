@@ -30,10 +30,9 @@ def compare_reports(
 ) -> str:
     """Returns a table of runs, in percent: a row for each run.
 
-    Reports of the same name are taken as repeats of one run (other splits,
-    other seeds): their row shows the mean of each number over them, and how
-    many there are. So balancedness is computed for each split and then
-    averaged.
+    Reports of the same name are repeats of one run, with other splits or other
+    seeds. Their row shows the mean of each number and the number of repeats.
+    Balancedness is computed for each split and then averaged.
 
     Args:
         reports: One or more reports with the same grouping, shots and draws.

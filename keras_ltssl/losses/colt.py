@@ -28,9 +28,9 @@ class COLTLoss(WrappingLoss):
 
         L_i = L_base,i + ood_weight · distribution_supcon_i
 
-    Sample ids tell the domain: -1 is out of distribution. With `num_samples`
-    it also keeps the `tail_score` of every in-distribution sample, as a moving
-    average over epochs, for `callbacks.OODSampler` to choose by:
+    Samples with id -1 are out of distribution. With `num_samples`, the loss
+    keeps a moving average of the `tail_score` of every in-distribution sample.
+    `callbacks.OODSampler` chooses by it:
 
         tailness_i ← β tailness_i + (1-β) tail_score_i    (first: tail_score_i)
 
@@ -40,8 +40,8 @@ class COLTLoss(WrappingLoss):
 
     Args:
         temperature: τ, a number > 0 (which `TemperatureScheduler` may drive)
-            or a `TemperatureSchedule`. Defaults to `None`: `0.2`, or what
-            `base_loss` has; give only one of the two.
+            or a `TemperatureSchedule`. Not allowed with a `base_loss`: it has
+            its own. Defaults to `None`, which is `0.2`.
         ood_weight: Weight of the distribution term, >= 0. Defaults to `0.2`.
         top_k: Nearest negatives in the tailness, integer >= 1. Defaults to
             `10`.

@@ -33,21 +33,24 @@ class GeometricHarmonizationLoss(WrappingLoss):
         L_i = L_base,i + w(e) · L_GH,i
         w(e) = weight · clip((e - warmup_epochs) / ramp_epochs, 0, 1)
 
-    where L_GH asks both views of a sample for the same one of K fixed targets,
-    assigned so that the batch uses the targets as the population does
-    (`geometric_harmonization`). How the population uses them, the prior, is
-    estimated by `callbacks.PriorEstimation`, which training needs:
+    L_GH pulls both views of a sample to the same one of K fixed targets. These
+    are assigned so that the batch uses them as the population does
+    (`geometric_harmonization`). The use by the population is the prior. The
+    callback `PriorEstimation`, which training needs, estimates it:
 
         loss = GeometricHarmonizationLoss(NTXentLoss(), num_samples=len(x))
         model.compile("sgd", loss=loss)
         model.fit(x, ids, epochs=1000, callbacks=[PriorEstimation()])
 
-    With `num_samples`, as published, from a moving average of the scores t_1
-    of every sample, m_i ← β m_i + (1-β) t_1, whose argmax names its target;
-    β is `momentum` until the warm-up ends, then `late_momentum`. Without, for
-    data that has no sample ids, from a moving average of the batches' shares
-    (`layers.GeometricTargets`; this package's own design). Samples with id -1,
-    out of distribution, are not counted, unless the batch has no others.
+    With `num_samples`, the estimate is the published one. Each sample has a
+    moving average of its scores, m_i ← β m_i + (1-β) t_1, and belongs to the
+    target of the largest. β is `momentum` until the warm-up ends, and
+    `late_momentum` from then on.
+
+    Without `num_samples`, for data that has no sample ids, the estimate is a
+    moving average of the shares of the batches (`layers.GeometricTargets`; this
+    package's own design). Samples with id -1, out of distribution, are not
+    counted, unless the batch has no others.
 
     Logged beside what the base loss logs: `contrastive_loss` (the base),
     `harmonization_loss` (before its weight; 0 while that is 0),
@@ -208,9 +211,9 @@ class GeometricHarmonizationLoss(WrappingLoss):
         return self.weight * ops.cast(past >= 0, "float32")
 
     def estimate_prior(self) -> None:
-        """Sets the prior from what is known of the population by now.
+        """Sets the prior from the statistics gathered so far.
 
-        While nothing is known, before the first step, it stays uniform.
+        Before the first step the prior stays uniform.
         """
         state = self.own_state()
         targets = state.layer("targets", GeometricTargets)

@@ -13,7 +13,7 @@ class SamplesWithIds(NamedTuple):
 
 
 def with_ids(data: Any) -> Any:
-    """Returns the data of a step with the ids, its targets, among the inputs.
+    """Returns the data of a step, with the ids also among the inputs.
 
     Args:
         data: What Keras hands to `train_step`: `x`, `(x, ids)`, or

@@ -1,4 +1,4 @@
-"""What each anchor's negatives sum up to, and how they push each other.
+"""The log-sum over the negatives of each anchor, and its gradient.
 
 Anchors are the rows of `(2 * batch, dim)` unit vectors, first views first, so
 that the positive of anchor a is `batch` rows away. With τ_ab the temperature of
@@ -12,7 +12,7 @@ softmax over the negatives of an anchor, that is
 
     Σ_b w_a P_ab/τ_ab u_b + Σ_b w_b P_ba/τ_ba u_b,
 
-two products with the matrix that the sums needed anyway.
+which takes two products with the matrix that the sums are made of.
 """
 
 from collections.abc import Callable
@@ -35,9 +35,10 @@ PairScale = Callable[[Tensor], Tensor]
 
 
 class Softmax(NamedTuple):
-    """The softmax of each row as exponentials and what to divide them by.
+    """The softmax of each row, not yet divided: `exponentials / sums`.
 
-    Rows are divided where that is one operation a row, not one an entry.
+    The caller divides later, where that takes one operation a row instead of
+    one an entry.
     """
 
     exponentials: Tensor
@@ -49,14 +50,14 @@ class Softmax(NamedTuple):
 
 
 class Negatives(NamedTuple):
-    """What both functions here return."""
+    """The result of `all_at_once` and of `in_chunks`."""
 
     log_sums: Tensor
-    """`(2 * batch,)`."""
+    """The log-sums, `(2 * batch,)`."""
     push: Callable[..., Tensor]
     """From `(w, units, *held)` to the gradient, `(2 * batch, dim)`."""
     held: tuple[Tensor, ...]
-    """What `push` needs. It closes over no tensor: JAX takes none there."""
+    """Arguments of `push`. On JAX, `push` may not close over tensors."""
     shares: Softmax | None
     """The softmax P, where it is held as a whole."""
 
@@ -64,8 +65,8 @@ class Negatives(NamedTuple):
 def softmax_over(logits: Tensor) -> Softmax:
     """Returns the softmax of each row. Overwrites `logits` on PyTorch.
 
-    A matrix more costs as much as a product there, where `-=` is in place;
-    elsewhere it is a subtraction like any other.
+    On PyTorch `-=` works in place, which saves a matrix that would cost as much
+    as a product. On the other backends `-=` makes a new tensor.
     """
     largest = ops.amax(logits, axis=-1, keepdims=True)
     logits -= largest
@@ -81,7 +82,7 @@ def lowest(tensor: Tensor) -> float:
 
 
 def _mask_own(logits: Tensor, batch: int | Tensor) -> Tensor:
-    """Masks each anchor itself and its positive, which are no negatives.
+    """Masks the entries of each anchor itself and of its positive.
 
     These are the diagonals of the four blocks of views.
     """
@@ -91,7 +92,9 @@ def _mask_own(logits: Tensor, batch: int | Tensor) -> Tensor:
 def all_at_once(
     units: Tensor, tau: Tensor, pair_scale: PairScale | None
 ) -> Negatives:
-    """Holds the similarities of all anchors; the fastest where they fit.
+    """Returns sums and gradient from all similarities at once.
+
+    This is the fastest form if the similarities fit into memory.
 
     Args:
         units: Anchors, `(2 * batch, dim)`.
@@ -99,7 +102,7 @@ def all_at_once(
         pair_scale: What τ of a pair is multiplied by, a function of its cosine,
             or `None`.
     """
-    if pair_scale is None:  # There are fewer numbers in the rows.
+    if pair_scale is None:  # Cheaper than dividing the logits.
         logits = (units / tau[:, None]) @ ops.transpose(units)
     else:
         cosine = units @ ops.transpose(units)
@@ -127,7 +130,9 @@ def _push_of_all(
 def in_chunks(
     units: Tensor, tau: Tensor, pair_scale: PairScale | None, size: int
 ) -> Negatives:
-    """Holds `size` rows of similarities at a time, and computes them twice.
+    """Returns sums and gradient from `size` rows of similarities at a time.
+
+    The gradient computes the similarities again.
 
     Args:
         units: Anchors, `(2 * batch, dim)`.
