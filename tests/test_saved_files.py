@@ -1,6 +1,8 @@
 """Files of earlier versions load, and their training goes on."""
 
+import json
 import pathlib
+import zipfile
 
 import keras
 import numpy as np
@@ -14,8 +16,21 @@ FOLDER = pathlib.Path(make.__file__).parent
 IDS = {"byol": None, "sdclr_focal": None, "colt_tase": make.MIXED_IDS}
 
 
+def made_by_a_newer_keras(path):
+    """Returns whether a file is newer than this Keras, which cannot read it."""
+
+    def number(version):
+        return tuple(int(part) for part in version.split(".")[:2])
+
+    with zipfile.ZipFile(path) as file:
+        metadata = json.loads(file.read("metadata.json"))
+    return number(metadata["keras_version"]) > number(keras.__version__)
+
+
 @pytest.mark.parametrize("name", make.MODELS)
 def test_a_saved_model_of_an_earlier_version_trains_on(name):
+    if made_by_a_newer_keras(FOLDER / f"{name}.keras"):
+        pytest.skip("Keras reads no files of a newer Keras")
     model = keras.models.load_model(FOLDER / f"{name}.keras")
     expected = np.load(FOLDER / f"{name}.npz")
     found = make.contents(model)
