@@ -91,13 +91,14 @@ class BoostedLoss(WrappingLoss):
 
         m_i ← β m_i + (1-β) L_base,i          (first: L_base,i)
 
-    The value is that of the base loss, nothing is added. What is new is
-    `weights_of(ids)`, the `boosted_weights` of the remembered losses: samples
-    that the network is slow to learn, among them those of the tail, have the
-    larger ones. With `layers.BoostedViews` as its augmenter, a
-    `ContrastiveModel` of any framework gives these samples stronger views. In
-    a model of your own, hand `weights_of(ids)` to them. The loss by itself
-    changes nothing in training.
+    The value is that of the base loss. `weights_of(ids)` returns the
+    `boosted_weights` of the remembered losses. Samples that the network is slow
+    to learn have large weights; samples of the tail are among them.
+
+    With `layers.BoostedViews` as its augmenter, a `ContrastiveModel` of any
+    framework gives these samples stronger views. In a model of your own, pass
+    `weights_of(ids)` to the views. The loss by itself changes nothing in
+    training.
 
     Weights follow the memory step by step; the published code takes them once
     an epoch. As a sample comes once an epoch, its own m_i is the same; only

@@ -269,7 +269,7 @@ class TASELoss(TemperatureLoss):
         temperature: float | Tensor,
         ids: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Assignment]:
-        """Returns what the state makes of a batch, without changing it.
+        """Returns temperatures and weights of a batch; the state stays as is.
 
         Args:
             z: Projections, `(batch, 2, dim)`.
