@@ -93,10 +93,10 @@ def ours(tolerance=None):
         lt.losses.geometric_harmonization(
             z,
             targets,
-            regularization=FLAGS.regularization,
-            iterations=FLAGS.iterations,
             gamma=GAMMA,
-            tolerance=tolerance,
+            sinkhorn=lt.losses.SinkhornOptions(
+                FLAGS.regularization, FLAGS.iterations, tolerance
+            ),
         )
     )
 

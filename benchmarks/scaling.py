@@ -71,7 +71,9 @@ def harmonization_call(num_targets, batch_size, tolerance=None):
     targets /= np.linalg.norm(targets, axis=1, keepdims=True)
     return loss_call(
         lambda z: lt.losses.geometric_harmonization(
-            z, targets.astype("float32"), tolerance=tolerance
+            z,
+            targets.astype("float32"),
+            sinkhorn=lt.losses.SinkhornOptions(tolerance=tolerance),
         ),
         batch_size,
     )

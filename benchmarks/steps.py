@@ -43,7 +43,7 @@ LOSSES = {
         num_samples=FLAGS.num_samples,
         warmup_epochs=0,
         ramp_epochs=0,
-        tolerance=1e-5,
+        sinkhorn=lt.losses.SinkhornOptions(tolerance=1e-5),
     ),
     "colt": lambda: lt.losses.COLTLoss(num_samples=FLAGS.num_samples),
 }

@@ -78,7 +78,7 @@ METHODS = {
             num_samples=SAMPLES,
             warmup_epochs=1,
             ramp_epochs=0,
-            iterations=20,
+            sinkhorn={"iterations": 20},
         ),
         lambda logs: (
             logs["harmonization_loss"][0] == 0

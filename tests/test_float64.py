@@ -24,7 +24,11 @@ def _float64_as_default():
 
 def _harmonized(base_loss):
     return losses.GeometricHarmonizationLoss(
-        base_loss, 5, warmup_epochs=0, ramp_epochs=0, iterations=5
+        base_loss,
+        5,
+        warmup_epochs=0,
+        ramp_epochs=0,
+        sinkhorn={"iterations": 5},
     )
 
 

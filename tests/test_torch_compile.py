@@ -41,7 +41,7 @@ SPLIT = {
         num_targets=4,
         warmup_epochs=1,
         ramp_epochs=0,
-        iterations=5,
+        sinkhorn={"iterations": 5},
     ),
 }
 

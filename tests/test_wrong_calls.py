@@ -160,8 +160,8 @@ PERIODIC = {"minimum": POSITIVE, "maximum": POSITIVE, "period": POSITIVE}
 TEMPERATURE_LOSS = {"temperature": POSITIVE, "reduction": REDUCTION}
 VIEWS = tensor(np.ones((8, 4)), np.ones((8, 3, 4)))
 A_SAMPLE = [*TEMPERATURES, [0.2] * 3, np.ones((8, 2))]
+PRIOR = tensor([1.0], [-1, 1], [0, 0], [NAN, 1], none=True)
 SINKHORN = {
-    "prior": tensor([1.0], [-1, 1], [0, 0], [NAN, 1], none=True),
     "regularization": POSITIVE,
     "iterations": COUNT,
     "tolerance": number(0, -1, none=True),
@@ -267,9 +267,7 @@ CALLS = {
             "weight": NOT_NEGATIVE,
             "warmup_epochs": NOT_NEGATIVE,
             "ramp_epochs": NOT_NEGATIVE,
-            "regularization": POSITIVE,
-            "iterations": COUNT,
-            "tolerance": number(0, -1, none=True),
+            "sinkhorn": ["a", 1, ODD, {"gamma": 0.1}],
             "gamma": POSITIVE,
             "momentum": BELOW_ONE,
             "late_momentum": BELOW_ONE,
@@ -326,8 +324,9 @@ CALLS = {
         {
             "z": VIEWS,
             "targets": tensor([1.0], [[1.0]]),
-            **SINKHORN,
+            "prior": PRIOR,
             "gamma": POSITIVE,
+            "sinkhorn": ["a", 1, ODD, {"gamma": 0.1}],
         },
     ),
     "losses.macl": (
@@ -389,8 +388,9 @@ CALLS = {
     ),
     "losses.sinkhorn": (
         {"scores": np.ones((3, 2), "float32")},
-        {"scores": tensor([1.0]), **SINKHORN},
+        {"scores": tensor([1.0]), "prior": PRIOR, **SINKHORN},
     ),
+    "losses.SinkhornOptions": ({}, SINKHORN),
     "losses.tail_score": (
         {"z": z},
         {

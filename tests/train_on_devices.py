@@ -49,7 +49,7 @@ LOSSES = {
         num_samples=SAMPLES,
         warmup_epochs=0,
         ramp_epochs=0,
-        iterations=20,
+        sinkhorn={"iterations": 20},
     ),
     "colt": lambda: lt.losses.COLTLoss(num_samples=SAMPLES, top_k=3),
     "moco": lambda: lt.losses.NTXentLoss(),

@@ -19,6 +19,7 @@ from keras_ltssl.losses.harmonization_term import (
 )
 from keras_ltssl.losses.kernels.queue import queue_nt_xent
 from keras_ltssl.losses.kernels.sinkhorn import sinkhorn
+from keras_ltssl.losses.kernels.sinkhorn_options import SinkhornOptions
 from keras_ltssl.losses.macl import MACLLoss, aligned_temperature, macl
 from keras_ltssl.losses.nt_xent import NTXentLoss, nt_xent
 from keras_ltssl.losses.requirements import Requirements
@@ -43,6 +44,7 @@ __all__ = [
     "MACLLoss",
     "NTXentLoss",
     "Requirements",
+    "SinkhornOptions",
     "Step",
     "TASELoss",
     "TemperatureLoss",

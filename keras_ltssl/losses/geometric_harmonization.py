@@ -1,5 +1,6 @@
 """Geometric Harmonization on top of any contrastive loss."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,10 @@ from keras_ltssl.losses.harmonization_term import (
     harmonization_from_scores,
     target_scores,
 )
-from keras_ltssl.losses.kernels.sinkhorn import check_scaling
+from keras_ltssl.losses.kernels.sinkhorn_options import (
+    SinkhornOptions,
+    as_sinkhorn_options,
+)
 from keras_ltssl.losses.requirements import Requirements
 from keras_ltssl.losses.step import Step
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
@@ -70,9 +74,9 @@ class GeometricHarmonizationLoss(WrappingLoss):
             as published for 1000 epochs.
         ramp_epochs: Epochs until the weight is reached, >= 0. Defaults to
             `10`.
-        regularization: ε of `sinkhorn`, > 0. Defaults to `0.05`.
-        iterations: Of `sinkhorn`, integer >= 1. Defaults to `300`.
-        tolerance: Early stopping of `sinkhorn`. Defaults to `None`, never.
+        sinkhorn: `SinkhornOptions` of the assignment, or a dictionary of their
+            arguments. Defaults to `None`, their defaults: 300 iterations at
+            ε = 0.05.
         gamma: γ, temperature of the prediction, > 0. Defaults to `0.1`.
         momentum: β during the warm-up, in [0, 1). Defaults to `0.9`.
         late_momentum: β after it, in [0, 1). Defaults to `0.999`.
@@ -126,9 +130,7 @@ class GeometricHarmonizationLoss(WrappingLoss):
         weight: float = 1.0,
         warmup_epochs: float = 500,
         ramp_epochs: float = 10,
-        regularization: float = 0.05,
-        iterations: int = 300,
-        tolerance: float | None = None,
+        sinkhorn: SinkhornOptions | dict[str, Any] | None = None,
         gamma: float = 0.1,
         momentum: float = 0.9,
         late_momentum: float = 0.999,
@@ -139,7 +141,6 @@ class GeometricHarmonizationLoss(WrappingLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(base_loss, reduction, name, dtype)
-        check_scaling(regularization, iterations, tolerance)
         self.num_targets = check_integer("num_targets", num_targets, minimum=2)
         self.num_samples = check_integer_or_none(
             "num_samples", num_samples, minimum=1
@@ -149,9 +150,7 @@ class GeometricHarmonizationLoss(WrappingLoss):
             "warmup_epochs", warmup_epochs, minimum=0
         )
         self.ramp_epochs = check_number("ramp_epochs", ramp_epochs, minimum=0)
-        self.regularization = regularization
-        self.iterations = iterations
-        self.tolerance = tolerance
+        self.sinkhorn = as_sinkhorn_options(sinkhorn)
         self.gamma = check_number("gamma", gamma, above=0)
         self.momentum = check_number("momentum", momentum, minimum=0, below=1)
         self.late_momentum = check_number(
@@ -242,12 +241,7 @@ class GeometricHarmonizationLoss(WrappingLoss):
         terms = ops.cond(
             weight > 0,
             lambda: harmonization_from_scores(
-                scores,
-                prior,
-                self.regularization,
-                self.iterations,
-                self.gamma,
-                self.tolerance,
+                scores, prior, self.gamma, self.sinkhorn
             ),
             lambda: ops.zeros_like(scores[:, 0, 0]),
         )
@@ -283,12 +277,21 @@ class GeometricHarmonizationLoss(WrappingLoss):
             "weight": self.weight,
             "warmup_epochs": self.warmup_epochs,
             "ramp_epochs": self.ramp_epochs,
-            "regularization": self.regularization,
-            "iterations": self.iterations,
-            "tolerance": self.tolerance,
+            "sinkhorn": dataclasses.asdict(self.sinkhorn),
             "gamma": self.gamma,
             "momentum": self.momentum,
             "late_momentum": self.late_momentum,
             "share_momentum": self.share_momentum,
             "seed": self.seed,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "ContrastiveLoss":
+        """Builds the loss from what `get_config` returned."""
+        config = dict(config)
+        # Files of older versions keep these three beside the others.
+        names = ("regularization", "iterations", "tolerance")
+        flat = {name: config.pop(name) for name in names if name in config}
+        if flat:
+            config["sinkhorn"] = flat
+        return super().from_config(config)

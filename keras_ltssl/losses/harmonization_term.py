@@ -1,10 +1,16 @@
 """The geometric harmonization term: a population spread over fixed targets."""
 
+import dataclasses
+
 import keras
 from keras import ops
 
+from keras_ltssl.losses.kernels import sinkhorn as scaling
 from keras_ltssl.losses.kernels.anchors import check_views
-from keras_ltssl.losses.kernels.sinkhorn import sinkhorn
+from keras_ltssl.losses.kernels.sinkhorn_options import (
+    SinkhornOptions,
+    as_sinkhorn_options,
+)
 from keras_ltssl.losses.kernels.unit_views import unit_views
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor, check_number
@@ -53,20 +59,16 @@ def target_scores(z: Tensor, targets: Tensor) -> Tensor:
 def harmonization_from_scores(
     scores: Tensor,
     prior: Tensor | None = None,
-    regularization: float = 0.05,
-    iterations: int = 300,
     gamma: float = 0.1,
-    tolerance: float | None = None,
+    sinkhorn: SinkhornOptions | None = None,
 ) -> Tensor:
     """Returns the harmonization term of scores that are known already.
 
     Args:
         scores: What `target_scores` returns, `(batch, 2, K)`.
         prior: As for `geometric_harmonization`, like all that follow.
-        regularization: ε.
-        iterations: Of `sinkhorn`.
         gamma: γ.
-        tolerance: Of `sinkhorn`.
+        sinkhorn: Options of the scaling.
 
     Returns:
         The term of each sample, `(batch,)`.
@@ -96,12 +98,10 @@ def harmonization_from_scores(
     if keras.backend.standardize_dtype(scores.dtype) != "float64":
         scores = ops.cast(scores, "float32")
     # Stacked, not transposed, for PyTorch: each view a matrix without gaps.
-    labels = sinkhorn(
+    labels = scaling.sinkhorn(
         ops.stack([scores[:, 0], scores[:, 1]]),
         prior,
-        regularization,
-        iterations,
-        tolerance,
+        **dataclasses.asdict(as_sinkhorn_options(sinkhorn)),
     )
     # Each view is asked for the label of the other one.
     asked = ops.transpose(ops.flip(labels, axis=0), (1, 0, 2))
@@ -113,10 +113,8 @@ def geometric_harmonization(
     z: Tensor,
     targets: Tensor,
     prior: Tensor | None = None,
-    regularization: float = 0.05,
-    iterations: int = 300,
     gamma: float = 0.1,
-    tolerance: float | None = None,
+    sinkhorn: SinkhornOptions | None = None,
 ) -> Tensor:
     """Computes the geometric harmonization term of two views.
 
@@ -136,10 +134,9 @@ def geometric_harmonization(
         prior: Share of the population that belongs to each target, `(K,)`,
             numbers >= 0, not all zero; divided by their sum. Defaults to
             `None`, equal shares.
-        regularization: ε > 0 of `sinkhorn`. Defaults to `0.05`.
-        iterations: Of `sinkhorn`, integer >= 1. Defaults to `300`.
         gamma: γ > 0, the temperature of the predictions. Defaults to `0.1`.
-        tolerance: Early stopping of `sinkhorn`. Defaults to `None`: none.
+        sinkhorn: `SinkhornOptions` of the scaling. Defaults to `None`, their
+            defaults.
 
     Returns:
         The term of each sample, `(batch,)`.
@@ -165,8 +162,6 @@ def geometric_harmonization(
     return harmonization_from_scores(
         target_scores(z, targets),
         prior,
-        regularization,
-        iterations,
         gamma,
-        tolerance,
+        sinkhorn,
     )

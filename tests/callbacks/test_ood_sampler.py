@@ -178,7 +178,7 @@ def everything():
         num_samples=NUM_ID,
         warmup_epochs=1,
         ramp_epochs=2,
-        iterations=20,
+        sinkhorn={"iterations": 20},
     )
     model, data = make_model(loss), make_data()
     sampler = lt.callbacks.OODSampler(data, start=1, interval=3, num_clusters=3)

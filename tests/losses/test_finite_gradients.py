@@ -97,13 +97,17 @@ def _in_state(loss):
 
 def _harmonized(base_loss):
     return lt.losses.GeometricHarmonizationLoss(
-        base_loss, 5, warmup_epochs=0, ramp_epochs=0, iterations=20
+        base_loss,
+        5,
+        warmup_epochs=0,
+        ramp_epochs=0,
+        sinkhorn={"iterations": 20},
     )
 
 
 def _harmonization():
     return lambda z: lt.losses.geometric_harmonization(
-        z, _TARGETS, iterations=50, tolerance=1e-4
+        z, _TARGETS, sinkhorn={"iterations": 50, "tolerance": 1e-4}
     )
 
 

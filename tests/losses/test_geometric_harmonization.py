@@ -23,7 +23,7 @@ def harmonized(base=None, **arguments):
             "num_targets": TARGETS,
             "warmup_epochs": 1,
             "ramp_epochs": 2,
-            "iterations": 30,
+            "sinkhorn": {"iterations": 30},
             **arguments,
         },
     )
@@ -297,12 +297,25 @@ def test_more_targets_than_fit_the_dimension_are_warned_of():
 
 def test_serialization_keeps_the_configuration():
     for loss in (
-        harmonized(BASES["tase"](), num_samples=4, seed=3, tolerance=1e-6),
+        harmonized(
+            BASES["tase"](),
+            num_samples=4,
+            seed=3,
+            sinkhorn={"tolerance": 1e-6},
+        ),
         harmonized(lt.losses.COLTLoss(num_samples=4), momentum=0.5),
     ):
         config = keras.saving.serialize_keras_object(loss)
         again = keras.saving.deserialize_keras_object(config)
         assert keras.saving.serialize_keras_object(again) == config
+
+
+def test_configurations_of_before_the_options_still_load():
+    config = harmonized().get_config()
+    del config["sinkhorn"]
+    flat = {"regularization": 0.1, "iterations": 20, "tolerance": 1e-4}
+    loss = lt.losses.GeometricHarmonizationLoss.from_config({**config, **flat})
+    assert loss.sinkhorn == lt.losses.SinkhornOptions(**flat)
 
 
 @pytest.mark.parametrize(
@@ -313,8 +326,8 @@ def test_serialization_keeps_the_configuration():
         ("weight", -1.0),
         ("warmup_epochs", -1),
         ("ramp_epochs", float("inf")),
-        ("regularization", 0.0),
-        ("iterations", 0),
+        ("sinkhorn", 0.0),
+        ("sinkhorn", {"gamma": 0.1}),
         ("gamma", 0.0),
         ("momentum", 1.0),
         ("late_momentum", -0.1),

@@ -53,9 +53,11 @@ def moco():
     loss = harmonized(
         lt.losses.NTXentLoss(0.3),
         num_samples=SAMPLES,
-        regularization=0.1,
-        iterations=20,
-        tolerance=1e-4,
+        sinkhorn={
+            "regularization": 0.1,
+            "iterations": 20,
+            "tolerance": 1e-4,
+        },
     )
     model = lt.models.MomentumContrast(*dense(), queue_size=12)
     return model, loss, IDS

@@ -9,13 +9,12 @@ import numpy as np
 from keras import ops
 
 from keras_ltssl.backend.compilation import compiled_by_xla
+from keras_ltssl.losses.kernels.sinkhorn_options import SinkhornOptions
 from keras_ltssl.losses.kernels.unit_views import as_floats
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
     as_tensor,
     check_array_of_numbers,
-    check_integer,
-    check_number,
 )
 
 # Scalings may grow to exp(±25) before they are folded into the potentials:
@@ -28,16 +27,6 @@ _REACH = 64.0
 
 # Iterations between two looks at whether scaling may stop.
 _WINDOW = 25
-
-
-def check_scaling(
-    regularization: float, iterations: int, tolerance: float | None
-) -> None:
-    """Raises if an argument that steers `sinkhorn` is out of range."""
-    check_number("regularization", regularization, above=0)
-    check_integer("iterations", iterations, minimum=1)
-    if tolerance is not None:
-        check_number("tolerance", tolerance, above=0)
 
 
 def check_prior(prior: Any, num_targets: int) -> Tensor:
@@ -139,7 +128,7 @@ def sinkhorn(
             "`scores` must have shape (batch, targets) or (views, batch, "
             f"targets). Received: scores.shape={tuple(scores.shape)}"
         )
-    check_scaling(regularization, iterations, tolerance)
+    SinkhornOptions(regularization, iterations, tolerance)  # Checks them.
     num_targets = scores.shape[-1]
     if prior is None:
         prior = np.full(num_targets, 1 / num_targets)
