@@ -828,10 +828,12 @@ CALLS |= {
         {
             "features": FEATURES,
             "estimate": CHOICE,
-            "num_neighbors": [*COUNT, 12],
+            "num_neighbors": [*COUNT_OR_NONE, 12],
             "num_clusters": COUNT,
             "max_bank": COUNT,
             "seed": SEED,
+            "bandwidth": POSITIVE,
+            "margin": number(0, -1, 1.5),
         },
     ),
     "evaluation.knn_probe": (
@@ -954,7 +956,7 @@ CALLS |= {
             "features": [*FEATURES, ROWS[:3]],
             "labels": ["a", ODD, 2.5, [[1], [1, 2]], [1]],
             "estimate": ["other", None, 1, [], ODD, [0.5], [NAN] * 12],
-            "num_neighbors": [*COUNT, 12],
+            "num_neighbors": [*COUNT_OR_NONE, 12],
             "num_clusters": [*COUNT, 7],
             "repeats": [*COUNT, 1],
             "groups": GROUPS,

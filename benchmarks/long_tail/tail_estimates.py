@@ -126,6 +126,10 @@ def estimates(units, space):
         found[f"density of {count} neighbors"] = (
             lt.evaluation.headness_estimate(units, num_neighbors=count)
         )
+    for name in ("kernel_density", "adaptive_mass", "rank_mean"):
+        found[name.replace("_", " ")] = lt.evaluation.headness_estimate(
+            units, name
+        )
     found["share within a radius"] = shares_within_radius(units)
     return {f"{name}, {space}": scores for name, scores in found.items()}
 

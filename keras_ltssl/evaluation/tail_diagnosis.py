@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from keras_ltssl.arrays import as_scores
 from keras_ltssl.evaluation.groups import Grouping, class_groups
@@ -13,21 +12,26 @@ from keras_ltssl.evaluation.headness_estimate import (
     Estimate,
     check_clusters,
     check_name,
-    check_neighbors,
     checked_features,
+    checked_neighbors,
     cluster_runs,
     named_runs,
+    percentiles,
 )
 from keras_ltssl.evaluation.imbalance_curve import ImbalanceCurve
 from keras_ltssl.evaluation.tail_diagnosis_result import TailDiagnosis
-from keras_ltssl.validation import as_array, check_integer
+from keras_ltssl.validation import (
+    as_array,
+    check_integer,
+    check_integer_or_none,
+)
 
 
 def tail_diagnosis(
     features: Any,
     labels: ArrayLike | None = None,
     estimate: Estimate = "density",
-    num_neighbors: int = 50,
+    num_neighbors: int | None = None,
     num_clusters: int = 50,
     repeats: int = 10,
     groups: Grouping = "thirds",
@@ -104,14 +108,15 @@ def tail_diagnosis(
             may be a `numpy.memmap`, and is not copied.
         labels: Class of each sample, `(samples,)`, to say how right the
             estimate is; nothing else looks at them. Defaults to `None`.
-        estimate: `"density"`, `"share"` or `"typicality"`, see
-            `headness_estimate`; or your own: an array of finite scores, low in
-            the tail, of shape `(samples,)`, or `(runs, samples)` whose first
-            row counts and whose other rows are its re-runs; or a function
-            `(features, seed) -> scores`, called once and again for each re-run
-            with another seed. Defaults to `"density"`.
-        num_neighbors: Neighbors for the density, less than the samples.
-            Defaults to `50`.
+        estimate: A name that `headness_estimate` takes; or your own: an array
+            of finite scores, low in the tail, of shape `(samples,)`, or
+            `(runs, samples)` whose first row counts and whose other rows are
+            its re-runs; or a function `(features, seed) -> scores`, called once
+            and again for each re-run with another seed. Defaults to
+            `"density"`.
+        num_neighbors: Neighbors of a sample, less than the samples. Defaults
+            to `None`: 50 for `"density"`, 10 for `"adaptive_mass"` and
+            `"rank_mean"`.
         num_clusters: Clusters, at most half of the samples. Defaults to `50`.
         repeats: Re-runs that the uncertainty is estimated from, at least 2.
             Defaults to `10`.
@@ -153,15 +158,19 @@ def tail_diagnosis(
     bank = min(check_integer("max_bank", max_bank, minimum=4), len(rows))
     check_clusters(num_clusters, bank // 2)
     check_integer("repeats", repeats, minimum=2)
+    check_integer_or_none("num_neighbors", num_neighbors, minimum=1)
     classes = _as_labels(labels, len(rows), groups)
     given = None
     name = "scores that were given"
     if isinstance(estimate, str):
         check_name(estimate)
-        if estimate == "density":
-            check_neighbors(num_neighbors, bank)
+        neighbors = checked_neighbors(estimate, num_neighbors, bank)
         name = {
-            "density": f"density: {num_neighbors} nearest neighbors",
+            "density": f"density: {neighbors} nearest neighbors",
+            "kernel_density": "kernel density",
+            "adaptive_mass": f"adaptive mass: {neighbors} nearest neighbors",
+            "rank_mean": "mean percentile of density and adaptive mass: "
+            f"{neighbors} nearest neighbors",
             "share": f"share of its cluster, of {num_clusters}",
             "typicality": f"typicality of its cluster, of {num_clusters}",
         }[estimate]
@@ -178,17 +187,14 @@ def tail_diagnosis(
     if given is not None:
         runs = given
     elif isinstance(estimate, str):
-        runs = named_runs(
-            rows, estimate, num_neighbors, bank, clusterings, seeds
-        )
+        runs = named_runs(rows, estimate, neighbors, bank, clusterings, seeds)
     else:
         assert callable(estimate)
         name = getattr(estimate, "__name__", type(estimate).__name__)
         runs = np.stack(
             [_as_runs(estimate(rows, s), len(rows), 1)[0] for s in seeds]
         )
-    # Equal scores share a rank. Half of them count as below.
-    ranks = (rankdata(runs, axis=1) - 0.5) / len(rows)
+    ranks = percentiles(runs)
     uncertainty = np.full(len(rows), np.nan)
     if len(runs) > 2:
         uncertainty = ranks[1:].std(axis=0, ddof=1)

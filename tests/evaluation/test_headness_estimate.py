@@ -4,9 +4,16 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ltssl.evaluation import headness_estimate, tail_agreement
-from keras_ltssl.evaluation import neighbor_density as density_file
+from keras_ltssl.evaluation import (
+    bank_cosines,
+    headness_estimate,
+    neighbor_density,
+    tail_agreement,
+)
 from keras_ltssl.samplers import kmeans
+
+NEW_AND_DENSITY = ["density", "kernel_density", "adaptive_mass", "rank_mean"]
+ESTIMATES = [*NEW_AND_DENSITY, "share", "typicality"]
 
 
 def units(rows):
@@ -22,6 +29,48 @@ def slow_density(features, k, bank=None):
             np.mean(sorted(u[i] @ u[j] for j in bank if j != i)[-k:])
             for i in range(len(u))
         ]
+    )
+
+
+def slow_kernel_density(features, h, bank=None):
+    """Log of the mean kernel over all others, row by row, in float64."""
+    u = units(np.asarray(features, "float64"))
+    bank = range(len(u)) if bank is None else bank
+    return np.array(
+        [
+            np.log(
+                np.mean([np.exp((u[i] @ u[j] - 1) / h) for j in bank if j != i])
+            )
+            for i in range(len(u))
+        ]
+    )
+
+
+def slow_adaptive_mass(features, k, margin, bank=None):
+    """Share of others that are about as close as the nearest, smoothed."""
+    u = units(np.asarray(features, "float64"))
+    bank = range(len(u)) if bank is None else bank
+    shares, neighbors = [], []
+    for i in range(len(u)):
+        others = [j for j in bank if j != i]
+        cosines = np.array([u[i] @ u[j] for j in others])
+        near = np.mean(np.sort(cosines)[-k:])
+        far = np.median(cosines)
+        shares.append(np.mean(cosines > near - margin * (near - far)))
+        neighbors.append([others[n] for n in np.argsort(cosines)[-k:]])
+    return np.array(
+        [
+            np.mean([shares[i], *(shares[j] for j in neighbors[i])])
+            for i in range(len(u))
+        ]
+    )
+
+
+def percentiles(scores):
+    """Share of scores below each, equal ones counted half."""
+    scores = np.round(scores, 12)
+    return np.array(
+        [np.mean(scores < s) + np.mean(scores == s) / 2 for s in scores]
     )
 
 
@@ -53,12 +102,81 @@ def test_density_is_the_mean_cosine_of_the_nearest_others(k, dtype):
     )
 
 
-@pytest.mark.parametrize("rows_at_once", [1, 13])
-def test_blocks_give_what_one_block_gives(monkeypatch, rows_at_once):
+@pytest.mark.parametrize("bank", [90, 45, 44])
+@pytest.mark.parametrize("bandwidth", [0.2, 0.002])
+def test_kernel_density_is_a_mean_over_all_others(bank, bandwidth):
     features = points()
-    whole = headness_estimate(features, num_neighbors=6)
-    monkeypatch.setattr(density_file, "BLOCK_COSINES", 95 * rows_at_once)
-    parts = headness_estimate(features, num_neighbors=6)
+    rows = np.sort(np.random.default_rng(0).choice(90, bank, replace=False))
+    found = headness_estimate(
+        features, "kernel_density", max_bank=bank, bandwidth=bandwidth
+    )
+    expected = slow_kernel_density(features, bandwidth, rows)
+    # The error of a float32 cosine, over the bandwidth.
+    np.testing.assert_allclose(found, expected, atol=2e-7 / bandwidth)
+
+
+@pytest.mark.parametrize("bank", [90, 45, 44])
+@pytest.mark.parametrize(("k", "margin"), [(10, 0.25), (1, 0.9), (43, 0.5)])
+def test_adaptive_mass_is_the_share_about_as_close_as_the_nearest(
+    bank, k, margin
+):
+    features = points()
+    rows = np.sort(np.random.default_rng(0).choice(90, bank, replace=False))
+    np.testing.assert_allclose(
+        headness_estimate(
+            features, "adaptive_mass", k, max_bank=bank, margin=margin
+        ),
+        slow_adaptive_mass(features, k, margin, rows),
+        atol=1e-12,
+    )
+
+
+def test_rank_mean_is_the_mean_percentile_of_density_and_adaptive_mass():
+    features = points()
+    np.testing.assert_allclose(
+        headness_estimate(features, "rank_mean", margin=0.5),
+        (
+            percentiles(headness_estimate(features, num_neighbors=10))
+            + percentiles(slow_adaptive_mass(features, 10, 0.5))
+        )
+        / 2,
+        atol=1e-12,
+    )
+
+
+@pytest.mark.parametrize(
+    ("estimate", "k"), [("density", 50), ("adaptive_mass", 10)]
+)
+def test_each_estimate_has_its_own_number_of_neighbors(estimate, k):
+    features = points()
+    np.testing.assert_array_equal(
+        headness_estimate(features, estimate),
+        headness_estimate(features, estimate, num_neighbors=k),
+    )
+
+
+def test_a_rare_uniform_kind_is_rare_by_adaptive_mass():
+    features, kinds = mixture([400, 100, 20], spread=[1.5, 1.0, 0.5])
+    mass, density = (
+        tail_agreement(headness_estimate(features, estimate, 10), kinds)
+        for estimate in ("adaptive_mass", "density")
+    )
+    assert mass.few_auc > 0.9 > 0.1 > density.few_auc
+
+
+def test_identical_rows_have_finite_estimates():
+    for estimate in ("kernel_density", "adaptive_mass", "rank_mean"):
+        found = headness_estimate(np.ones((30, 4)), estimate)
+        assert np.all(np.isfinite(found))
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 13])
+@pytest.mark.parametrize("estimate", NEW_AND_DENSITY)
+def test_blocks_give_what_one_block_gives(monkeypatch, rows_at_once, estimate):
+    features = points()
+    whole = headness_estimate(features, estimate, num_neighbors=6)
+    monkeypatch.setattr(bank_cosines, "BLOCK_COSINES", 95 * rows_at_once)
+    parts = headness_estimate(features, estimate, num_neighbors=6)
     np.testing.assert_allclose(parts, whole, atol=1e-6)
 
 
@@ -72,7 +190,7 @@ def test_the_search_by_groups_finds_the_largest_in_order(width, count):
         random.integers(0, 5, size=(30, width)).astype("float64"),  # Ties.
         np.sort(random.normal(size=(30, width)), axis=1),
     ):
-        found, which = density_file._largest(values, count, group)
+        found, which = bank_cosines.largest(values, count, group)
         np.testing.assert_array_equal(
             found, -np.sort(-values, axis=1)[:, :count]
         )
@@ -106,7 +224,9 @@ def test_parts_of_the_bank_count_half_as_many_neighbors():
     halves = np.zeros((5, 64), "bool")
     for half in halves:
         half[random.permutation(64)[:32]] = True
-    found = density_file.neighbor_density(features, 7, np.arange(64), halves)
+    found = neighbor_density.neighbor_density(
+        features, 7, np.arange(64), halves
+    )
     np.testing.assert_allclose(found[0], slow_density(features, 7), atol=1e-6)
     for run, half in zip(found[1:], halves, strict=True):
         expected = slow_density(features, 4, np.flatnonzero(half))
@@ -145,7 +265,7 @@ def test_a_frequent_diverse_kind_looks_rare_and_a_rare_uniform_one_frequent():
     assert agreement.rank_correlation < 0
 
 
-@pytest.mark.parametrize("estimate", ["density", "share", "typicality"])
+@pytest.mark.parametrize("estimate", ESTIMATES)
 def test_memory_mapped_features_are_read_like_arrays(tmp_path, estimate):
     features = points(50).astype("float32")
     np.save(tmp_path / "features.npy", features)
@@ -183,7 +303,7 @@ def test_a_zero_row_is_alike_to_none():
 def test_the_same_seed_gives_the_same_scores():
     features = points(200)
     options = {"num_neighbors": 5, "num_clusters": 9, "max_bank": 60}
-    for estimate in ("density", "share", "typicality"):
+    for estimate in ESTIMATES:
         one, same, other = (
             headness_estimate(features, estimate, seed=seed, **options)
             for seed in (1, 1, 2)
@@ -214,6 +334,18 @@ def test_the_same_seed_gives_the_same_scores():
         ({"estimate": "share", "num_clusters": 31}, "num_clusters=31, and 30"),
         ({"estimate": "typicality", "num_clusters": 0}, "num_clusters=0"),
         ({"max_bank": 0}, "max_bank=0"),
+        (
+            {"estimate": "adaptive_mass", "num_neighbors": 30},
+            "num_neighbors=30, and 30 samples",
+        ),
+        (
+            {"estimate": "rank_mean", "num_neighbors": None, "max_bank": 10},
+            "num_neighbors=10, and 10 samples",
+        ),
+        ({"estimate": "kernel_density", "max_bank": 1}, "`max_bank` .* least"),
+        ({"bandwidth": 0.0}, "bandwidth=0.0"),
+        ({"margin": 0.0}, "margin=0.0"),
+        ({"margin": 1.5}, "margin=1.5"),
         ({"seed": -1}, "seed=-1"),
     ],
 )

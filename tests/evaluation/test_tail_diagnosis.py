@@ -22,7 +22,17 @@ def mixture(counts, seed=0):
     return centers[kinds] + 0.1 * random.normal(size=(len(kinds), 8)), kinds
 
 
-@pytest.mark.parametrize("estimate", ["density", "share", "typicality"])
+@pytest.mark.parametrize(
+    "estimate",
+    [
+        "density",
+        "kernel_density",
+        "adaptive_mass",
+        "rank_mean",
+        "share",
+        "typicality",
+    ],
+)
 def test_percentiles_are_ranks_of_the_estimate(estimate):
     features, _ = mixture([90, 40, 20, 10])
     found = tail_diagnosis(features, estimate=estimate, seed=5, **OPTIONS)
