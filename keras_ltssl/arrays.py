@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from keras_ltssl.validation import as_array, check_integer
 
@@ -44,6 +45,16 @@ def as_scores(scores: Any, name: str = "scores") -> NDArray[np.float64]:
             f"{wrong[0]}"
         )
     return array
+
+
+def percentiles(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the share of samples below each, equal ones counted half.
+
+    Args:
+        scores: Array whose last axis is that of the samples.
+    """
+    ranks = rankdata(scores, axis=-1)
+    return np.asarray((ranks - 0.5) / scores.shape[-1])
 
 
 def check_same_dim(

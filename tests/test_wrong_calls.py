@@ -566,6 +566,9 @@ PROBE = {
     "test_labels": [*CLASS_OF_EACH, [7] * 12],
 }
 
+# A band that is None is no band.
+BAND = [value for value in pair((-0.1, 0.5), (0.5, 1.1)) if value is not None]
+
 CALLS |= {
     # samplers
     "samplers.cluster_scores": (
@@ -589,6 +592,13 @@ CALLS |= {
             "num_clusters": COUNT,
             "budget": integer(-1),
             "temperature": POSITIVE,
+        },
+    ),
+    "samplers.rank_in_band": (
+        {"scores": [0.1] * 12},
+        {
+            "scores": [*SCORES[:-2], ["a"] * 12],
+            "band": pair((-0.1, 0.5), (0.5, 1.1), (0.5, 0.5)),
         },
     ),
     "samplers.kmeans": (
@@ -635,6 +645,7 @@ CALLS |= {
             "seed": KMEANS_SEED,
             "engine": ENGINE,
             "max_rows": [*COUNT, 1],
+            "band": [*BAND, (0.5, 0.5)],
         },
     ),
     "samplers.choose_mak": (
@@ -999,6 +1010,7 @@ CALLS |= {
             "start": integer(0),
             "temperature": POSITIVE,
             "score": CHOICE,
+            "band": [*BAND, (0.5, 0.5)],
         },
     ),
     "callbacks.PriorEstimation": (

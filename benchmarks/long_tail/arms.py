@@ -152,7 +152,13 @@ def harmonized(base=None, warmup=0.5, **arguments):
     return make
 
 
-def colt(base=None, ood_weight=0.2, is_random=False, score="tailness"):
+def colt(
+    base=None,
+    ood_weight=0.2,
+    is_random=False,
+    score="tailness",
+    band=None,
+):
     """Returns the maker of COLT, its times those published for 2000 epochs.
 
     Around the loss of `base`, another maker; SimCLR's by default.
@@ -174,7 +180,7 @@ def colt(base=None, ood_weight=0.2, is_random=False, score="tailness"):
         else:
             interval = part_of(task.epochs, 80, least=5)
             chooser = lt.callbacks.OODSampler(
-                data, start, interval, score=score
+                data, start, interval, score=score, band=band
             )
         return dataclasses.replace(
             recipe, loss=loss, data=data, callbacks=[*recipe.callbacks, chooser]
@@ -294,7 +300,22 @@ ARMS = {
     "colt_density": Arm(
         "COLT, by neighbors instead of tailness",
         "why",
-        colt(score=lt.evaluation.headness_estimate),
+        colt(score="density"),
+    ),
+    "colt_kernel_density": Arm(
+        "COLT, by kernel density instead of tailness",
+        "why",
+        colt(score="kernel_density"),
+    ),
+    "colt_adaptive_mass": Arm(
+        "COLT, by adaptive mass instead of tailness",
+        "why",
+        colt(score="adaptive_mass"),
+    ),
+    "colt_adaptive_mass_band": Arm(
+        "COLT, by adaptive mass, without outliers",
+        "why",
+        colt(score="adaptive_mass", band=(0.75, 0.99)),
     ),
     # TASE's ablation; the mean temperature is the fixed one in all of them.
     "tase_head_hot": Arm(

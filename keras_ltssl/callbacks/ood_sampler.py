@@ -1,19 +1,32 @@
 """Chooses out-of-distribution samples from a pool, as COLT does."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from keras_ltssl.callbacks.pool_sampler import PoolSampler
 from keras_ltssl.datasets.mixed_batches import MixedBatches
+from keras_ltssl.evaluation.headness_estimate import (
+    NUM_NEIGHBORS,
+    NamedEstimate,
+    headness_estimate,
+)
 from keras_ltssl.losses.colt import COLTLoss
 from keras_ltssl.losses.wrapping_loss import find_loss
 from keras_ltssl.samplers import OODChoice, choose_colt
 from keras_ltssl.state.sample_memory import SampleMemory
-from keras_ltssl.validation import check_number
+from keras_ltssl.validation import check_number, check_pair
 
 Array = np.ndarray[Any, Any]
+SCORES = (
+    "tailness",
+    "density",
+    "kernel_density",
+    "adaptive_mass",
+    "rank_mean",
+    "random",
+)
 
 
 class OODSampler(PoolSampler):
@@ -58,16 +71,24 @@ class OODSampler(PoolSampler):
             `10`.
         temperature: τ_c > 0. A small value gives the whole budget to the
             clusters with the lowest scores. Defaults to `1.0`.
-        score: `"tailness"`, the published score that a `COLTLoss` with
-            `num_samples` keeps, or a function from the training set's features
-            `(num_samples, features)` to scores `(num_samples,)` that are low
-            in the tail. Defaults to `"tailness"`.
+        score: Score of each training sample, low in the tail.
+            `"tailness"` is the published one, which a `COLTLoss` with
+            `num_samples` keeps. `"density"`, `"kernel_density"`,
+            `"adaptive_mass"` and `"rank_mean"` are those of
+            `evaluation.headness_estimate` on the encoder's features.
+            `"random"` draws scores anew for each choice; it is a control. Or a
+            function from the features `(num_samples, features)` to scores
+            `(num_samples,)`. Defaults to `"tailness"`.
         pool_subset: Number of pool images to embed, drawn anew for each
             choice, integer >= budget. Defaults to `None`, the whole pool.
         batch_size: Images embedded at a time. Defaults to `256`.
         seed: Seed of k-means and of the subsets, integer >= 0. Defaults to
             `0`.
         verbose: `1` shows progress and the budgets. Defaults to `0`.
+        band: Percentiles `(low, high)` of rarity to rank samples in, such as
+            `(0.75, 0.99)`, so that outliers are not taken for tail; see
+            `samplers.rank_in_band`. A cluster's score is the mean rank of its
+            members. Defaults to `None`, the scores as they are.
 
     Raises:
         ValueError: If an argument is out of range. When training begins, if
@@ -120,12 +141,13 @@ class OODSampler(PoolSampler):
         batch_size: int = 256,
         seed: int = 0,
         verbose: int = 0,
+        band: tuple[float, float] | None = None,
     ) -> None:
-        is_tailness = isinstance(score, str) and score == "tailness"
-        if not is_tailness and not callable(score):
+        is_named = isinstance(score, str) and score in SCORES
+        if not is_named and not callable(score):
             raise ValueError(
-                '`score` must be "tailness" or a function of features. '
-                f"Received: score={score!r}"
+                f"`score` must be one of {list(SCORES)} or a function of "
+                f"features. Received: score={score!r}"
             )
         super().__init__(
             data,
@@ -137,10 +159,20 @@ class OODSampler(PoolSampler):
             batch_size,
             seed,
             verbose,
-            first_epoch=1 if is_tailness else 0,
+            first_epoch=1 if is_named and score == "tailness" else 0,
         )
         self.temperature = check_number("temperature", temperature, above=0)
         self.score = score
+        neighbors = NUM_NEIGHBORS.get(str(score), 0)
+        if len(data.id_rows) <= neighbors:
+            raise ValueError(
+                f"`score` must be one that {len(data.id_rows)} training "
+                f"samples suffice for: {score!r} needs more than {neighbors}. "
+                f"Received: score={score!r}"
+            )
+        self.band = band
+        if band is not None:
+            self.band = check_pair("band", band, 0, 1, may_be_equal=False)
         self.scores: Array | None = None
 
     def get_state(self) -> dict[str, Array]:
@@ -171,7 +203,7 @@ class OODSampler(PoolSampler):
         return memory
 
     def check_model(self) -> None:
-        if self.score == "tailness":
+        if isinstance(self.score, str) and self.score == "tailness":
             self._tailness()
 
     def choose(
@@ -181,7 +213,7 @@ class OODSampler(PoolSampler):
         rows: Array,
         epoch: int,
     ) -> OODChoice:
-        self.scores = self._scores(id_features)
+        self.scores = self._scores(id_features, epoch)
         return choose_colt(
             id_features,
             pool_features,
@@ -190,11 +222,21 @@ class OODSampler(PoolSampler):
             self.num_clusters,
             self.temperature,
             self.seed,
+            band=self.band,
         )
 
-    def _scores(self, features: Array) -> Array:
+    def _scores(self, features: Array, epoch: int) -> Array:
         if callable(self.score):
             return np.asarray(self.score(features))
+        if self.score == "random":
+            # Not the numbers that draw the subset of the pool.
+            return np.random.default_rng([self.seed, epoch, 1]).random(
+                len(features)
+            )
+        if self.score != "tailness":
+            return headness_estimate(
+                features, cast(NamedEstimate, self.score), seed=self.seed
+            )
         scores, seen = self._tailness().read()
         if not seen.any():
             raise ValueError(

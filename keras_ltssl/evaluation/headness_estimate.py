@@ -6,12 +6,12 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from keras_ltssl.arrays import (
     as_features,
     as_floats,
     blocks,
+    percentiles,
     rescaled,
     unit_rows,
 )
@@ -34,8 +34,14 @@ NAMED_ESTIMATES = (
     "typicality",
 )
 OF_CLUSTERS = ("share", "typicality")
-# Neighbors of a sample unless told otherwise.
-NUM_NEIGHBORS = {"density": 50, "adaptive_mass": 10, "rank_mean": 10}
+# Neighbors of a sample unless told otherwise. A kernel density needs another
+# sample, but no number of neighbors.
+NUM_NEIGHBORS = {
+    "density": 50,
+    "kernel_density": 1,
+    "adaptive_mass": 10,
+    "rank_mean": 10,
+}
 BANDWIDTH = 0.2
 MARGIN = 0.25
 # Default number of rows to search for neighbors and to fit centers on. It is
@@ -283,11 +289,6 @@ def named_runs(
         return masses
     densities = neighbor_density(rows, num_neighbors, bank_rows, halves)
     return np.asarray((percentiles(densities) + percentiles(masses)) / 2)
-
-
-def percentiles(runs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the share of samples below each, equal ones counted half."""
-    return np.asarray((rankdata(runs, axis=1) - 0.5) / runs.shape[1])
 
 
 def _shares(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_ltssl.arrays import as_scores
+from keras_ltssl.arrays import as_scores, percentiles
 from keras_ltssl.evaluation.groups import Grouping, class_groups
 from keras_ltssl.evaluation.headness_estimate import (
     MAX_BANK,
@@ -16,7 +16,6 @@ from keras_ltssl.evaluation.headness_estimate import (
     checked_neighbors,
     cluster_runs,
     named_runs,
-    percentiles,
 )
 from keras_ltssl.evaluation.imbalance_curve import ImbalanceCurve
 from keras_ltssl.evaluation.tail_diagnosis_result import TailDiagnosis

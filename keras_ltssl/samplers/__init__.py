@@ -10,6 +10,7 @@ from keras_ltssl.samplers.kmeans import kmeans
 from keras_ltssl.samplers.mak import MAKChoice, choose_mak
 from keras_ltssl.samplers.nearest_to_centers import nearest_to_centers
 from keras_ltssl.samplers.pool_choice import PoolChoice
+from keras_ltssl.samplers.rank_in_band import rank_in_band
 
 __all__ = [
     "MAKChoice",
@@ -22,4 +23,5 @@ __all__ = [
     "greedy_k_centers",
     "kmeans",
     "nearest_to_centers",
+    "rank_in_band",
 ]

@@ -25,6 +25,7 @@ from keras_ltssl.samplers.kmeans import (
 )
 from keras_ltssl.samplers.nearest_to_centers import take_nearest
 from keras_ltssl.samplers.pool_choice import PoolChoice
+from keras_ltssl.samplers.rank_in_band import rank_in_band
 from keras_ltssl.validation import check_number
 
 
@@ -42,6 +43,7 @@ class OODChoice(PoolChoice):
         centers: Float array of shape `(num_clusters, dim)`.
         cluster_scores: `float64` array of shape `(num_clusters,)`: mean score
             of each cluster's members, low in the tail; NaN without members.
+            With a `band`, of their ranks in the band.
         budgets: `int64` array of shape `(num_clusters,)`: how many of `indices`
             each cluster took.
 
@@ -157,6 +159,7 @@ def choose_colt(
     seed: int = 0,
     engine: Engine = None,
     max_rows: int = MAX_ROWS,
+    band: tuple[float, float] | None = None,
 ) -> OODChoice:
     """Chooses OOD samples that lie where the in-distribution set is thin.
 
@@ -186,6 +189,11 @@ def choose_colt(
             where it is installed.
         max_rows: ID samples that k-means finds centers on, at most, see
             `kmeans`. Defaults to `2**20`.
+        band: Percentiles `(low, high)` of rarity. If given, the scores are
+            those of `rank_in_band`, so that the score of a cluster says how
+            many of its members are in the band, and how deep in it. Outliers
+            above the band count as little as samples below it. Defaults to
+            `None`, the scores as they are.
 
     Returns:
         An `OODChoice`.
@@ -226,6 +234,8 @@ def choose_colt(
         )
     check_row_count("budget", budget, 0, pool, "pool_features")
     check_row_count("num_clusters", num_clusters, 1, samples, "id_features")
+    if band is not None:
+        values = rank_in_band(values, band)
     labels, centers = unit_clusters(
         samples, "id_features", num_clusters, seed, engine, max_rows
     )

@@ -134,6 +134,64 @@ def test_a_score_of_ones_own_replaces_tailness():
     assert choice.budgets[tail] >= BUDGET - 1
 
 
+def choices_without_training(**arguments):
+    """Returns the sampler after its choices at epochs 0 and 1."""
+    sampler = lt.callbacks.OODSampler(
+        make_data(), start=0, interval=1, num_clusters=3, **arguments
+    )
+    sampler.set_model(make_model(lt.losses.NTXentLoss()))
+    sampler.set_params({"epochs": 2})
+    sampler.on_train_begin()
+    for epoch in range(2):
+        sampler.on_epoch_begin(epoch)
+    return sampler
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    "score", ["density", "kernel_density", "adaptive_mass", "rank_mean"]
+)
+def test_a_named_score_is_an_estimate_on_the_encoders_features(score):
+    sampler = choices_without_training(score=score)
+    embed = sampler.model.encoder.predict_on_batch
+    features = np.asarray(embed(sampler.data.id_rows[:]))
+    np.testing.assert_allclose(
+        sampler.scores,
+        lt.evaluation.headness_estimate(features, score),
+        rtol=1e-6,
+    )
+
+
+def test_random_scores_are_drawn_anew_for_each_choice_and_repeatable():
+    once, again = (choices_without_training(score="random") for _ in range(2))
+    np.testing.assert_array_equal(once.scores, again.scores)
+    second = once.scores
+    once.on_epoch_begin(2)
+    assert not np.array_equal(once.scores, second)
+    other = choices_without_training(score="random", seed=1)
+    assert not np.array_equal(other.scores, second)
+
+
+def test_a_band_ranks_samples_for_the_budgets_and_keeps_the_raw_scores():
+    sampler = choices_without_training(score="density", band=(0.5, 0.9))
+    ranks = lt.samplers.rank_in_band(sampler.scores, (0.5, 0.9))
+    expected = [
+        ranks[sampler.choice.labels == cluster].mean() for cluster in range(3)
+    ]
+    np.testing.assert_allclose(sampler.choice.cluster_scores, expected)
+    assert not np.array_equal(sampler.scores, ranks)
+
+
+@pytest.mark.parametrize(
+    ("score", "samples"), [("density", 50), ("rank_mean", 10)]
+)
+def test_too_few_samples_for_a_score_are_refused_by_name(score, samples):
+    rows = np.zeros((samples, 8), "float32")
+    data = lt.datasets.MixedBatches(rows, rows, budget=5, batch_size=5)
+    with pytest.raises(ValueError, match=f"`score` must.*more than {samples}"):
+        lt.callbacks.OODSampler(data, num_clusters=2, score=score)
+
+
 def test_a_subset_of_the_pool_is_drawn_anew_each_time():
     data = make_data()
     sampler = lt.callbacks.OODSampler(
@@ -254,7 +312,9 @@ def test_a_checkpoint_without_the_sampler_is_refused(tmp_path):
         ("temperature", 0.0),
         ("temperature", "hot"),
         ("start", None),
-        ("score", "density"),
+        ("score", "rarity"),
+        ("band", (0.9, 0.9)),
+        ("band", (0.5, 1.1)),
         ("data", None),
     ],
 )

@@ -57,6 +57,18 @@ def test_the_tail_comes_first_and_gets_most():
     assert np.all(np.diff(choice.budgets[tail]) < 0)
 
 
+def test_a_cluster_of_outliers_gets_no_more_than_the_head_with_a_band():
+    case, group = small_case()
+    # The last group has the lowest scores; the second is the tail in the band.
+    plain = lt.samplers.choose_colt(**case)
+    banded = lt.samplers.choose_colt(**case, band=(0.5, 0.85))
+    head, tail, outliers = (int(plain.labels[group == g][0]) for g in range(3))
+    assert plain.tail_first[0] == outliers
+    assert banded.tail_first[0] == tail
+    assert banded.cluster_scores[head] == banded.cluster_scores[outliers] == 1
+    assert abs(banded.budgets[head] - banded.budgets[outliers]) <= 2
+
+
 def test_rows_of_each_cluster_are_nearest_first():
     case, _ = small_case()
     choice = lt.samplers.choose_colt(**case)
@@ -179,6 +191,7 @@ def test_unknown_clusters_are_refused(cluster):
         ({"scores": np.ones(99)}, "99 scores for 100 rows"),
         ({"scores": np.full(100, np.nan)}, "`scores` must be finite"),
         ({"temperature": 0.0}, "temperature=0.0"),
+        ({"band": 0.9}, "`band` must be a pair"),
         ({"seed": -2}, "seed=-2"),
         ({"engine": "gpu"}, "engine='gpu'"),
         ({"pool_features": np.zeros((0, 6))}, "`pool_features` must have"),
