@@ -105,6 +105,12 @@ METHODS = {
         lambda loss: lt.losses.FocalNTXentLoss(),
         lambda logs: logs["loss"][1] > 0,
     ),
+    "conmix": Method(
+        "ConMix",
+        "`ConMixLoss`",
+        lambda loss: lt.losses.ConMixLoss(loss, num_tags=3, base_weight=0.5),
+        lambda logs: logs["loss"][1] > logs["mixed_loss"][1] > 0,
+    ),
     "bcl": Method(
         "Boosted memory (BCL)",
         "`BoostedLoss`, `BoostedViews`",
@@ -122,12 +128,19 @@ REFUSED = {
     ("focal", "BYOL"): (
         "The focal weight is a probability among negatives, and BYOL has none."
     ),
+    ("conmix", "BYOL"): (
+        "Mixed samples are compared with each other, and BYOL compares none."
+    ),
 }
 REMARKS = {
     ("plain", "BYOL"): "With `BYOLLoss`, which has no temperature.",
     ("colt", "BYOL"): (
         "Its choice of data, with `OODSampler(score=...)`: without negatives "
         "there is neither tailness nor a distribution term."
+    ),
+    ("conmix", "MoCo v2"): (
+        "Mixed samples are compared within the batch, not with the queue; "
+        "this package's own combination."
     ),
     ("gh", "BYOL"): "Over `BYOLLoss`, on the predictions.",
     ("bcl", "BYOL"): "Over `BYOLLoss`; this package's own combination.",

@@ -41,6 +41,28 @@ def nt_xent(z, temperature):
     return nt_xent_anchors(z, temperature).mean(axis=1)
 
 
+def con_mix(z, tags, temperature):
+    """Returns the loss of each sample from the mixed samples, tag by tag."""
+    u, tags = unit(z), list(tags)
+    kinds = sorted(set(tags))
+    mixed = [
+        [
+            np.mean(
+                [u[i, view] for i in range(len(u)) if tags[i] == kind], axis=0
+            )
+            for view in range(2)
+        ]
+        for kind in kinds
+    ]
+    losses = dict(zip(kinds, nt_xent(mixed, temperature), strict=True))
+    return np.array(
+        [
+            losses[tag] * len(tags) / (len(kinds) * tags.count(tag))
+            for tag in tags
+        ]
+    )
+
+
 def focal_nt_xent(z, temperature, gamma):
     losses = nt_xent_anchors(z, temperature)
     return ((1 - np.exp(-losses)) ** gamma * losses).mean(axis=1)

@@ -23,6 +23,7 @@ COVER = [
     ("gh", "SimCLR"),
     ("colt", "MoCo v2"),
     ("focal", "SimCLR"),
+    ("conmix", "MoCo v2"),
     ("bcl", "BYOL"),
 ]
 

@@ -25,6 +25,7 @@ NAMES = [
     "tase",
     "harmonization",
     "colt",
+    "con_mix",
     "moco",
 ]
 only_torch = pytest.mark.skipif(

@@ -42,6 +42,7 @@ LOSSES = {
     "TASE": lambda: losses.TASELoss(num_prototypes=3, warmup_steps=0),
     "GH of COLT": lambda: _harmonized(losses.COLTLoss(num_samples=6)),
     "BCL": lambda: losses.BoostedLoss(losses.NTXentLoss(), 8),
+    "ConMix": lambda: losses.ConMixLoss(losses.NTXentLoss(), 4, 0.5),
     "BYOL": losses.BYOLLoss,
     "GH of BYOL": lambda: _harmonized(losses.BYOLLoss()),
 }

@@ -428,6 +428,7 @@ def test_schedules_that_go_back_are_warned_of():
         lt.losses.TASELoss(lt.schedules.CosineTemperature()),
         lt.losses.COLTLoss(num_samples=16),
         lt.losses.BoostedLoss(lt.losses.COLTLoss(), num_samples=16),
+        lt.losses.ConMixLoss(lt.losses.NTXentLoss(0.3), num_tags=4),
     ],
     ids=lambda loss: type(loss).__name__,
 )

@@ -34,6 +34,8 @@ LOSSES = {
     ),
 }
 SPLIT = {
+    # Keras draws random numbers outside of what is compiled.
+    "con_mix": lambda: lt.losses.ConMixLoss(lt.losses.NTXentLoss(), 4),
     "chunks": lambda: lt.losses.NTXentLoss(chunk_size=8),
     # From the second epoch, of two steps, on.
     "geometric_harmonization": lambda: lt.losses.GeometricHarmonizationLoss(

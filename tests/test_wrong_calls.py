@@ -245,6 +245,25 @@ CALLS = {
             "reduction": REDUCTION,
         },
     ),
+    "losses.ConMixLoss": (
+        {"base_loss": base},
+        {
+            "base_loss": OBJECT,
+            "num_tags": COUNT,
+            "base_weight": NOT_NEGATIVE,
+            "seed": integer(-1, 2**31),
+            "reduction": REDUCTION,
+        },
+    ),
+    "losses.con_mix": (
+        {"z": z, "tags": [0] * 8, "num_tags": 2},
+        {
+            "z": VIEWS,
+            "tags": tensor([0], [[0]], [0.5] * 8),
+            "num_tags": COUNT,
+            "temperature": [*A_SAMPLE, [0.2] * 8],
+        },
+    ),
     "losses.COLTLoss": (
         {},
         {
@@ -413,6 +432,10 @@ CALLS |= {
             "value_range": VALUE_RANGE,
             "seed": LAYER_SEED,
         },
+    ),
+    "layers.RandomTags": (
+        {"num_tags": 3},
+        {"num_tags": COUNT, "seed": integer(-1, 2**31)},
     ),
     "layers.GeometricTargets": (
         {"num_targets": 3},

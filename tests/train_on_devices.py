@@ -52,6 +52,7 @@ LOSSES = {
         sinkhorn={"iterations": 20},
     ),
     "colt": lambda: lt.losses.COLTLoss(num_samples=SAMPLES, top_k=3),
+    "con_mix": lambda: lt.losses.ConMixLoss(lt.losses.NTXentLoss(), 5),
     "moco": lambda: lt.losses.NTXentLoss(),
 }
 

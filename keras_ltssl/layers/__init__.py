@@ -7,6 +7,7 @@ from keras_ltssl.state.key_queue import KeyQueue
 from keras_ltssl.state.loss_state import LossState
 from keras_ltssl.state.mixed_headness import MixedHeadness
 from keras_ltssl.state.prototypes import Prototypes
+from keras_ltssl.state.random_tags import RandomTags
 from keras_ltssl.state.sample_memory import SampleMemory
 from keras_ltssl.state.share_headness import ShareHeadness
 from keras_ltssl.state.typicality_headness import TypicalityHeadness
@@ -31,6 +32,7 @@ __all__ = [
     "RandomBlur",
     "RandomColorDistortion",
     "RandomResizedCrop",
+    "RandomTags",
     "SampleMemory",
     "ShareHeadness",
     "TwoViews",

@@ -3,6 +3,7 @@
 from keras_ltssl.losses.boosted import BoostedLoss, boosted_weights
 from keras_ltssl.losses.byol import BYOLLoss, normalized_mse
 from keras_ltssl.losses.colt import COLTLoss
+from keras_ltssl.losses.con_mix import ConMixLoss, con_mix
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.distribution_supcon import distribution_supcon
 from keras_ltssl.losses.dystress import (
@@ -37,6 +38,7 @@ __all__ = [
     "BYOLLoss",
     "BoostedLoss",
     "COLTLoss",
+    "ConMixLoss",
     "ContrastiveLoss",
     "DySTreSSLoss",
     "FocalNTXentLoss",
@@ -51,6 +53,7 @@ __all__ = [
     "WrappingLoss",
     "aligned_temperature",
     "boosted_weights",
+    "con_mix",
     "distribution_supcon",
     "dystress",
     "find_loss",

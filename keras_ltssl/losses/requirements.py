@@ -15,8 +15,9 @@ class Requirements:
         state: Whether it works only with a `LossState`. Defaults to `False`.
         epochs: Whether it must know how many steps an epoch has. Defaults to
             `False`.
-        loops: Whether a step loops, over chunks or towards a solution. Such a
-            loss is left out of what PyTorch compiles. Defaults to `False`.
+        loops: Whether a step loops, over chunks or towards a solution, or
+            draws random numbers. Such a loss is left out of what PyTorch
+            compiles. Defaults to `False`.
         target_views: Whether projections hold the targets of two views after
             two predictions, `(batch, 4, dim)`, as `models.BYOL` makes them.
             Defaults to `False`.
