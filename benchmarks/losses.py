@@ -44,6 +44,9 @@ LOSSES = {
     "focal": lambda samples: lt.losses.FocalNTXentLoss(),
     "tase": lambda samples: lt.losses.TASELoss(warmup_steps=0),
     "colt": lambda samples: lt.losses.COLTLoss(num_samples=samples),
+    "con_mix": lambda samples: lt.losses.ConMixLoss(
+        lt.losses.NTXentLoss(), samples // 5
+    ),
     "gh": lambda samples: lt.losses.GeometricHarmonizationLoss(
         lt.losses.NTXentLoss(),
         num_samples=samples,

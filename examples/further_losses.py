@@ -1,4 +1,4 @@
-"""Focal NT-Xent, DySTreSS and MACL on long-tailed digits.
+"""Focal NT-Xent, DySTreSS, MACL and ConMix on long-tailed digits.
 
     python examples/further_losses.py
 
@@ -21,6 +21,7 @@ for loss in (
     lt.losses.FocalNTXentLoss(0.1),
     lt.losses.DySTreSSLoss(minimum=0.1, maximum=0.2),
     lt.losses.MACLLoss(0.1),
+    lt.losses.ConMixLoss(lt.losses.NTXentLoss(0.1), num_tags=25),
 ):
     model = lt.models.ContrastiveModel(
         keras.models.clone_model(encoder), augmenter=views

@@ -208,6 +208,12 @@ def bcl(base=None, loss_class=lt.losses.BoostedLoss):
     return make
 
 
+def conmix(task):
+    """Returns ConMix, with as many samples in a mixed one as published."""
+    tags = max(2, task.batches["batch_size"] // 5)
+    return lt.losses.ConMixLoss(lt.losses.NTXentLoss(task.temperature), tags)
+
+
 def pixel_weights(is_permuted=False):
     """Returns the maker of SimCLR with weights by clusters of pixels."""
 
@@ -265,6 +271,8 @@ ARMS = {
         "combined",
         bcl(loss_class=controls.PermutedBoostedLoss),
     ),
+    # Later methods.
+    "conmix": Arm("ConMix", "newer", with_loss(conmix)),
     # Weights from what can be seen before training, without labels.
     "weights_pixels": Arm(
         "Weights by clusters of pixels", "weights", pixel_weights()

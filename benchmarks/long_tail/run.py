@@ -46,6 +46,7 @@ GROUPS = (
     "tuning",
     "methods",
     "combined",
+    "newer",
     "weights",
     "plain",
     "why",

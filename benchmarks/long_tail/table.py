@@ -34,6 +34,7 @@ LEAST_ORDERS = 3  # For an interval in the summary.
 SECTIONS = (
     ("methods", "Methods", ()),
     ("combined", "Several methods", ("bcl", "gh", "colt", "tase")),
+    ("newer", "Newer methods", ("gh",)),
     ("weights", "Weights without labels", ("oracle_weights_1",)),
     ("plain", "On plain views", ()),
     ("why", "Variations", ("ts", "gh", "colt")),

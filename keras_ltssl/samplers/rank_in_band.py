@@ -35,7 +35,8 @@ def rank_in_band(
     Example:
 
     >>> from keras_ltssl.samplers import rank_in_band
-    >>> rank_in_band([0.9, 0.0, 0.2, 0.3, 0.8], band=(0.3, 0.8)).tolist()
+    >>> ranks = rank_in_band([0.9, 0.0, 0.2, 0.3, 0.8], band=(0.3, 0.8))
+    >>> ranks.round(2).tolist()
     [1.0, 1.0, 0.2, 0.6, 1.0]
     """
     low, high = check_pair("band", band, 0, 1, may_be_equal=False)
