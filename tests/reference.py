@@ -63,6 +63,17 @@ def con_mix(z, tags, temperature):
     )
 
 
+def power_law_prior(shares, power):
+    """Returns the prior target by target: equal shares have equal parts."""
+    raw = [rank**-power for rank in range(1, len(shares) + 1)]
+    order = sorted(range(len(shares)), key=lambda k: -shares[k])
+    prior = []
+    for share in shares:
+        ranks = [n for n, k in enumerate(order) if shares[k] == share]
+        prior.append(np.mean([raw[n] for n in ranks]) / sum(raw))
+    return np.array(prior)
+
+
 def focal_nt_xent(z, temperature, gamma):
     losses = nt_xent_anchors(z, temperature)
     return ((1 - np.exp(-losses)) ** gamma * losses).mean(axis=1)

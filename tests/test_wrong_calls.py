@@ -292,6 +292,8 @@ CALLS = {
             "late_momentum": BELOW_ONE,
             "share_momentum": BELOW_ONE,
             "seed": SEED,
+            "prior": CHOICE,
+            "prior_power": NOT_NEGATIVE,
             "reduction": REDUCTION,
         },
     ),
@@ -347,6 +349,10 @@ CALLS = {
             "gamma": POSITIVE,
             "sinkhorn": ["a", 1, ODD, {"gamma": 0.1}],
         },
+    ),
+    "losses.power_law_prior": (
+        {"shares": [0.5, 0.5]},
+        {"shares": tensor([[0.5]], [NAN], [], ["a"]), "power": NOT_NEGATIVE},
     ),
     "losses.macl": (
         {"z": z},

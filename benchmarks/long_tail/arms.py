@@ -272,6 +272,9 @@ ARMS = {
         bcl(loss_class=controls.PermutedBoostedLoss),
     ),
     # Later methods.
+    "gh_power_law": Arm(
+        "GH, power-law prior", "newer", harmonized(prior="power_law")
+    ),
     "conmix": Arm("ConMix", "newer", with_loss(conmix)),
     # Weights from what can be seen before training, without labels.
     "weights_pixels": Arm(

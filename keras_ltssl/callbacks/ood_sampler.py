@@ -7,11 +7,8 @@ import numpy as np
 
 from keras_ltssl.callbacks.pool_sampler import PoolSampler
 from keras_ltssl.datasets.mixed_batches import MixedBatches
-from keras_ltssl.evaluation.headness_estimate import (
-    NUM_NEIGHBORS,
-    NamedEstimate,
-    headness_estimate,
-)
+from keras_ltssl.evaluation.headness_estimate import headness_estimate
+from keras_ltssl.evaluation.headness_runs import NUM_NEIGHBORS, NamedEstimate
 from keras_ltssl.losses.colt import COLTLoss
 from keras_ltssl.losses.wrapping_loss import find_loss
 from keras_ltssl.samplers import OODChoice, choose_colt

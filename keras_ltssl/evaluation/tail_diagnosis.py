@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_ltssl.arrays import as_scores, percentiles
 from keras_ltssl.evaluation.groups import Grouping, class_groups
-from keras_ltssl.evaluation.headness_estimate import (
+from keras_ltssl.evaluation.headness_runs import (
     MAX_BANK,
     Estimate,
     check_clusters,

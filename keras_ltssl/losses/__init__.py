@@ -26,6 +26,7 @@ from keras_ltssl.losses.nt_xent import NTXentLoss, nt_xent
 from keras_ltssl.losses.requirements import Requirements
 from keras_ltssl.losses.step import Step
 from keras_ltssl.losses.tail_score import tail_score
+from keras_ltssl.losses.target_prior import power_law_prior
 from keras_ltssl.losses.tase import (
     TASELoss,
     inverse_share_weights,
@@ -64,6 +65,7 @@ __all__ = [
     "normalized_mse",
     "nt_xent",
     "pair_temperatures",
+    "power_law_prior",
     "queue_nt_xent",
     "sample_temperatures",
     "sinkhorn",

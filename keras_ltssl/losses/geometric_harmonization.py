@@ -2,10 +2,9 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
@@ -19,11 +18,18 @@ from keras_ltssl.losses.kernels.sinkhorn_options import (
 )
 from keras_ltssl.losses.requirements import Requirements
 from keras_ltssl.losses.step import Step
+from keras_ltssl.losses.target_prior import (
+    PRIORS,
+    follow_population,
+    population_shares,
+    power_law_prior,
+)
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
 from keras_ltssl.state.geometric_targets import GeometricTargets
 from keras_ltssl.state.sample_memory import SampleMemory
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
+    check_choice,
     check_integer,
     check_integer_or_none,
     check_number,
@@ -86,6 +92,11 @@ class GeometricHarmonizationLoss(WrappingLoss):
         reduction: As for any Keras loss. Defaults to `"sum_over_batch_size"`.
         name: Name of the loss. Defaults to `"geometric_harmonization_loss"`.
         dtype: Dtype of the loss. Defaults to `None`, Keras' float type.
+        prior: `"estimated"`, as published; `"power_law"`, the power law of
+            `power_law_prior` in the order of the estimate, after PMSN (over GH,
+            this package's own combination); or `"uniform"`, which needs no
+            `PriorEstimation`. Defaults to `"estimated"`.
+        prior_power: α of the power law, >= 0. Defaults to `0.25`.
 
     Raises:
         ValueError: If an argument is out of range, the loss is called without
@@ -139,6 +150,8 @@ class GeometricHarmonizationLoss(WrappingLoss):
         reduction: str | None = "sum_over_batch_size",
         name: str = "geometric_harmonization_loss",
         dtype: Any = None,
+        prior: Literal["estimated", "power_law", "uniform"] = "estimated",
+        prior_power: float = 0.25,
     ) -> None:
         super().__init__(base_loss, reduction, name, dtype)
         self.num_targets = check_integer("num_targets", num_targets, minimum=2)
@@ -160,6 +173,8 @@ class GeometricHarmonizationLoss(WrappingLoss):
             "share_momentum", share_momentum, minimum=0, below=1
         )
         self.seed = check_integer("seed", seed, minimum=0)
+        self.prior = check_choice("prior", prior, PRIORS)
+        self.prior_power = check_number("prior_power", prior_power, minimum=0)
 
     @property
     def requirements(self) -> Requirements:
@@ -194,7 +209,9 @@ class GeometricHarmonizationLoss(WrappingLoss):
         self, callbacks: Sequence[keras.callbacks.Callback]
     ) -> None:
         super().check_training(callbacks)
-        if not any(getattr(c, "estimates_prior", False) for c in callbacks):
+        if self.prior != "uniform" and not any(
+            getattr(c, "estimates_prior", False) for c in callbacks
+        ):
             raise ValueError(
                 "GeometricHarmonizationLoss needs the share of the population "
                 "that belongs to each target to be estimated from time to "
@@ -210,23 +227,17 @@ class GeometricHarmonizationLoss(WrappingLoss):
         return self.weight * ops.cast(past >= 0, "float32")
 
     def estimate_prior(self) -> None:
-        """Sets the prior from the statistics gathered so far.
+        """Sets the prior from the statistics gathered so far, if it has any.
 
         Before the first step the prior stays uniform.
         """
         state = self.own_state()
-        targets = state.layer("targets", GeometricTargets)
-        if not targets.built:  # On TensorFlow, the first step builds them.
+        shares = population_shares(state)
+        if shares is None or self.prior == "uniform":
             return
-        if self.num_samples is None:
-            shares = ops.convert_to_numpy(targets.shares)
-        else:
-            memory = state.layer("momentum_scores", SampleMemory)
-            scores, seen = memory.read()
-            labels = scores[seen].argmax(axis=1)
-            shares = np.bincount(labels, minlength=self.num_targets)
-        if shares.sum() > 0:
-            targets.set_prior(shares)
+        if self.prior == "power_law":
+            shares = power_law_prior(shares, self.prior_power)
+        state.layer("targets", GeometricTargets).set_prior(shares)
 
     def per_sample(self, step: Step) -> Tensor:
         losses = self.base_loss.per_sample(step)
@@ -246,7 +257,9 @@ class GeometricHarmonizationLoss(WrappingLoss):
             lambda: ops.zeros_like(scores[:, 0, 0]),
         )
         if step.training:
-            self._observe(step, scores[:, 0])
+            is_late = step.state.epoch >= self.warmup_epochs
+            beta = ops.where(is_late, self.late_momentum, self.momentum)
+            follow_population(step, scores[:, 0], beta)
         step.log(
             contrastive_loss=ops.mean(losses),
             harmonization_loss=ops.mean(terms),
@@ -255,19 +268,6 @@ class GeometricHarmonizationLoss(WrappingLoss):
         )
         weight = ops.cast(weight, losses.dtype)
         return losses + weight * ops.cast(terms, losses.dtype)
-
-    def _observe(self, step: Step, scores: Tensor) -> None:
-        scores = ops.stop_gradient(scores)
-        if self.num_samples is not None:
-            is_late = step.state.epoch >= self.warmup_epochs
-            beta = ops.where(is_late, self.late_momentum, self.momentum)
-            memory = step.layer("momentum_scores", SampleMemory)
-            memory.update(step.ids, scores, beta)
-            return
-        is_counted = ops.ones_like(scores[:, 0], dtype="bool")
-        if step.ids is not None:
-            is_counted = ops.logical_or(step.ids >= 0, ops.all(step.ids < 0))
-        step.layer("targets", GeometricTargets).follow(scores, is_counted)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -283,6 +283,8 @@ class GeometricHarmonizationLoss(WrappingLoss):
             "late_momentum": self.late_momentum,
             "share_momentum": self.share_momentum,
             "seed": self.seed,
+            "prior": self.prior,
+            "prior_power": self.prior_power,
         }
 
     @classmethod

@@ -59,6 +59,12 @@ def _is_ood(z, kind):
     return {"none": is_odd & False, "some": is_odd, "all": is_odd | True}[kind]
 
 
+def _con_mix(tags):
+    return lambda z: lt.losses.con_mix(
+        z, np.arange(z.shape[0]) % tags, tags + 1, 0.05
+    )
+
+
 def _supcon(kind):
     return lambda z: lt.losses.distribution_supcon(z, _is_ood(z, kind), 0.1)
 
@@ -144,6 +150,8 @@ LOSSES = {
             (QUEUE, "all"),
         )
     },
+    "con_mix": lambda: _con_mix(2),
+    "con_mix, single samples": lambda: _con_mix(6),
     "TASELoss": lambda: _in_state(
         lt.losses.TASELoss(num_prototypes=3, warmup_steps=0)
     ),

@@ -304,6 +304,7 @@ def test_serialization_keeps_the_configuration():
             sinkhorn={"tolerance": 1e-6},
         ),
         harmonized(lt.losses.COLTLoss(num_samples=4), momentum=0.5),
+        harmonized(prior="power_law", prior_power=0.5),
     ):
         config = keras.saving.serialize_keras_object(loss)
         again = keras.saving.deserialize_keras_object(config)
@@ -316,6 +317,78 @@ def test_configurations_of_before_the_options_still_load():
     flat = {"regularization": 0.1, "iterations": 20, "tolerance": 1e-4}
     loss = lt.losses.GeometricHarmonizationLoss.from_config({**config, **flat})
     assert loss.sinkhorn == lt.losses.SinkhornOptions(**flat)
+
+
+def test_configurations_of_before_the_power_law_estimate_the_prior():
+    config = harmonized().get_config()
+    del config["prior"], config["prior_power"]
+    loss = lt.losses.GeometricHarmonizationLoss.from_config(config)
+    assert (loss.prior, loss.prior_power) == ("estimated", 0.25)
+
+
+@pytest.mark.parametrize("power", [0, 0.25, 1.0])
+@pytest.mark.parametrize(
+    "shares",
+    [[0.1, 0.4, 0.2, 0.3], [3, 0, 7, 0, 0], [0.5, 0.5], [1.0]],
+)
+def test_a_power_law_is_matched_by_order_of_use(shares, power):
+    found = lt.losses.power_law_prior(shares, power)
+    np.testing.assert_allclose(
+        found, reference.power_law_prior(shares, power), atol=1e-15
+    )
+    assert found.sum() == pytest.approx(1)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("num_samples", [None, NUM_SAMPLES])
+def test_a_power_law_prior_has_the_order_of_the_estimated_one(num_samples):
+    found = {}
+    for prior in ("estimated", "power_law", "uniform"):
+        loss = harmonized(num_samples=num_samples, prior=prior, prior_power=0.5)
+        model = still_model(loss)
+        fit(model, views(), np.arange(16), epochs=2)
+        targets = model.loss.get_state().parts["targets"]
+        found[prior] = ops.convert_to_numpy(targets.prior)
+    np.testing.assert_allclose(
+        found["power_law"],
+        reference.power_law_prior(found["estimated"].tolist(), 0.5),
+        rtol=1e-6,
+    )
+    assert not np.allclose(found["power_law"], found["estimated"])
+    np.testing.assert_allclose(found["uniform"], 1 / TARGETS)
+
+
+def test_a_uniform_prior_needs_no_callback():
+    model = learning_model(harmonized(prior="uniform", warmup_epochs=0))
+    history = model.fit(views(), verbose=0).history
+    assert history["prior_entropy"] == pytest.approx([1.0])
+
+
+def test_a_power_law_prior_is_saved_and_resumed(tmp_path):
+    def prepared():
+        model = learning_model(
+            harmonized(prior="power_law", warmup_epochs=0, ramp_epochs=0)
+        )
+        return model, lt.callbacks.ResumableCheckpoint(tmp_path)
+
+    model, checkpoint = prepared()
+    x, ids = views(), np.arange(NUM_SAMPLES)
+    # Not estimated again in the last epoch: it must come from the file.
+    arguments = {"interval": 9, "epochs": 3}
+    fit(model, x, ids, epochs=2, interval=1, callbacks=[checkpoint])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    resumed, checkpoint = prepared()
+    resumed.build((None, 2, DIM))
+    assert checkpoint.restore(resumed) == 2
+    histories = [
+        fit(m, x, ids, initial_epoch=2, **arguments)
+        for m in (model, loaded, resumed)
+    ]
+    assert histories[0]["prior_entropy"][0] < 1
+    for history in histories[1:]:
+        for key, values in histories[0].items():
+            np.testing.assert_allclose(history[key], values, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -332,6 +405,8 @@ def test_configurations_of_before_the_options_still_load():
         ("momentum", 1.0),
         ("late_momentum", -0.1),
         ("share_momentum", 1.0),
+        ("prior", "flat"),
+        ("prior_power", -0.5),
         ("base_loss", "mse"),
     ],
 )
