@@ -42,6 +42,14 @@ LOSSES = {
         chunk_size=FLAGS.chunk_size
     ),
     "focal": lambda samples: lt.losses.FocalNTXentLoss(),
+    "sogclr": lambda samples: lt.losses.SogCLRLoss(samples),
+    "sogclr in chunks": lambda samples: lt.losses.SogCLRLoss(
+        samples, chunk_size=FLAGS.chunk_size
+    ),
+    "isogclr": lambda samples: lt.losses.ISogCLRLoss(samples),
+    "isogclr in chunks": lambda samples: lt.losses.ISogCLRLoss(
+        samples, chunk_size=FLAGS.chunk_size
+    ),
     "tase": lambda samples: lt.losses.TASELoss(warmup_steps=0),
     "colt": lambda samples: lt.losses.COLTLoss(num_samples=samples),
     "con_mix": lambda samples: lt.losses.ConMixLoss(

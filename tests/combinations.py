@@ -120,6 +120,21 @@ METHODS = {
             and 0.2 < logs["boosted_weight"][1] < 0.8
         ),
     ),
+    "sogclr": Method(
+        "SogCLR",
+        "`SogCLRLoss`",
+        lambda loss: lt.losses.SogCLRLoss(SAMPLES),
+        # Below 0, as no softmax is.
+        lambda logs: logs["loss"][1] < 0 and not _moved(logs, "temperature"),
+    ),
+    "isogclr": Method(
+        "iSogCLR",
+        "`ISogCLRLoss`",
+        lambda loss: lt.losses.ISogCLRLoss(SAMPLES),
+        lambda logs: (
+            logs["temperature_std"][1] > 0 and _moved(logs, "temperature")
+        ),
+    ),
 }
 
 REFUSED = {
@@ -131,6 +146,8 @@ REFUSED = {
     ("conmix", "BYOL"): (
         "Mixed samples are compared with each other, and BYOL compares none."
     ),
+    ("sogclr", "BYOL"): "SogCLR is about negatives, and BYOL has none.",
+    ("isogclr", "BYOL"): "iSogCLR learns temperatures, and BYOL has none.",
 }
 REMARKS = {
     ("plain", "BYOL"): "With `BYOLLoss`, which has no temperature.",
@@ -144,6 +161,13 @@ REMARKS = {
     ),
     ("gh", "BYOL"): "Over `BYOLLoss`, on the predictions.",
     ("bcl", "BYOL"): "Over `BYOLLoss`; this package's own combination.",
+    **{
+        (name, "MoCo v2"): (
+            "Its negatives are the keys of the queue; this package's own "
+            "combination."
+        )
+        for name in ("sogclr", "isogclr")
+    },
 }
 
 
@@ -214,8 +238,9 @@ def table():
             mark = "–" if text else "yes"
             text = text or REMARKS.get((name, framework))
             if text:
-                notes.append(text)
-                mark += f" ({len(notes)})"
+                if text not in notes:
+                    notes.append(text)
+                mark += f" ({notes.index(text) + 1})"
             cells.append(mark)
         lines.append(
             f"| {method.title}: {method.classes} | {' | '.join(cells)} |"

@@ -74,6 +74,88 @@ def power_law_prior(shares, power):
     return np.array(prior)
 
 
+def isogclr(
+    memory,
+    ids,
+    z,
+    temperature,
+    gamma,
+    rho=0.0,
+    eta=0.0,
+    beta=1.0,
+    minimum=0.0,
+    maximum=np.inf,
+    keys=None,
+):
+    """Replays a step of iSogCLR, anchor by anchor; with η = 0 of SogCLR.
+
+    `memory` maps an id to (log u, m, τ) and is moved on. With `keys` of a
+    queue, these are the negatives, and first views the only anchors. Returns
+    the loss of each sample, and of each anchor the weight p of each negative,
+    over their number.
+    """
+    u = unit(z)
+    losses, weights, moved = np.zeros(len(u)), {}, {}
+    for i in range(len(u)):
+        log_u, momentum, tau = memory.get(ids[i], (None, 0.0, temperature))
+        after, slopes, values = [], [], []
+        for view in range(2) if keys is None else [0]:
+            negatives = negatives_of(u, i, keys)
+            cosines = {b: u[i, view] @ v for b, v in negatives.items()}
+            top = max(cosines.values()) / tau
+            total = sum(np.exp(s / tau - top) for s in cosines.values())
+            log_g = top + np.log(total / len(cosines))
+            if log_u is None or gamma == 1:
+                log_new = log_g
+            else:
+                log_new = np.logaddexp(
+                    np.log(1 - gamma) + log_u, np.log(gamma) + log_g
+                )
+            divisor = max(log_new, np.log(1e-8))
+            p = {
+                b: np.exp(s / tau - divisor) / len(cosines)
+                for b, s in cosines.items()
+            }
+            mean = sum(p[b] * cosines[b] for b in p)
+            values.append(mean - u[i, view] @ u[i, 1 - view])
+            slopes.append(log_new + rho - mean / tau)
+            after.append(log_new)
+            weights[i, view] = p
+        losses[i] = np.mean(values)
+        momentum = (1 - beta) * momentum + beta * np.mean(slopes)
+        tau = min(max(tau - eta * momentum, minimum), maximum)
+        if ids[i] >= 0:  # Of an id that comes twice, the last one counts.
+            log_u = np.logaddexp.reduce(after) - np.log(len(after))
+            moved[ids[i]] = (log_u, momentum, tau)
+    memory.update(moved)
+    return losses, weights
+
+
+def negatives_of(u, sample, keys=None):
+    """Returns the negatives of a sample by name: other samples, or keys."""
+    if keys is not None:
+        return dict(enumerate(unit(keys)))
+    return {
+        (j, view): u[j, view]
+        for j in range(len(u))
+        for view in range(2)
+        if j != sample
+    }
+
+
+def margins_at(z, weights, keys=None):
+    """Returns the loss of `isogclr` with the weights p held where they are."""
+    u = unit(z)
+    losses = np.zeros(len(u))
+    views = {view for _, view in weights}
+    for (i, view), p in weights.items():
+        negatives = negatives_of(u, i, keys)
+        mean = sum(p[b] * (u[i, view] @ negatives[b]) for b in p)
+        # The other view is a key there, which has no gradient.
+        losses[i] += (mean - u[i, view] @ u[i, 1 - view]) / len(views)
+    return losses
+
+
 def focal_nt_xent(z, temperature, gamma):
     losses = nt_xent_anchors(z, temperature)
     return ((1 - np.exp(-losses)) ** gamma * losses).mean(axis=1)

@@ -25,6 +25,8 @@ COVER = [
     ("focal", "SimCLR"),
     ("conmix", "MoCo v2"),
     ("bcl", "BYOL"),
+    ("sogclr", "SimCLR"),
+    ("isogclr", "MoCo v2"),
 ]
 
 

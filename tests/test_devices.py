@@ -26,6 +26,7 @@ NAMES = [
     "harmonization",
     "colt",
     "con_mix",
+    "isogclr",
     "moco",
 ]
 only_torch = pytest.mark.skipif(

@@ -43,6 +43,8 @@ LOSSES = {
     "GH of COLT": lambda: _harmonized(losses.COLTLoss(num_samples=6)),
     "BCL": lambda: losses.BoostedLoss(losses.NTXentLoss(), 8),
     "ConMix": lambda: losses.ConMixLoss(losses.NTXentLoss(), 4, 0.5),
+    "SogCLR": lambda: losses.SogCLRLoss(8),
+    "iSogCLR": lambda: losses.ISogCLRLoss(8, chunk_size=3),
     "BYOL": losses.BYOLLoss,
     "GH of BYOL": lambda: _harmonized(losses.BYOLLoss()),
 }
@@ -50,6 +52,7 @@ LOSSES = {
 TRAINED = [
     *(("ContrastiveModel", name) for name in LOSSES if "BYOL" not in name),
     ("MomentumContrast", "TASE"),
+    ("MomentumContrast", "iSogCLR"),
     ("MomentumContrast", "GH of COLT"),
     ("SelfDamagingContrast", "GH of COLT"),
     ("BYOL", "BYOL"),

@@ -32,6 +32,8 @@ LOSSES = {
     "boosted": lambda: lt.losses.BoostedLoss(
         lt.losses.NTXentLoss(), num_samples=SAMPLES
     ),
+    "sogclr": lambda: lt.losses.SogCLRLoss(SAMPLES),
+    "isogclr": lambda: lt.losses.ISogCLRLoss(SAMPLES),
 }
 SPLIT = {
     # Keras draws random numbers outside of what is compiled.

@@ -264,6 +264,35 @@ CALLS = {
             "temperature": [*A_SAMPLE, [0.2] * 8],
         },
     ),
+    "losses.SogCLRLoss": (
+        {"num_samples": 8},
+        {
+            **TEMPERATURE_LOSS,
+            "num_samples": COUNT,
+            "gamma": number(0, 1.1),
+            "chunk_size": COUNT_OR_NONE,
+        },
+    ),
+    "losses.ISogCLRLoss": (
+        {"num_samples": 8},
+        {
+            "num_samples": COUNT,
+            "temperature": [
+                *POSITIVE,
+                0.04,
+                0.8,
+                lt.schedules.CosineTemperature(),
+            ],
+            "gamma": number(0, 1.1),
+            "rho": NOT_NEGATIVE,
+            "eta": NOT_NEGATIVE,
+            "beta": number(0, 1.1),
+            "minimum": [*POSITIVE, 0.8],
+            "maximum": [*POSITIVE, 0.04],
+            "chunk_size": COUNT_OR_NONE,
+            "reduction": REDUCTION,
+        },
+    ),
     "losses.COLTLoss": (
         {},
         {

@@ -53,6 +53,7 @@ LOSSES = {
     ),
     "colt": lambda: lt.losses.COLTLoss(num_samples=SAMPLES, top_k=3),
     "con_mix": lambda: lt.losses.ConMixLoss(lt.losses.NTXentLoss(), 5),
+    "isogclr": lambda: lt.losses.ISogCLRLoss(SAMPLES, 0.2, chunk_size=5),
     "moco": lambda: lt.losses.NTXentLoss(),
 }
 

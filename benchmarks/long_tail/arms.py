@@ -214,6 +214,13 @@ def conmix(task):
     return lt.losses.ConMixLoss(lt.losses.NTXentLoss(task.temperature), tags)
 
 
+def global_contrast(loss_class, **arguments):
+    """Returns the maker of SogCLR or iSogCLR, beginning at the tuned τ."""
+    return with_loss(
+        lambda task: loss_class(len(task.images), task.temperature, **arguments)
+    )
+
+
 def pixel_weights(is_permuted=False):
     """Returns the maker of SimCLR with weights by clusters of pixels."""
 
@@ -284,6 +291,16 @@ ARMS = {
         "Weights by clusters of pixels, dealt to other samples",
         "weights",
         pixel_weights(is_permuted=True),
+    ),
+    # Contrasts with all samples, for small batches; a learned temperature.
+    "sogclr": Arm("SogCLR", "global", global_contrast(lt.losses.SogCLRLoss)),
+    "isogclr": Arm(
+        "iSogCLR, ρ = 0.3", "global", global_contrast(lt.losses.ISogCLRLoss)
+    ),
+    "isogclr_rho08": Arm(
+        "iSogCLR, ρ = 0.8",
+        "global",
+        global_contrast(lt.losses.ISogCLRLoss, rho=0.8),
     ),
     # SimCLR again, watched: what is seen of the tail while it trains.
     "simclr_watched": Arm("SimCLR, watched", "tail", simclr()),

@@ -48,6 +48,7 @@ GROUPS = (
     "combined",
     "newer",
     "weights",
+    "global",
     "plain",
     "why",
     "ablation",

@@ -40,6 +40,7 @@ SECTIONS = (
     ("combined", "Several methods", ("bcl", "gh", "colt", "tase")),
     ("newer", "Newer methods", ("gh",)),
     ("weights", "Weights without labels", ("oracle_weights_1",)),
+    ("global", "A contrast with all samples", ()),
     ("plain", "On plain views", ()),
     ("why", "Variations", ("ts", "gh", "colt")),
     ("ablation", "What TASE's parts bring", ("tase",)),

@@ -18,12 +18,14 @@ from keras_ltssl.losses.geometric_harmonization import (
 from keras_ltssl.losses.harmonization_term import (
     geometric_harmonization,
 )
+from keras_ltssl.losses.isogclr import ISogCLRLoss
 from keras_ltssl.losses.kernels.queue import queue_nt_xent
 from keras_ltssl.losses.kernels.sinkhorn import sinkhorn
 from keras_ltssl.losses.kernels.sinkhorn_options import SinkhornOptions
 from keras_ltssl.losses.macl import MACLLoss, aligned_temperature, macl
 from keras_ltssl.losses.nt_xent import NTXentLoss, nt_xent
 from keras_ltssl.losses.requirements import Requirements
+from keras_ltssl.losses.sogclr import SogCLRLoss
 from keras_ltssl.losses.step import Step
 from keras_ltssl.losses.tail_score import tail_score
 from keras_ltssl.losses.target_prior import power_law_prior
@@ -44,10 +46,12 @@ __all__ = [
     "DySTreSSLoss",
     "FocalNTXentLoss",
     "GeometricHarmonizationLoss",
+    "ISogCLRLoss",
     "MACLLoss",
     "NTXentLoss",
     "Requirements",
     "SinkhornOptions",
+    "SogCLRLoss",
     "Step",
     "TASELoss",
     "TemperatureLoss",

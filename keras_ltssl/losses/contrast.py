@@ -3,6 +3,10 @@
 from typing import TypeAlias
 
 from keras_ltssl.losses.kernels.anchors import compare_anchors
+from keras_ltssl.losses.kernels.margins import (
+    NegativeMeans,
+    means_over_batch,
+)
 from keras_ltssl.losses.kernels.queue import QueueContrast
 from keras_ltssl.losses.kernels.unit_views import as_floats
 from keras_ltssl.types import Tensor
@@ -38,6 +42,10 @@ class BatchContrast:
         self.losses = self.anchors.losses
         self.temperature = temperature
         self.chunk_size = chunk_size
+
+    def negative_means(self) -> NegativeMeans:
+        """Returns means over the negatives of each anchor."""
+        return means_over_batch(self.z, self.anchors)
 
 
 Contrast: TypeAlias = BatchContrast | QueueContrast

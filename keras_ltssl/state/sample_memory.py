@@ -31,7 +31,7 @@ class SampleMemory(keras.layers.Layer):
 
     Ids of -1 (out of distribution) are left out. Ids from `num_samples` on are
     left out as well, and counted in `unknown_ids`, so that whoever trains can
-    tell. Where an id occurs twice in a batch, one of its values counts. No
+    tell. Where an id occurs twice in a batch, the last of its values counts. No
     gradient flows in. A value of NaN counts as none.
 
     Args:
@@ -105,22 +105,61 @@ class SampleMemory(keras.layers.Layer):
             values: `(batch,)`, or `(batch, width)`.
             momentum: β of this step. Defaults to `None`, the layer's own.
         """
-        ids = ops.convert_to_tensor(ids)
         new = ops.cast(
             ops.stop_gradient(ops.convert_to_tensor(values)), "float32"
         )
         beta = self.momentum if momentum is None else momentum
-        is_unknown = ids >= self.num_samples
-        outside = ops.logical_or(ids < 0, is_unknown)
-        rows = ops.where(outside, self.num_samples, ids)
-        rows = ops.cast(rows, "int32")
-        before = take_rows(self.values, rows)
+        before = self.take(ids)
         moved = beta * before + (1.0 - beta) * new
-        write_rows(self.values, rows, ops.where(before > NONE, moved, new))
+        self.write(ids, ops.where(before > NONE, moved, new))
+
+    def take(self, ids: Tensor) -> Tensor:
+        """Returns what is remembered of the samples of a batch.
+
+        Args:
+            ids: Sample ids, integers `(batch,)`.
+
+        Returns:
+            float32, `(batch,)` or `(batch, width)`. `is_known` tells where
+            nothing is remembered, as of ids that belong to no sample.
+        """
+        return take_rows(self.values, self._rows(ids))
+
+    @staticmethod
+    def is_known(values: Tensor) -> Tensor:
+        """Returns which of the values that `take` returned are remembered."""
+        return values > NONE
+
+    def write(self, ids: Tensor, values: Tensor) -> None:
+        """Replaces what is remembered of the samples of a batch.
+
+        Args:
+            ids: Sample ids, integers `(batch,)`.
+            values: float32, `(batch,)` or `(batch, width)`.
+        """
+        rows = self._rows(ids)
+        # Of several writes to one row, which one stays would be up to chance
+        # on some devices. All but the last go to the row of no sample.
+        order = ops.argsort(rows)
+        rows = ops.take(rows, order, axis=0)
+        values = ops.take(values, order, axis=0)
+        is_repeated = ops.concatenate([rows[1:] == rows[:-1], rows[:1] < 0])
+        rows = ops.where(is_repeated, self.num_samples, rows)
+        nowhere = rows == self.num_samples
+        if self.width is not None:
+            nowhere = nowhere[:, None]
+        write_rows(self.values, rows, ops.where(nowhere, NONE, values))
+        is_unknown = ops.convert_to_tensor(ids) >= self.num_samples
         self.unknown_ids.assign(
             ops.convert_to_tensor(self.unknown_ids)
             + ops.sum(ops.cast(is_unknown, "int32"))
         )
+
+    def _rows(self, ids: Tensor) -> Tensor:
+        """Returns the row of each id, int32."""
+        ids = ops.convert_to_tensor(ids)
+        outside = ops.logical_or(ids < 0, ids >= self.num_samples)
+        return ops.cast(ops.where(outside, self.num_samples, ids), "int32")
 
     def read(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Returns the averages and which samples have one, as arrays.

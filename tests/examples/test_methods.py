@@ -16,6 +16,7 @@ SCRIPTS = (
     "moco",
     "sdclr",
     "simclr",
+    "sogclr",
     "tase",
     "temperature_schedule",
 )

@@ -89,14 +89,15 @@ def _queue(filled, chunk_size=None):
     )
 
 
-def _in_state(loss):
+def _in_state(loss, training=False):
     state = lt.layers.LossState(loss, steps_per_epoch=1)
     state(np.zeros((2, 2, DIM), "float32"))
 
     def losses(z):
         ids = np.where(_is_ood(z, "some"), -1, np.arange(z.shape[0]))
         with keras.StatelessScope():  # Else JAX's tracers outlive the call.
-            return loss.call(ids.astype("int32"), state(z, training=False))
+            z = state(z, training=training)
+            return loss.call(ids.astype("int32"), z)
 
     return losses
 
@@ -158,6 +159,10 @@ LOSSES = {
     "COLTLoss": lambda: _in_state(lt.losses.COLTLoss()),
     "GH": lambda: _in_state(_harmonized(lt.losses.NTXentLoss())),
     "BCL": lambda: _in_state(lt.losses.BoostedLoss(lt.losses.NTXentLoss(), 8)),
+    "SogCLR": lambda: _in_state(lt.losses.SogCLRLoss(8), training=True),
+    "iSogCLR in chunks": lambda: _in_state(
+        lt.losses.ISogCLRLoss(8, chunk_size=3), training=True
+    ),
     "BYOL": lambda: _in_state(lt.losses.BYOLLoss()),
 }
 

@@ -54,6 +54,35 @@ def test_unknown_ids_are_left_out_and_counted():
     assert int(memory.unknown_ids) == 2
 
 
+@pytest.mark.every_backend
+@pytest.mark.parametrize("width", [None, 2])
+def test_rows_are_taken_and_written_as_they_are(width):
+    def values(*numbers):
+        numbers = np.array(numbers, "float32")
+        return numbers if width is None else np.stack([numbers] * 2, axis=1)
+
+    memory = built(4, width)
+    ids = np.array([3, -1, 0, 9], "int32")
+    memory.write(ids, values(1, 2, 3, 4))
+    memory.write(np.array([3], "int32"), values(-5))
+    taken = memory.take(np.array([9, 0, 1, 3, -1], "int32"))
+    known = ops.convert_to_numpy(memory.is_known(taken))
+    expected = np.array([False, True, False, True, False])
+    assert (known == (expected if width is None else expected[:, None])).all()
+    taken = ops.convert_to_numpy(taken)[expected]
+    np.testing.assert_array_equal(taken, values(3, -5))
+    assert int(memory.unknown_ids) == 1
+
+
+@pytest.mark.every_backend
+def test_of_a_repeated_id_the_last_value_counts():
+    memory = built(2, momentum=0.5)
+    memory.update(np.array([1, 0], "int32"), np.array([4.0, 0.0], "float32"))
+    ids = np.array([1, -1, 1, 0, 1, -1], "int32")
+    memory.update(ids, np.arange(6, dtype="float32"))
+    assert memory.read()[0].tolist() == [1.5, 4.0]
+
+
 # float32 does not know odd numbers from here on.
 LARGE = 2**24
 

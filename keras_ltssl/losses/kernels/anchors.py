@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_ltssl.losses.kernels.negatives import (
+    Negatives,
     PairScale,
     Softmax,
     all_at_once,
@@ -76,10 +77,19 @@ class Anchors(NamedTuple):
     """`(batch, 2)`."""
     miss: Tensor
     """Softmax probability of the negatives of each anchor, `(2 * batch,)`."""
-    shares: Softmax | None
-    """The softmax over its negatives, if it was held as a whole."""
     normalized: tuple[Tensor, Tensor]
     """What `unit_anchors` returns."""
+    tau: Tensor
+    """The temperature of each anchor, `(2 * batch,)`."""
+    positive: Tensor
+    """The cosine of the two views of each sample, `(batch,)`."""
+    negatives: Negatives
+    """What each anchor is compared with."""
+
+    @property
+    def shares(self) -> Softmax | None:
+        """The softmax over its negatives, if it was held as a whole."""
+        return self.negatives.shares
 
 
 def unit_anchors(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,14 +115,26 @@ def with_gradient_to(z: Tensor, normalized: tuple[Tensor, Tensor]) -> Tensor:
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
             if upstream is None:
                 (upstream,) = args
-            return _through_anchors(upstream, units, inverse_norms), None, None
+            return through_anchors(upstream, units, inverse_norms), None, None
 
         return units, gradient
 
     return units_of(as_floats(z), *normalized)
 
 
-def _through_anchors(
+def pull_views(weights: Tensor, units: Tensor) -> Tensor:
+    """Returns the gradient of Σ_i w_i s_i1,i2 to the unit vectors.
+
+    Args:
+        weights: w, `(batch,)`.
+        units: `(2 * batch, dim)`, first views first.
+    """
+    batch = ops.shape(weights)[0]
+    weights = weights[:, None]
+    return ops.concatenate([weights * units[batch:], weights * units[:batch]])
+
+
+def through_anchors(
     to_units: Tensor, units: Tensor, inverse_norms: Tensor
 ) -> Tensor:
     """Returns the gradient to `z` from that to the anchors' unit vectors."""
@@ -204,13 +226,11 @@ def compare_anchors(
             if upstream is None:
                 (upstream,) = args
             weights = miss * ops.concatenate([upstream[:, 0], upstream[:, 1]])
-            to_units = negatives.push(weights, units, *held)
-            # Both anchors of a sample pull both of its views together.
-            pull = ((weights[:batch] + weights[batch:]) / tau_positive)[:, None]
-            to_units -= ops.concatenate(
-                [pull * units[batch:], pull * units[:batch]]
-            )
-            to_z = _through_anchors(to_units, units, inverse_norms)
+            pulled = negatives.pull(units, *held)
+            to_units = negatives.push(weights, pulled, units, *held)
+            together = (weights[:batch] + weights[batch:]) / tau_positive
+            to_units -= pull_views(together, units)
+            to_z = through_anchors(to_units, units, inverse_norms)
             return to_z, *[None] * (5 + len(held))
 
         return losses, gradient
@@ -218,4 +238,6 @@ def compare_anchors(
     losses = with_gradient(
         z, losses, miss, tau_positive, units, inverse_norms, *negatives.held
     )
-    return Anchors(losses, miss, negatives.shares, (units, inverse_norms))
+    return Anchors(
+        losses, miss, (units, inverse_norms), taus, cosine, negatives
+    )

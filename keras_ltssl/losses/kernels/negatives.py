@@ -10,9 +10,10 @@ and a function from numbers w_a, one for each anchor, to the gradient of
 Σ_a w_a log Σ_b exp(s_ab/τ_ab) with respect to the unit vectors. With P_ab, the
 softmax over the negatives of an anchor, that is
 
-    Σ_b w_a P_ab/τ_ab u_b + Σ_b w_b P_ba/τ_ba u_b,
+    w_a Σ_b P_ab/τ_ab u_b + Σ_b w_b P_ba/τ_ba u_b,
 
-which takes two products with the matrix that the sums are made of.
+which takes two products with the matrix that the sums are made of. The first
+sum does not depend on w: a loss that needs it for its value computes it once.
 """
 
 from collections.abc import Callable
@@ -54,10 +55,12 @@ class Negatives(NamedTuple):
 
     log_sums: Tensor
     """The log-sums, `(2 * batch,)`."""
+    pull: Callable[..., Tensor]
+    """From `(units, *held)` to Σ_b P_ab/τ_ab u_b, `(2 * batch, dim)`."""
     push: Callable[..., Tensor]
-    """From `(w, units, *held)` to the gradient, `(2 * batch, dim)`."""
+    """From `(w, pulled, units, *held)` to the gradient, `(2 * batch, dim)`."""
     held: tuple[Tensor, ...]
-    """Arguments of `push`. On JAX, `push` may not close over tensors."""
+    """Arguments of both. On JAX, they may not close over tensors."""
     shares: Softmax | None
     """The softmax P, where it is held as a whole."""
 
@@ -115,15 +118,23 @@ def all_at_once(
         scale = scale / tau
     else:
         pairs = pairs / tau_pairs
-    return Negatives(shares.log_sums, _push_of_all, (pairs, scale), shares)
+    held = (pairs, scale)
+    return Negatives(shares.log_sums, _pull_of_all, _push_of_all, held, shares)
+
+
+def _pull_of_all(units: Tensor, pairs: Tensor, scale: Tensor) -> Tensor:
+    return scale[:, None] * (pairs @ units)
 
 
 def _push_of_all(
-    weights: Tensor, units: Tensor, pairs: Tensor, scale: Tensor
+    weights: Tensor,
+    pulled: Tensor,
+    units: Tensor,
+    pairs: Tensor,
+    scale: Tensor,
 ) -> Tensor:
-    weights = (weights * scale)[:, None]
-    pushed = weights * (pairs @ units)
-    pushed += ops.transpose(pairs) @ (weights * units)
+    pushed = weights[:, None] * pulled
+    pushed += ops.transpose(pairs) @ ((weights * scale)[:, None] * units)
     return pushed
 
 
@@ -161,15 +172,16 @@ def in_chunks(
             return log_sums, pairs @ units / (tau_pairs * sums[:, None])
         return log_sums, (pairs / tau_pairs) @ units / sums[:, None]
 
-    log_sums, by_own = in_blocks(pull_of, (units, tau, own), size)
+    log_sums, pulled = in_blocks(pull_of, (units, tau, own), size)
 
     def push(
         weights: Tensor,
+        pulled: Tensor,
         units: Tensor,
         tau: Tensor,
         own: Tensor,
         log_sums: Tensor,
-        by_own: Tensor,
+        _: Tensor,
     ) -> Tensor:
         if pair_scale is None:
             weighted = (weights / tau)[:, None] * units
@@ -192,6 +204,11 @@ def in_chunks(
             return shares @ weighted
 
         by_others = in_blocks(push_of, (units, own), size)
-        return weights[:, None] * by_own + by_others
+        return weights[:, None] * pulled + by_others
 
-    return Negatives(log_sums, push, (tau, own, log_sums, by_own), None)
+    held = (tau, own, log_sums, pulled)
+    return Negatives(log_sums, _last_held, push, held, None)
+
+
+def _last_held(units: Tensor, *held: Tensor) -> Tensor:
+    return held[-1]

@@ -11,6 +11,7 @@ from keras_ltssl.losses.kernels.anchors import (
     check_views,
 )
 from keras_ltssl.losses.kernels.chunks import in_blocks
+from keras_ltssl.losses.kernels.margins import NegativeMeans
 from keras_ltssl.losses.kernels.negatives import Softmax, lowest, softmax_over
 from keras_ltssl.losses.kernels.unit_views import unit_views
 from keras_ltssl.state.key_queue import KeyQueue
@@ -27,6 +28,10 @@ class _Queries(NamedTuple):
     """Softmax probability of the queue, `(batch,)`."""
     shares: Softmax | None
     """The softmax over the queue, if it was held as a whole."""
+    log_sums: Tensor
+    """The log of the sum of exp(logit) over the queue, `(batch,)`."""
+    means: Tensor
+    """The mean key by that softmax, `(batch, dim)`."""
 
 
 def _softmax_of(
@@ -85,7 +90,8 @@ def _compare(
     miss = ops.sigmoid(excess)
     slope = (miss / tau)[:, None] * (means - own)
     at_queries = ops.sum(slope * (units[:, 0] - queries), axis=-1)
-    return _Queries(ops.softplus(excess) + at_queries, miss, shares)
+    losses = ops.softplus(excess) + at_queries
+    return _Queries(losses, miss, shares, log_sums, means)
 
 
 def queue_nt_xent(
@@ -217,3 +223,23 @@ class QueueContrast:
             queries = ops.stop_gradient(self.units[:, 0])
             values = in_blocks(values_of, (queries, self.tau), self.chunk_size)
         return self.queries.miss * values
+
+    def negative_means(self) -> NegativeMeans:
+        """Returns means over the queue for each query."""
+        fixed = ops.stop_gradient(self.units)
+        queries, own = fixed[:, 0], fixed[:, 1]
+        means, dtype = self.queries.means, fixed.dtype
+        cosines = ops.sum(queries * means, axis=-1)[None]
+        positive = ops.sum(queries * own, axis=-1)
+        count = ops.sum(ops.cast(self.is_filled, dtype))
+
+        def margins(factors: Tensor) -> Tensor:
+            # Linear in the queries, as the losses are: no key has a gradient.
+            slope = factors[0][:, None] * means - own
+            moved = self.units[:, 0] - queries
+            at_queries = ops.sum(slope * moved, axis=-1)
+            return factors * cosines - positive + at_queries
+
+        log_sums = self.queries.log_sums - ops.log(ops.maximum(count, 1.0))
+        exist = ops.cast(count > 0, dtype)
+        return NegativeMeans(log_sums[None], cosines, exist, margins)
