@@ -124,8 +124,10 @@ METHODS = {
         "SogCLR",
         "`SogCLRLoss`",
         lambda loss: lt.losses.SogCLRLoss(SAMPLES),
-        # Below 0, as no softmax is.
-        lambda logs: logs["loss"][1] < 0 and not _moved(logs, "temperature"),
+        # A difference of cosines; NT-Xent's losses are larger here.
+        lambda logs: (
+            abs(logs["loss"][1]) < 1 and not _moved(logs, "temperature")
+        ),
     ),
     "isogclr": Method(
         "iSogCLR",

@@ -34,8 +34,9 @@ class SogCLRLoss(TemperatureLoss):
 
     The loss has no factor 1/τ: its gradient is smaller than NT-Xent's by about
     τ. Adam does not see that. With SGD, divide the learning rate by τ. The
-    value is below 0 and not comparable with NT-Xent's. The released code sums
-    over anchors; its loss is twice this one.
+    value is a difference of cosines, which may be below 0, and not comparable
+    with NT-Xent's. The released code sums over both anchors: its loss is twice
+    this one.
 
     Ids of -1 (out of distribution) are not remembered: such a sample is
     contrasted with the batch alone, γ = 1. Where an id occurs twice in a batch,
@@ -74,7 +75,7 @@ class SogCLRLoss(TemperatureLoss):
     >>> views = np.random.default_rng(0).normal(size=(16, 2, 6))
     >>> history = model.fit(views, np.arange(16), batch_size=8, verbose=0)
     >>> sorted(history.history)
-    ['embedding_std', 'loss', 'temperature']
+    ['loss', 'temperature']
 
     Reference:
         - [Provable Stochastic Optimization for Global Contrastive

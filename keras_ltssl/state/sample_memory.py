@@ -105,9 +105,7 @@ class SampleMemory(keras.layers.Layer):
             values: `(batch,)`, or `(batch, width)`.
             momentum: β of this step. Defaults to `None`, the layer's own.
         """
-        new = ops.cast(
-            ops.stop_gradient(ops.convert_to_tensor(values)), "float32"
-        )
+        new = _as_constant(values)
         beta = self.momentum if momentum is None else momentum
         before = self.take(ids)
         moved = beta * before + (1.0 - beta) * new
@@ -135,9 +133,9 @@ class SampleMemory(keras.layers.Layer):
 
         Args:
             ids: Sample ids, integers `(batch,)`.
-            values: float32, `(batch,)` or `(batch, width)`.
+            values: `(batch,)`, or `(batch, width)`.
         """
-        rows = self._rows(ids)
+        rows, values = self._rows(ids), _as_constant(values)
         # Of several writes to one row, which one stays would be up to chance
         # on some devices. All but the last go to the row of no sample.
         order = ops.argsort(rows)
@@ -189,3 +187,9 @@ class SampleMemory(keras.layers.Layer):
             "width": self.width,
             "momentum": self.momentum,
         }
+
+
+def _as_constant(values: Tensor) -> Tensor:
+    """Returns values in float32, without a gradient."""
+    values = ops.stop_gradient(ops.convert_to_tensor(values))
+    return ops.cast(values, "float32")

@@ -355,10 +355,10 @@ def divergences(z, tau):
 
 
 def test_temperatures_settle_where_the_divergence_is_rho():
-    loss = lt.losses.ISogCLRLoss(6, 0.5, gamma=1, rho=0.3, eta=0.02)
+    loss = lt.losses.ISogCLRLoss(6, 0.5, gamma=1, rho=0.3, eta=0.2)
     state = attached(loss)
     z = projections()
-    for _ in range(400):
+    for _ in range(60):
         step(state, np.arange(6), z)
     tau = loss.temperatures()
     assert tau.min() > 0.05
@@ -370,9 +370,9 @@ def test_samples_with_many_alike_learn_larger_temperatures():
     random = np.random.default_rng(0)
     centers = np.eye(16)[[0] * 6 + list(range(1, 11))]
     z = centers[:, None] + 0.05 * random.normal(size=(16, 2, 16))
-    loss = lt.losses.ISogCLRLoss(16, 0.2)
+    loss = lt.losses.ISogCLRLoss(16, 0.2, eta=0.1)
     state = attached(loss, 16)
-    for _ in range(300):
+    for _ in range(40):
         step(state, np.arange(16), z)
     tau = loss.temperatures()
     assert tau[:6].min() > 2 * tau[6:].max()
