@@ -95,7 +95,9 @@ def _in_state(loss, training=False):
 
     def losses(z):
         ids = np.where(_is_ood(z, "some"), -1, np.arange(z.shape[0]))
-        with keras.StatelessScope():  # Else JAX's tracers outlive the call.
+        # Else JAX's tracers outlive the call.
+        known = [(each, each.value) for each in state.variables]
+        with keras.StatelessScope(known):
             z = state(z, training=training)
             return loss.call(ids.astype("int32"), z)
 
