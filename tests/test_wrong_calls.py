@@ -231,6 +231,8 @@ CALLS = {
             "spread": number(-1, 1),
             "weight_power": NOT_NEGATIVE,
             "weight_limit": number(0.9),
+            "weights_from": CHOICE,
+            "scale_by_reliability": BOOLEAN,
             "momentum": BELOW_ONE,
             "warmup_steps": integer(-1),
             "chunk_size": COUNT_OR_NONE,
@@ -431,6 +433,14 @@ CALLS = {
             "spread": number(-1, 1),
         },
     ),
+    "losses.inverse_headness_weights": (
+        {"headness": [0.5], "power": 0.5, "limit": 4.0},
+        {
+            "headness": tensor([[0.5]]),
+            "power": NOT_NEGATIVE,
+            "limit": number(0.9),
+        },
+    ),
     "losses.inverse_share_weights": (
         {"shares": [0.5, 0.5], "labels": [0], "power": 0.5, "limit": 4.0},
         {
@@ -489,6 +499,11 @@ CALLS |= {
             "steps_per_epoch": integer(0, -3, none=True),
         },
     ),
+    "layers.DensityHeadness": (
+        {},
+        {"bandwidth": POSITIVE, "momentum": BELOW_ONE},
+    ),
+    "layers.RankedHeadness": ({}, {"momentum": BELOW_ONE}),
     "layers.MixedHeadness": ({}, {"typicality": SHARE, "momentum": BELOW_ONE}),
     "layers.PerSampleRandAugment": (
         {},

@@ -29,8 +29,9 @@ from keras_ltssl.losses.sogclr import SogCLRLoss
 from keras_ltssl.losses.step import Step
 from keras_ltssl.losses.tail_score import tail_score
 from keras_ltssl.losses.target_prior import power_law_prior
-from keras_ltssl.losses.tase import (
-    TASELoss,
+from keras_ltssl.losses.tase import TASELoss
+from keras_ltssl.losses.tase_terms import (
+    inverse_headness_weights,
     inverse_share_weights,
     sample_temperatures,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "find_loss",
     "focal_nt_xent",
     "geometric_harmonization",
+    "inverse_headness_weights",
     "inverse_share_weights",
     "macl",
     "normalized_mse",

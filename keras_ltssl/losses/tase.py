@@ -5,19 +5,26 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.losses.kernels.anchors import check_temperatures
 from keras_ltssl.losses.requirements import Requirements
 from keras_ltssl.losses.step import Step
+from keras_ltssl.losses.tase_terms import (
+    inverse_headness_weights,
+    inverse_share_weights,
+    sample_temperatures,
+)
 from keras_ltssl.losses.temperature_loss import TemperatureLoss
 from keras_ltssl.schedules import TemperatureSchedule
+from keras_ltssl.state.density_headness import DensityHeadness
 from keras_ltssl.state.headness import Assignment, Headness
 from keras_ltssl.state.mixed_headness import MixedHeadness
 from keras_ltssl.state.prototypes import Prototypes
+from keras_ltssl.state.reliability import Reliability
 from keras_ltssl.state.share_headness import ShareHeadness
 from keras_ltssl.state.typicality_headness import TypicalityHeadness
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
-    as_tensor,
+    check_boolean,
+    check_choice,
     check_integer,
     check_integer_or_none,
     check_number,
@@ -27,96 +34,8 @@ _HEADNESS: dict[str, type[Headness]] = {
     "share": ShareHeadness,
     "typicality": TypicalityHeadness,
     "both": MixedHeadness,
+    "density": DensityHeadness,
 }
-
-
-def sample_temperatures(
-    headness: Tensor, temperature: float | Tensor, spread: float
-) -> Tensor:
-    """Returns a temperature for each sample whose population mean is τ_0.
-
-        τ_i = τ_0 · (1 + spread · (2 h_i - 1))
-
-    so that head samples (h = 1) get τ_0 (1 + spread) and tail samples (h = 0)
-    τ_0 (1 - spread). This package's own design.
-
-    Args:
-        headness: h in [0, 1], 0.5 on average over the population, `(batch,)`.
-        temperature: τ_0 > 0, the mean.
-        spread: In (-1, 1); negative gives head samples the smaller ones.
-
-    Returns:
-        Temperatures, `(batch,)`.
-
-    Raises:
-        ValueError: If `headness` is not `(batch,)`, or another argument that
-            is no tensor is out of range.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ltssl.losses import sample_temperatures
-    >>> h = np.array([0.0, 0.5, 1.0], "float32")
-    >>> np.asarray(sample_temperatures(h, 0.5, spread=0.5)).tolist()
-    [0.25, 0.5, 0.75]
-    """
-    headness = as_tensor("headness", headness)
-    if len(headness.shape) != 1:
-        raise ValueError(
-            "`headness` must have shape (batch,). "
-            f"Received: headness.shape={tuple(headness.shape)}"
-        )
-    check_temperatures(temperature)
-    if not hasattr(spread, "shape"):
-        check_number("spread", spread, above=-1, below=1)
-    return temperature * (1.0 + spread * (2.0 * headness - 1.0))
-
-
-def inverse_share_weights(
-    shares: Tensor, labels: Tensor, power: float, limit: float
-) -> Tensor:
-    """Returns a weight for each sample that rises as its prototype shrinks.
-
-        w_i ∝ clip( (K π_k(i))^-power, 1/limit, limit ),  mean 1 over the batch
-
-    This package's own design.
-
-    Args:
-        shares: Population shares π, `(K,)`.
-        labels: Nearest prototype of each sample, `(batch,)`.
-        power: Exponent β >= 0; 0 gives every sample weight 1.
-        limit: Largest weight before normalizing, >= 1.
-
-    Returns:
-        Weights, `(batch,)`.
-
-    Raises:
-        ValueError: If a shape does not fit or an argument is out of range.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_ltssl.losses import inverse_share_weights
-    >>> shares = np.array([0.75, 0.25], "float32")
-    >>> labels = np.array([0, 0, 0, 1], "int32")
-    >>> weights = inverse_share_weights(shares, labels, power=1.0, limit=10.0)
-    >>> [round(float(weight), 3) for weight in weights]
-    [0.667, 0.667, 0.667, 2.0]
-    """
-    shares = as_tensor("shares", shares)
-    labels = as_tensor("labels", labels)
-    for name, values in (("shares", shares), ("labels", labels)):
-        if len(values.shape) != 1:
-            raise ValueError(
-                f"`{name}` must have one axis. "
-                f"Received: {name}.shape={tuple(values.shape)}"
-            )
-    check_number("power", power, minimum=0)
-    check_number("limit", limit, minimum=1)
-    relative = shares * shares.shape[0] + 1e-30
-    weights = ops.clip(relative**-power, 1.0 / limit, limit)
-    weights = ops.take(weights, labels)
-    return weights / ops.mean(weights)
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -146,7 +65,8 @@ class TASELoss(TemperatureLoss):
 
     Logged beside the loss: `temperature` (mean of τ_i), `temperature_std` (its
     spread), `share_entropy` (1 for equal shares, 0 for one prototype that has
-    everything) and `empty_prototypes` (how many stand for nothing).
+    everything) and `empty_prototypes` (how many stand for nothing). With
+    `scale_by_reliability` also `headness_reliability`, r.
 
     Needs no sample ids and no labels. In a plain `keras.Model` the projections
     have to pass through `layers.LossState(loss)`; see there.
@@ -156,8 +76,8 @@ class TASELoss(TemperatureLoss):
             may drive) or a `TemperatureSchedule`. Defaults to `0.2`.
         num_prototypes: K, integer >= 2; more than the classes one expects.
             Defaults to `50`.
-        headness: `"share"`, `"typicality"`, `"both"`, or a `layers.Headness`.
-            Defaults to `"both"`.
+        headness: `"share"`, `"typicality"`, `"both"`, `"density"`, or a
+            `layers.Headness`. Defaults to `"both"`.
         spread: How far temperatures part from τ_0, in (-1, 1): at 0.5 they
             span τ_0/2 to 3τ_0/2. Negative reverses head and tail. Defaults to
             `0.5`.
@@ -165,7 +85,15 @@ class TASELoss(TemperatureLoss):
             `0.5`.
         weight_limit: Largest weight before normalizing, >= 1. Defaults to
             `4.0`.
-        momentum: Of the moving averages of prototypes and shares, in [0, 1).
+        weights_from: `"share"`, the weights of `inverse_share_weights`, or
+            `"headness"`, those of `inverse_headness_weights`. Defaults to
+            `"share"`.
+        scale_by_reliability: Whether `spread` and `weight_power` are multiplied
+            by the reliability r of the headness: the correlation, over recent
+            batches, of what the two views of a sample give. With a headness of
+            pure chance, r is 0 and the loss is `NTXentLoss`. Defaults to
+            `False`.
+        momentum: Of the moving averages of prototypes, shares and r, in [0, 1).
             Defaults to `0.95`.
         warmup_steps: Training steps before per-sample values apply, integer
             >= 0. Defaults to `100`.
@@ -198,7 +126,7 @@ class TASELoss(TemperatureLoss):
           the formulas are this package's own design.
     """
 
-    metric_names = (
+    metric_names: tuple[str, ...] = (
         "temperature",
         "temperature_std",
         "share_entropy",
@@ -213,6 +141,8 @@ class TASELoss(TemperatureLoss):
         spread: float = 0.5,
         weight_power: float = 0.5,
         weight_limit: float = 4.0,
+        weights_from: str = "share",
+        scale_by_reliability: bool = False,
         momentum: float = 0.95,
         warmup_steps: int = 100,
         chunk_size: int | None = None,
@@ -242,6 +172,14 @@ class TASELoss(TemperatureLoss):
         self.weight_limit = check_number(
             "weight_limit", weight_limit, minimum=1
         )
+        self.weights_from = check_choice(
+            "weights_from", weights_from, ("share", "headness")
+        )
+        self.scale_by_reliability = check_boolean(
+            "scale_by_reliability", scale_by_reliability
+        )
+        if scale_by_reliability:
+            self.metric_names += ("headness_reliability",)
         self.momentum = check_number("momentum", momentum, minimum=0, below=1)
         self.warmup_steps = check_integer(
             "warmup_steps", warmup_steps, minimum=0
@@ -260,8 +198,13 @@ class TASELoss(TemperatureLoss):
             headness: Headness = type(self.headness).from_config(config)
         else:
             headness = _HEADNESS[self.headness]()
-        prototypes = Prototypes(self.num_prototypes, self.momentum)
-        return {"prototypes": prototypes, "headness": headness}
+        layers: dict[str, keras.layers.Layer] = {
+            "prototypes": Prototypes(self.num_prototypes, self.momentum),
+            "headness": headness,
+        }
+        if self.scale_by_reliability:
+            layers["reliability"] = Reliability(self.momentum)
+        return layers
 
     def assess(
         self,
@@ -294,19 +237,38 @@ class TASELoss(TemperatureLoss):
         units = both * ops.rsqrt(squared + 1e-30)
         assignment = prototypes.assign(units, step.ids)
 
-        is_warm = ops.cast(step.state.step >= self.warmup_steps, "float32")
+        # 0 during warm-up: then every sample has τ_0 and weight 1.
+        scale = ops.cast(step.state.step >= self.warmup_steps, "float32")
+        if self.scale_by_reliability:
+            scale = scale * step.layer("reliability", Reliability).value
+        estimate = headness.estimate(assignment)
         temperatures = sample_temperatures(
-            headness.estimate(assignment),
-            step.temperature,
-            is_warm * self.spread,
+            estimate, step.temperature, scale * self.spread
         )
-        weights = inverse_share_weights(
-            assignment.shares,
-            assignment.labels,
-            self.weight_power,
-            self.weight_limit,
-        )
-        return temperatures, 1.0 + is_warm * (weights - 1.0), assignment
+        power = scale * self.weight_power
+        if self.weights_from == "headness":
+            weights = inverse_headness_weights(
+                estimate, power, self.weight_limit
+            )
+        else:
+            weights = inverse_share_weights(
+                assignment.shares, assignment.labels, power, self.weight_limit
+            )
+        return temperatures, weights, assignment
+
+    def _observe(self, step: Step, assignment: Assignment) -> None:
+        prototypes = step.layer("prototypes", Prototypes)
+        headness = step.layer("headness", Headness)
+        if self.scale_by_reliability:
+            anchors = ops.cast(step.unit_anchors[0], "float32")
+            batch = ops.shape(step.z)[0]
+            one, other = (
+                headness.estimate(prototypes.assign(view, step.ids))
+                for view in (anchors[:batch], anchors[batch:])
+            )
+            step.layer("reliability", Reliability).update(one, other)
+        prototypes.update(assignment)
+        headness.update(assignment)
 
     def per_sample(self, step: Step) -> Tensor:
         temperatures, weights, assignment = self._assess(step)
@@ -314,8 +276,10 @@ class TASELoss(TemperatureLoss):
         losses = ops.mean(contrast.losses, axis=-1)
         prototypes = step.layer("prototypes", Prototypes)
         if step.training:
-            prototypes.update(assignment)
-            step.layer("headness", Headness).update(assignment)
+            self._observe(step, assignment)
+        if self.scale_by_reliability:
+            reliability = step.layer("reliability", Reliability)
+            step.log(headness_reliability=ops.copy(reliability.value))
         step.log(
             temperature=ops.mean(temperatures),
             temperature_std=ops.std(temperatures),
@@ -337,6 +301,8 @@ class TASELoss(TemperatureLoss):
             "spread": self.spread,
             "weight_power": self.weight_power,
             "weight_limit": self.weight_limit,
+            "weights_from": self.weights_from,
+            "scale_by_reliability": self.scale_by_reliability,
             "momentum": self.momentum,
             "warmup_steps": self.warmup_steps,
             "chunk_size": self.chunk_size,

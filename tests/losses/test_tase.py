@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_ltssl as lt
 import reference
+from keras_ltssl.state.reliability import Reliability
 
 
 def projections(batch=12, dim=6, seed=0):
@@ -121,7 +122,7 @@ def test_evaluation_moves_nothing():
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize("headness", ["share", "typicality", "both"])
+@pytest.mark.parametrize("headness", ["share", "typicality", "both", "density"])
 def test_mean_temperature_stays_where_it_is_set(headness):
     """A population with a long tail, whose prototypes have settled."""
     random = np.random.default_rng(0)
@@ -174,8 +175,131 @@ def test_headness_can_be_exchanged():
     )
 
 
+class Chance(lt.layers.Headness):
+    """A headness that has nothing to do with the sample."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seeds = keras.random.SeedGenerator(0)
+
+    def estimate(self, assignment):
+        shape = ops.shape(assignment.closeness)
+        return keras.random.uniform(shape, seed=self.seeds)
+
+
+def trained(headness, steps=30):
+    """Returns a loss whose state has seen some batches, and a fresh batch."""
+    random = np.random.default_rng(0)
+    loss = lt.losses.TASELoss(
+        0.3,
+        num_prototypes=8,
+        headness=headness,
+        weights_from="headness",
+        scale_by_reliability=True,
+        momentum=0.8,
+        warmup_steps=0,
+    )
+    state = attached(loss)
+    for _ in range(steps):
+        centers = random.normal(size=(128, 1, 6))
+        views = centers + 0.1 * random.normal(size=(128, 2, 6))
+        run(loss, state, views.astype("float32"), training=True)
+    return loss, state, views.astype("float32")
+
+
+@pytest.mark.every_backend
+def test_a_headness_of_chance_leaves_nt_xent_nearly_as_it_is():
+    loss, state, z = trained(Chance())
+    reliability = float(state.layer("reliability", Reliability).value)
+    assert reliability < 0.1
+    temperatures, weights, _ = loss.assess(z, 0.3)
+    spread = np.abs(ops.convert_to_numpy(temperatures) / 0.3 - 1).max()
+    assert 0 < spread <= 0.5 * reliability + 1e-6
+    assert np.abs(ops.convert_to_numpy(weights) - 1).max() < 0.2
+
+
+@pytest.mark.every_backend
+def test_a_headness_that_views_agree_about_is_believed():
+    loss, state, z = trained("density")
+    reliability = float(state.layer("reliability", Reliability).value)
+    assert reliability > 0.7
+    temperatures, _, assignment = loss.assess(z, 0.3)
+    headness = state.layer("headness", lt.layers.DensityHeadness)
+    expected = 0.3 * (
+        1
+        + 0.5
+        * reliability
+        * (2 * ops.convert_to_numpy(headness.estimate(assignment)) - 1)
+    )
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(temperatures), expected, rtol=1e-5
+    )
+
+
+@pytest.mark.every_backend
+def test_reliability_is_a_moving_average_of_correlations():
+    random = np.random.default_rng(0)
+    reliability = Reliability(0.9)
+    reliability.build((None, 6))
+    expected = 0.0
+    for step in range(4):
+        one, other = random.normal(size=(2, 32)).astype("float32")
+        other = other + one
+        reliability.update(one, other)
+        found = max(0.0, np.corrcoef(one, other)[0, 1])
+        keep = 0.9 if step else 0.0
+        expected = keep * expected + (1 - keep) * found
+        assert float(reliability.value) == pytest.approx(expected, rel=1e-5)
+
+
+def test_equal_estimates_have_no_reliability():
+    reliability = Reliability()
+    reliability.build((None, 6))
+    same = np.full(8, 0.5, "float32")
+    reliability.update(same, same)
+    assert float(reliability.value) == 0.0
+
+
+def test_weights_from_headness_are_clipped_powers_of_mean_1():
+    headness = np.array([0.0, 0.25, 0.5, 1.0], "float32")
+    weights = ops.convert_to_numpy(
+        lt.losses.inverse_headness_weights(headness, power=1.0, limit=4.0)
+    )
+    raw = np.array([4.0, 2.0, 1.0, 0.5])
+    np.testing.assert_allclose(weights, raw / raw.mean(), rtol=1e-5)
+
+
+@pytest.mark.every_backend
+def test_weights_from_headness_multiply_the_losses():
+    loss = lt.losses.TASELoss(
+        0.3,
+        num_prototypes=5,
+        headness=ByFirstCoordinate(),
+        spread=0.0,
+        weight_power=0.5,
+        weights_from="headness",
+        warmup_steps=0,
+        reduction=None,
+    )
+    state = attached(loss)
+    set_population(state)
+    z = projections()
+    units = reference.unit(reference.unit(z).sum(axis=1))
+    weights = np.where(units[:, 0] > 0, 2**-0.5, 4.0)
+    np.testing.assert_allclose(
+        run(loss, state, z),
+        weights / weights.mean() * reference.nt_xent(z, 0.3),
+        rtol=1e-5,
+    )
+
+
 def test_serialization_keeps_the_configuration():
     for loss in (
+        lt.losses.TASELoss(
+            headness=lt.layers.DensityHeadness(0.05, 0.3),
+            weights_from="headness",
+            scale_by_reliability=True,
+        ),
         lt.losses.TASELoss(
             lt.schedules.LinearTemperature(0.5, 0.1, 9),
             num_prototypes=7,
@@ -202,6 +326,8 @@ def test_serialization_keeps_the_configuration():
         ("spread", float("nan")),
         ("weight_power", -1),
         ("weight_limit", 0.5),
+        ("weights_from", "loss"),
+        ("scale_by_reliability", 1),
         ("warmup_steps", -1),
         ("warmup_steps", 1.5),
         ("temperature", -0.2),

@@ -8,6 +8,7 @@ from keras import ops
 import keras_ltssl as lt
 import reference
 from keras_ltssl.state.headness import Assignment
+from keras_ltssl.state.reliability import Reliability
 
 
 def units(batch, dim=6, seed=0):
@@ -153,6 +154,36 @@ def test_typicality_headness_is_the_rank_in_the_population():
     assert estimate.mean() == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.every_backend
+def test_density_headness_ranks_a_kernel_density_of_prototypes():
+    random = np.random.default_rng(0)
+    headness = lt.layers.DensityHeadness(bandwidth=0.2, momentum=0.9)
+    headness.build((None, 6))
+    shares = np.array([0.7, 0.2, 0.1, 0.0])
+    for _ in range(60):
+        cosines = random.uniform(-1, 1, (128, 4))
+        headness.update(assignment(cosines, shares))
+    fresh = random.uniform(-1, 1, (4000, 4))
+    estimate = ops.convert_to_numpy(
+        headness.estimate(assignment(fresh, shares))
+    )
+    density = (shares * np.exp((fresh - 1) / 0.2)).sum(axis=1)
+    true_rank = density.argsort().argsort() / len(density)
+    assert np.abs(estimate - true_rank).max() < 0.05
+
+
+def test_a_small_bandwidth_is_share_and_similarity_of_the_nearest():
+    random = np.random.default_rng(0)
+    cosines = random.uniform(-1, 1, (64, 5))
+    shares = random.dirichlet(np.ones(5))
+    near = cosines.max(axis=1)
+    score = lt.layers.DensityHeadness(0.001).score(assignment(cosines, shares))
+    expected = np.log(shares[cosines.argmax(axis=1)]) + (near - 1) / 0.001
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(score), expected, rtol=1e-4, atol=0.1
+    )
+
+
 def test_mixed_headness_is_a_weighted_mean_of_both():
     both = lt.layers.MixedHeadness(typicality=0.25)
     both.build((None, 6))
@@ -177,6 +208,8 @@ def test_mixed_headness_is_a_weighted_mean_of_both():
         lt.layers.ShareHeadness(),
         lt.layers.TypicalityHeadness(0.5),
         lt.layers.MixedHeadness(0.3, 0.6),
+        lt.layers.DensityHeadness(0.2, 0.6),
+        Reliability(0.5),
     ],
 )
 def test_serialization_keeps_the_configuration(layer):
