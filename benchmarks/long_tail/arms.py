@@ -379,6 +379,25 @@ ARMS = {
         "ablation",
         tase(spread=0.0, weight_power=1.0, weight_limit=10.0),
     ),
+    "tase_density": Arm(
+        "Both, by density",
+        "ablation",
+        tase(headness="density", weights_from="headness"),
+    ),
+    "tase_reliable": Arm(
+        "Both, as far as two views agree",
+        "ablation",
+        tase(scale_by_reliability=True),
+    ),
+    "tase_density_reliable": Arm(
+        "Both, by density, as far as two views agree",
+        "ablation",
+        tase(
+            headness="density",
+            weights_from="headness",
+            scale_by_reliability=True,
+        ),
+    ),
     "tase_10": Arm("Both, 10 prototypes", "ablation", tase(num_prototypes=10)),
     "tase_200": Arm(
         "Both, 200 prototypes", "ablation", tase(num_prototypes=200)
