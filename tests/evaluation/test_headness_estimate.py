@@ -1,5 +1,7 @@
 """Headness without labels, against slow references, and what is refused."""
 
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
@@ -178,6 +180,20 @@ def test_blocks_give_what_one_block_gives(monkeypatch, rows_at_once, estimate):
     monkeypatch.setattr(bank_cosines, "BLOCK_COSINES", 95 * rows_at_once)
     parts = headness_estimate(features, estimate, num_neighbors=6)
     np.testing.assert_allclose(parts, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("estimate", NEW_AND_DENSITY)
+def test_memory_is_that_of_a_block_and_not_of_all_cosines(
+    monkeypatch, estimate
+):
+    features = points(6000)
+    monkeypatch.setattr(bank_cosines, "BLOCK_COSINES", 2**16)
+    tracemalloc.start()
+    headness_estimate(features, estimate, max_bank=2048)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # All cosines would take 47 MiB.
+    assert peak < 4 * 2**20
 
 
 @pytest.mark.parametrize(("width", "count"), [(40, 1), (96, 6), (96, 90)])

@@ -224,9 +224,14 @@ def test_mocos_queue_is_not_compared_with():
     )
     model.optimizer.learning_rate = 0.0
     x = projections(9, 6)
-    first = loss_of_a_step(model, x)
-    assert first > 0  # The queue was empty.
-    assert int(ops.convert_to_numpy(model.queue.filled)) == 9
+    first, second = (loss_of_a_step(model, x) for _ in range(2))
+    assert int(ops.convert_to_numpy(model.queue.filled)) == 16
+    # The same with an empty queue and a full one, but for the tags.
+    encoder, projector = model.encoder, model.projector
+    units = ops.reshape(projector(encoder(x.reshape(18, 6))), (9, 2, 4))
+    z = ops.convert_to_numpy(units)
+    expected = [reference.con_mix(z, tags, 0.3).mean() for tags in drawn(0, 2)]
+    close([first, second], expected, 1e-4)
 
 
 @pytest.mark.parametrize(
