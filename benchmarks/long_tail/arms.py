@@ -161,7 +161,8 @@ def colt(
 ):
     """Returns the maker of COLT, its times those published for 2000 epochs.
 
-    Around the loss of `base`, another maker; SimCLR's by default.
+    Around the loss of `base`, another maker; SimCLR's by default. `score` is
+    that of `OODSampler`, or a function from the loss of `base` to it.
     """
 
     def make(task):
@@ -180,13 +181,22 @@ def colt(
         else:
             interval = part_of(task.epochs, 80, least=5)
             chooser = lt.callbacks.OODSampler(
-                data, start, interval, score=score, band=band
+                data,
+                start,
+                interval,
+                score=score(recipe.loss) if callable(score) else score,
+                band=band,
             )
         return dataclasses.replace(
             recipe, loss=loss, data=data, callbacks=[*recipe.callbacks, chooser]
         )
 
     return make
+
+
+def learned_temperatures(loss):
+    """Returns the score by what iSogCLR learns, which is small in the tail."""
+    return lambda features: loss.temperatures()
 
 
 def sdclr(task):
@@ -339,6 +349,13 @@ ARMS = {
         "COLT, by adaptive mass instead of tailness",
         "why",
         colt(score="adaptive_mass"),
+    ),
+    "colt_learned": Arm(
+        "COLT around iSogCLR, by learned temperatures",
+        "why",
+        colt(
+            global_contrast(lt.losses.ISogCLRLoss), score=learned_temperatures
+        ),
     ),
     "colt_adaptive_mass_band": Arm(
         "COLT, by adaptive mass, without outliers",

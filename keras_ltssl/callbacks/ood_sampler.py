@@ -75,7 +75,8 @@ class OODSampler(PoolSampler):
             `evaluation.headness_estimate` on the encoder's features.
             `"random"` draws scores anew for each choice; it is a control. Or a
             function from the features `(num_samples, features)` to scores
-            `(num_samples,)`. Defaults to `"tailness"`.
+            `(num_samples,)`, such as one that returns
+            `ISogCLRLoss.temperatures()`. Defaults to `"tailness"`.
         pool_subset: Number of pool images to embed, drawn anew for each
             choice, integer >= budget. Defaults to `None`, the whole pool.
         batch_size: Images embedded at a time. Defaults to `256`.

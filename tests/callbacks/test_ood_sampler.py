@@ -162,6 +162,29 @@ def test_a_named_score_is_an_estimate_on_the_encoders_features(score):
     )
 
 
+@pytest.mark.every_backend
+def test_a_learned_temperature_is_a_score():
+    learned = lt.losses.ISogCLRLoss(NUM_ID, temperature=0.3)
+    model = make_model(lt.losses.COLTLoss(base_loss=learned))
+    data, before = make_data(), []
+
+    class TemperaturesAtEpochBegin(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            assert self.model.built
+            before.append(learned.temperatures())
+
+    sampler = lt.callbacks.OODSampler(
+        data,
+        start=2,
+        num_clusters=3,
+        score=lambda features: learned.temperatures(),
+    )
+    history = fit(model, data, [TemperaturesAtEpochBegin(), sampler], 3)
+    assert history["ood_chosen"] == [0, 0, BUDGET]
+    np.testing.assert_array_equal(sampler.scores, before[2])
+    assert sampler.scores.std() > 0
+
+
 def test_random_scores_are_drawn_anew_for_each_choice_and_repeatable():
     once, again = (choices_without_training(score="random") for _ in range(2))
     np.testing.assert_array_equal(once.scores, again.scores)
