@@ -25,7 +25,7 @@ class DensityHeadness(RankedHeadness):
     together. This package's own design.
 
     Args:
-        bandwidth: h > 0, in the unit of cosines. Defaults to `0.1`.
+        bandwidth: h > 0, in the unit of cosines. Defaults to `0.05`.
         momentum: Of the distribution's moving average, in [0, 1). Defaults to
             `0.5`.
 
@@ -49,7 +49,7 @@ class DensityHeadness(RankedHeadness):
     """
 
     def __init__(
-        self, bandwidth: float = 0.1, momentum: float = 0.5, **kwargs: Any
+        self, bandwidth: float = 0.05, momentum: float = 0.5, **kwargs: Any
     ) -> None:
         super().__init__(momentum, **kwargs)
         self.bandwidth = check_number("bandwidth", bandwidth, above=0)
