@@ -19,7 +19,8 @@ class PriorEstimation(keras.callbacks.Callback):
     `GeometricHarmonizationLoss`. It sets the prior when the warm-up of the loss
     ends, and every `interval` epochs after that. With `num_samples`, the prior
     of a target is the share of samples whose momentum scores are largest there;
-    without, it is the streaming share. The loss logs `prior_entropy` next to
+    without, it is the streaming share. With `prior="power_law"` of the loss,
+    only the order of these shares counts. The loss logs `prior_entropy` next to
     `harmonization_weight` and both parts of the loss.
 
     Args:
