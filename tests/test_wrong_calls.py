@@ -1109,6 +1109,7 @@ CALLS |= {
             "interval": COUNT,
             "callbacks": ["a", None, 1, ODD, [ODD]],
             "keep": COUNT,
+            "resume": BOOLEAN,
         },
     ),
     "callbacks.TemperatureScheduler": (

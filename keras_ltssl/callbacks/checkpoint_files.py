@@ -43,12 +43,15 @@ class Checkpoint:
             `describe_state` returns them. `None` in the old format.
         arrays: The arrays of each file, by the name of the file without
             `.npz`.
+        data_epoch: The epoch that the data goes on with, or `None` if the data
+            has no epochs.
     """
 
     epoch: int
     run: str
     description: dict[str, Any] | None
     arrays: dict[str, Arrays]
+    data_epoch: int | None = None
 
 
 def run_of(path: Path) -> str | None:
@@ -80,6 +83,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         "format": _FORMAT,
         "epoch": checkpoint.epoch,
         "run": checkpoint.run,
+        "data_epoch": checkpoint.data_epoch,
         "files": {
             name: {
                 "bytes": len(content),
@@ -147,6 +151,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         epoch, run = manifest["epoch"], str(manifest["run"])
         description = dict(manifest["description"])
+        data_epoch = manifest.get("data_epoch")
+        data_epoch = None if data_epoch is None else int(data_epoch)
         files = {
             str(name): (int(file["bytes"]), str(file["sha256"]))
             for name, file in manifest["files"].items()
@@ -168,7 +174,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if hashlib.sha256(content).hexdigest() != digest:
             raise _damaged(path, f"{name} is not as it was written (SHA-256)")
         arrays[name.removesuffix(".npz")] = _to_arrays(path, name, content)
-    return Checkpoint(epoch, run, description, arrays)
+    return Checkpoint(epoch, run, description, arrays, data_epoch)
 
 
 def _is_old(path: Path) -> bool:

@@ -24,17 +24,24 @@ from keras_ltssl.callbacks.checkpoint_folder import (
     remove_checkpoint,
 )
 from keras_ltssl.callbacks.folder_lock import FolderLock
+from keras_ltssl.callbacks.logged_rows import drop_lost_rows
 from keras_ltssl.callbacks.training_state import (
     describe_state,
     find_not_finite,
     read_state,
     restore_state,
 )
-from keras_ltssl.validation import check_instance, check_integer, check_path
+from keras_ltssl.datasets.epoch_batches import EpochBatches
+from keras_ltssl.validation import (
+    check_boolean,
+    check_instance,
+    check_integer,
+    check_path,
+)
 
 
 class ResumableCheckpoint(keras.callbacks.Callback):
-    """Saves everything that a run needs to continue, every few epochs.
+    """Saves everything that a run needs, and continues a run that was killed.
 
     A checkpoint holds the weights, the optimizer, the state of the loss, and
     the state of every random number generator of the model. It is a folder that
@@ -42,13 +49,26 @@ class ResumableCheckpoint(keras.callbacks.Callback):
     newest checkpoint is therefore whole. A run with a weight that is not finite
     stops, and its last good checkpoint stays.
 
-    With data whose order is a function of seed and epoch, such as
-    `datasets.ImageBatches`, a run that is killed and resumed repeats the
-    unfinished epoch, and gives the result of an uninterrupted run.
+    To continue a run, start the same script again:
 
-    A folder is for one run and one process at a time. If it already holds a
-    run, training is refused unless `restore(model)` was called or this object
-    trained that model there before. Files of other runs are never removed.
+    ```python
+    model.fit(batches, epochs=200, callbacks=[ResumableCheckpoint(folder)])
+    ```
+
+    If the folder holds a run, `ContrastiveModel.fit` restores it and goes on
+    with the next epoch. It says so in a line, unless `verbose=0`. Data whose
+    order is a function of seed and epoch, such as `datasets.ImageBatches`, goes
+    on with its own next epoch. The result is then that of an uninterrupted run,
+    bit for bit. Rows that `keras.callbacks.CSVLogger(append=True)` wrote for
+    epochs that are lost are removed from its file. If all epochs are done,
+    `fit` restores the model, trains nothing and returns an empty history.
+
+    A folder is for one run and one process at a time. A run of another model,
+    loss or optimizer is refused, and files of other runs are never removed.
+    With `resume=False`, and in the `fit` of any other Keras model, which cannot
+    set the epoch of the data, a folder that holds a run is refused unless
+    `restore(model)` was called, or this object trained that model there before.
+    A second `fit` with the same object and model trains on, as in Keras.
 
     Args:
         folder: Folder for the checkpoints. It is created if missing.
@@ -59,13 +79,16 @@ class ResumableCheckpoint(keras.callbacks.Callback):
             `OODSampler` has. Pass them to `fit`, too. Defaults to `()`.
         keep: Number of checkpoints to keep, integer >= 1. With two, a damaged
             newest one costs `interval` epochs. Defaults to `2`.
+        resume: Boolean, whether `ContrastiveModel.fit` continues the run that
+            the folder holds. Defaults to `True`.
 
     Raises:
-        ValueError: If `interval` or `keep` is not an integer >= 1, or one of
-            `callbacks` has no state. When training begins, if the folder holds
-            a run that was not restored, another training uses it, or a foreign
-            file has the name of a checkpoint. When an epoch ends, if a weight
-            is not finite.
+        ValueError: If an argument is out of range, or one of `callbacks` has no
+            state. When training begins, if the run in the folder is damaged,
+            is of another training, or may not be continued, if
+            `fit(initial_epoch=...)` is not its next epoch, if another training
+            uses the folder, or a foreign file has the name of a checkpoint.
+            When an epoch ends, if a weight is not finite.
         OSError: When an epoch ends, if the checkpoint cannot be written, for
             example on a full disk. Earlier checkpoints stay.
 
@@ -79,14 +102,21 @@ class ResumableCheckpoint(keras.callbacks.Callback):
     >>> model = lt.models.ContrastiveModel(encoder)
     >>> model.compile("sgd", loss=lt.losses.NTXentLoss())
     >>> views = np.random.default_rng(0).normal(size=(32, 2, 8))
-    >>> checkpoint = lt.callbacks.ResumableCheckpoint(tempfile.mkdtemp())
-    >>> checkpoint.restore(model)
-    0
-    >>> _ = model.fit(
-    ...     views.astype("float32"), epochs=3, callbacks=[checkpoint], verbose=0
-    ... )
-    >>> checkpoint.restore(model)
-    3
+    >>> folder = tempfile.mkdtemp()
+    >>> def train(epochs):
+    ...     checkpoint = lt.callbacks.ResumableCheckpoint(folder)
+    ...     return model.fit(
+    ...         views.astype("float32"),
+    ...         epochs=epochs,
+    ...         callbacks=[checkpoint],
+    ...         verbose=0,
+    ...     )
+    >>> train(epochs=3).epoch
+    [0, 1, 2]
+    >>> train(epochs=5).epoch
+    [3, 4]
+    >>> train(epochs=5).epoch
+    []
     """
 
     def __init__(
@@ -95,6 +125,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         interval: int = 1,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         keep: int = 2,
+        resume: bool = True,
     ) -> None:
         super().__init__()
         check_path("folder", folder)
@@ -114,12 +145,16 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         self.interval = check_integer("interval", interval, minimum=1)
         self.callbacks = tuple(callbacks)
         self.keep = check_integer("keep", keep, minimum=1)
+        self.resume = check_boolean("resume", resume)
         self._lock = FolderLock(self.folder)
         # The model, run and epoch that this object has restored or trained.
         self._trained: weakref.ref[keras.Model] | None = None
         self._run: str | None = None
         self._epoch = 0
         self._begins_at: int | None = None
+        self._data_epoch: int | None = None
+        self._sets_data = False
+        self._is_training = False
 
     def restore(self, model: keras.Model) -> int:
         """Loads the newest checkpoint into a built and compiled model.
@@ -156,6 +191,8 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         self._trained = weakref.ref(model)
         self._run = checkpoint.run
         self._epoch = self._begins_at = checkpoint.epoch
+        self._data_epoch = checkpoint.data_epoch
+        self._sets_data = self._is_training = False
         return checkpoint.epoch
 
     def _read_newest(self) -> tuple[Path, Checkpoint]:
@@ -169,21 +206,122 @@ class ResumableCheckpoint(keras.callbacks.Callback):
                 return self._read_newest()
             raise ValueError(f"{error} {_advice(newest, older)}") from error
 
+    def prepare_fit(
+        self,
+        model: keras.Model,
+        callbacks: Sequence[keras.callbacks.Callback],
+        epochs: int,
+        initial_epoch: int | None = None,
+        verbose: Any = "auto",
+    ) -> int | None:
+        """Restores the run in the folder, before `fit` begins.
+
+        `ContrastiveModel.fit` calls this.
+
+        Args:
+            model: The model, built and compiled.
+            callbacks: All callbacks of `fit`.
+            epochs: Argument of `fit`.
+            initial_epoch: Argument of `fit`, or `None` if it was not given.
+                Defaults to `None`.
+            verbose: Argument of `fit`. Defaults to `"auto"`.
+
+        Returns:
+            The epoch to begin with, or `None` to begin as `fit` was asked.
+        """
+        self._on_first_process(lambda: self._lock_folder(callbacks))
+        try:
+            start = self._resumed_epoch(model, initial_epoch)
+            if start != replicas.of_first(start):
+                raise ValueError(
+                    "Every process must see the checkpoints of the first one. "
+                    f"Received: {self.folder}, in which this process finds "
+                    f"{'none' if start is None else f'epoch {start}'}"
+                )
+            self._on_first_process(lambda: self._drop_rows(model, callbacks))
+        except BaseException:
+            self._lock.release()
+            raise
+        if start is None:
+            return None
+        self._sets_data = True
+        if verbose != 0 and replicas.process()[0] == 0:
+            print(self._resumes(start, epochs), flush=True)
+        if start >= epochs:
+            self._lock.release()
+        return start
+
+    def _lock_folder(self, training: Any) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire(training)
+
+    def _resumed_epoch(
+        self, model: keras.Model, initial_epoch: int | None
+    ) -> int | None:
+        """Returns the epoch after the run in the folder, once restored."""
+        found = find_checkpoints(self.folder)
+        if not found:
+            self._begins_at = None
+            return None
+        if self._is_own(model, found[-1]) and not self._is_training:
+            return self._begins_at if initial_epoch is None else None
+        if not self.resume:
+            return None  # `on_train_begin` refuses it if need be.
+        newest = epoch_of(found[-1])
+        if initial_epoch not in (None, newest):
+            raise _another_epoch(
+                f"{self.folder} holds a run of {newest} epochs",
+                newest,
+                initial_epoch,
+            )
+        return self.restore(model)
+
+    def _drop_rows(
+        self,
+        model: keras.Model,
+        callbacks: Sequence[keras.callbacks.Callback],
+    ) -> None:
+        found = find_checkpoints(self.folder)
+        if not found:
+            drop_lost_rows(self.folder, callbacks, 0)
+        elif self._is_own(model, found[-1]):
+            drop_lost_rows(self.folder, callbacks, self._begins_at)
+
+    def _resumes(self, start: int, epochs: int) -> str:
+        if start < epochs:
+            return (
+                f"Continuing the run in {self.folder}: {start} of {epochs} "
+                "epochs are done."
+            )
+        done = f"all {epochs}" if start == epochs else f"{start}"
+        return (
+            f"The run in {self.folder} has {done} epochs already, so there is "
+            f"nothing left to train with epochs={epochs}. The model is "
+            "restored. To train anew, use another folder."
+        )
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         model = self.model
         if self._trained is None or self._trained() is not model:
             self._begins_at = None
         self._on_first_process(lambda: self._claim(model))
+        self._is_training = True
+        data = _data_of(model)
+        if self._sets_data and data is not None:
+            # Only now has Keras read the batches that tell it their shapes.
+            known = self._data_epoch
+            data.epoch = self._epoch if known is None else known
+        self._sets_data = False
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         expected, self._begins_at = self._begins_at, None
         if expected not in (None, epoch):
-            raise ValueError(
-                f"`restore` went back to the end of epoch {expected}, so `fit` "
-                f"must go on there: pass `initial_epoch={expected}`. Received: "
-                f"initial_epoch={epoch}"
+            raise _another_epoch(
+                f"`restore` went back to the end of epoch {expected}",
+                expected,
+                epoch,
             )
 
     def on_epoch_end(
@@ -196,6 +334,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         self._on_first_process(lambda: self._save(model, done))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._is_training = False
         self._lock.release()
 
     def _on_first_process(self, act: Callable[[], None]) -> None:
@@ -215,24 +354,27 @@ class ResumableCheckpoint(keras.callbacks.Callback):
 
     def _claim(self, model: keras.Model) -> None:
         """Locks the folder; raises if it holds another run."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire(self.params)
+        self._lock_folder(self.params)
         check_foreign(self.folder, (self.params or {}).get("epochs") or 0)
         found = find_checkpoints(self.folder)
-        is_own = self._trained is not None and self._trained() is model
         if not found:
             self._run = uuid.uuid4().hex
-        elif (
-            not is_own
-            or epoch_of(found[-1]) != self._epoch
-            or run_of(found[-1]) != self._run
-        ):
+        elif not self._is_own(model, found[-1]):
             raise ValueError(
                 f"{self.folder} holds a run of {epoch_of(found[-1])} epochs: "
                 "call `restore(model)` first to continue it, or use another "
                 "folder."
             )
         self._trained = weakref.ref(model)
+
+    def _is_own(self, model: keras.Model, newest: Path) -> bool:
+        """Whether this object restored or wrote a checkpoint of a model."""
+        return (
+            self._trained is not None
+            and self._trained() is model
+            and epoch_of(newest) == self._epoch
+            and run_of(newest) == self._run
+        )
 
     def _save(self, model: keras.Model, epoch: int) -> None:
         if not self._lock.is_held:
@@ -243,9 +385,15 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         not_finite = find_not_finite(description, arrays)
         if not_finite is not None:
             raise ValueError(self._diverged(not_finite, epoch))
-        write_checkpoint(
-            self.folder, Checkpoint(epoch, self._run, description, arrays)
+        data = _data_of(model)
+        checkpoint = Checkpoint(
+            epoch,
+            self._run,
+            description,
+            arrays,
+            data_epoch=None if data is None else data.epoch,
         )
+        write_checkpoint(self.folder, checkpoint)
         self._epoch = epoch
         own = [
             path
@@ -269,6 +417,19 @@ class ResumableCheckpoint(keras.callbacks.Callback):
             f"The training has diverged: the weight {weight} is not finite "
             f"after epoch {epoch}. No checkpoint was written of it; {stays}."
         )
+
+
+def _data_of(model: keras.Model) -> EpochBatches | None:
+    """Returns what a model trains on, if its order depends on its epoch."""
+    data = getattr(model, "training_data", None)
+    return data if isinstance(data, EpochBatches) else None
+
+
+def _another_epoch(why: str, expected: Any, received: Any) -> ValueError:
+    return ValueError(
+        f"{why}, so `fit` must go on there: pass `initial_epoch={expected}`. "
+        f"Received: initial_epoch={received}"
+    )
 
 
 def _advice(newest: Path, older: Sequence[Path]) -> str:

@@ -53,6 +53,21 @@ def sample_shape(x: Any) -> tuple[int | None, ...] | None:
     return tuple(shape[1:])
 
 
+def shape_of_first_batch(x: Any) -> tuple[int | None, ...] | None:
+    """Returns the shape of one sample of a tensor or of a `PyDataset`.
+
+    Of other data, such as a generator, a batch cannot be read without effect
+    on the training; then it returns `None`.
+    """
+    if isinstance(x, keras.utils.PyDataset):
+        batch = x[0]
+        x = batch[0] if isinstance(batch, (tuple, list)) else batch
+    elif not ops.is_tensor(x):
+        return None
+    shape = getattr(x, "shape", None)
+    return None if shape is None else tuple(shape[1:])
+
+
 def check_data(x: Any, y: Any, sample_weight: Any, where: str = "") -> None:
     """Raises if arrays or tensors are not valid training data.
 

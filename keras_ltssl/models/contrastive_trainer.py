@@ -5,9 +5,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from keras_ltssl.backend import replicas
+from keras_ltssl.datasets.epoch_batches import EpochBatches
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.models.augmentation import holds_views, needs_ids
 from keras_ltssl.models.checks import (
@@ -16,6 +17,7 @@ from keras_ltssl.models.checks import (
     check_metrics,
     check_validation_data,
     sample_shape,
+    shape_of_first_batch,
 )
 from keras_ltssl.models.samples_with_ids import with_ids
 from keras_ltssl.models.training_watch import TrainingWatch
@@ -113,18 +115,27 @@ class ContrastiveTrainer(keras.Model):
     ) -> keras.callbacks.History:
         self._check_fit(x, y, batch_size, **kwargs)
         shape = sample_shape(x)
-        if not self.built and shape is not None:
-            # Keras would build it, too, but older versions wrap an error about
-            # the shapes in one about building, and on TensorFlow not before
-            # the first step.
-            with replicas.scope(self):
-                self.build((None, *shape))
+        self._build_for(shape)
         if shape is not None and not holds_views((None, *shape), self.encoder):
             check_value_range(x, self.augmenter)
         self._check_ids_for_loss(x, y)
         callbacks, known = self._with_own_callbacks(callbacks)
         if isinstance(self.loss, ContrastiveLoss):
             self.loss.check_training(known)
+        if isinstance(x, EpochBatches):
+            kwargs["shuffle"] = False  # Its order depends on seed and epoch.
+        for callback in known:
+            if not hasattr(callback, "prepare_fit"):
+                continue
+            if not self.built:
+                self._build_for(shape_of_first_batch(x))
+            start = callback.prepare_fit(
+                self, known, epochs, kwargs.get("initial_epoch"), verbose
+            )
+            if start is not None:
+                kwargs["initial_epoch"] = start
+                if start >= epochs:
+                    return self._no_history()
         self.training_data = x
         try:
             return super().fit(
@@ -133,6 +144,23 @@ class ContrastiveTrainer(keras.Model):
         finally:
             self.training_data = None
             self.loss_state.watches_data = False
+
+    def _build_for(self, shape: tuple[int | None, ...] | None) -> None:
+        """Builds the model for samples of a shape, if it is known."""
+        # Keras would build it, too, but older versions wrap an error about
+        # the shapes in one about building, and on TensorFlow not before the
+        # first step.
+        if not self.built and shape is not None:
+            with replicas.scope(self):
+                self.build((None, *shape))
+
+    def _no_history(self) -> keras.callbacks.History:
+        """Returns the history of a training without epochs."""
+        history = keras.callbacks.History()
+        history.set_model(self)
+        history.on_train_begin()
+        self.history = history
+        return history
 
     def _check_fit(
         self,
@@ -191,7 +219,7 @@ class ContrastiveTrainer(keras.Model):
             return callbacks, callbacks.callbacks
         if not isinstance(callbacks, (list, tuple)):
             callbacks = [callbacks] if callbacks else []
-        together = [*own, *callbacks]
+        together = [*own, *tree.flatten(list(callbacks))]
         return together, together
 
     @functools.wraps(keras.Model.evaluate)
