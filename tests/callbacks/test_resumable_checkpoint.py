@@ -28,35 +28,35 @@ def make_model():
         keras.optimizers.SGD(0.05, momentum=0.9),
         loss=lt.losses.TASELoss(schedule, num_prototypes=4, warmup_steps=3),
     )
-    model.build((None, 8, 8, 1))
     return model
 
 
-def run(folder, epochs, stop_after=None):
+def run(folder, epochs, by_hand=False):
     images, _ = lt.datasets.load_digits()
     model = make_model()
     data = lt.datasets.ImageBatches(images[:150], batch_size=50, seed=2)
-    checkpoint = lt.callbacks.ResumableCheckpoint(folder)
-    data.epoch = start = checkpoint.restore(model)
-    model.fit(
-        data,
-        epochs=stop_after or epochs,
-        initial_epoch=start,
-        shuffle=False,
-        verbose=0,
-        callbacks=[checkpoint],
+    checkpoint = lt.callbacks.ResumableCheckpoint(folder, resume=not by_hand)
+    arguments = {}
+    if by_hand:
+        model.build((None, 8, 8, 1))
+        data.epoch = start = checkpoint.restore(model)
+        arguments = {"initial_epoch": start, "shuffle": False}
+    history = model.fit(
+        data, epochs=epochs, verbose=0, callbacks=[checkpoint], **arguments
     )
-    return [ops.convert_to_numpy(weight) for weight in model.weights], start
+    weights = [ops.convert_to_numpy(weight) for weight in model.weights]
+    return weights, history.epoch
 
 
 @pytest.mark.every_backend
 def test_resumed_weights_equal_uninterrupted_ones(tmp_path):
-    whole, _ = run(tmp_path / "whole", epochs=4)
-    run(tmp_path / "parts", epochs=4, stop_after=2)
-    parts, start = run(tmp_path / "parts", epochs=4)
-    assert start == 2
-    for one, other in zip(whole, parts, strict=True):
-        np.testing.assert_array_equal(one, other)
+    whole, _ = run(tmp_path / "whole", epochs=4, by_hand=True)
+    for name, by_hand in (("by_hand", True), ("by_itself", False)):
+        run(tmp_path / name, epochs=2, by_hand=by_hand)
+        parts, trained = run(tmp_path / name, epochs=4, by_hand=by_hand)
+        assert trained == [2, 3]
+        for one, other in zip(whole, parts, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(
