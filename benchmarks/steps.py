@@ -126,7 +126,7 @@ def feeding(views):
     batch, ids = short[0]
 
     def fit(data):
-        model.fit(data, shuffle=False, verbose=0)
+        model.fit(data, verbose=0)
 
     def by_hand():
         for _ in range(few):

@@ -25,7 +25,7 @@ loss = lt.losses.BoostedLoss(
 )
 model.compile("adam", loss=loss)
 data = lt.datasets.ImageBatches(split.x_train, batch_size=128)  # with ids
-history = model.fit(data, epochs=30, shuffle=False, verbose=0).history
+history = model.fit(data, epochs=30, verbose=0).history
 print(f"Spread of weights: {history['boosted_weight_std'][-1]:.3f}")
 
 report = lt.evaluation.long_tail_report(encoder, split, name="boosted_memory")

@@ -24,7 +24,7 @@ model = lt.models.ContrastiveModel(encoder, augmenter=views)
 loss = lt.losses.COLTLoss(temperature=0.1, num_samples=len(split.x_train))
 model.compile("adam", loss=loss)
 sampler = lt.callbacks.OODSampler(data, start=10, interval=10)
-model.fit(data, epochs=30, shuffle=False, callbacks=[sampler], verbose=0)
+model.fit(data, epochs=30, callbacks=[sampler], verbose=0)
 print("Images chosen by each cluster:", sampler.choice.budgets)
 
 report = lt.evaluation.long_tail_report(encoder, split, name="colt")

@@ -28,9 +28,7 @@ loss = lt.losses.GeometricHarmonizationLoss(
 model.compile("adam", loss=loss)
 prior = lt.callbacks.PriorEstimation(interval=5)
 data = lt.datasets.ImageBatches(split.x_train, batch_size=128)  # with ids
-history = model.fit(
-    data, epochs=30, shuffle=False, callbacks=[prior], verbose=0
-).history
+history = model.fit(data, epochs=30, callbacks=[prior], verbose=0).history
 print("Weight of the term:", history["harmonization_weight"][::5])
 
 report = lt.evaluation.long_tail_report(

@@ -128,7 +128,7 @@ def pretrain(loss):
         LEARNING_RATE, EPOCHS * len(data)
     )
     model.compile(keras.optimizers.AdamW(decay), loss=loss)
-    history = model.fit(data, epochs=EPOCHS, shuffle=False, verbose=0)
+    history = model.fit(data, epochs=EPOCHS, verbose=0)
     print(f"last loss {history.history['loss'][-1]:.3f}")
     return model, history.history
 

@@ -23,7 +23,7 @@ data = lt.datasets.MixedBatches(split.x_train, pool, budget=100, batch_size=128)
 model = lt.models.ContrastiveModel(encoder, augmenter=views)
 model.compile("adam", loss=lt.losses.NTXentLoss(temperature=0.1))
 sampler = lt.callbacks.MAKSampler(data, start=10, passes=3)
-model.fit(data, epochs=30, shuffle=False, callbacks=[sampler], verbose=0)
+model.fit(data, epochs=30, callbacks=[sampler], verbose=0)
 print(f"Mean distance of the chosen: {sampler.choice.distances.mean():.3f}")
 
 report = lt.evaluation.long_tail_report(encoder, split, name="mak")

@@ -21,7 +21,7 @@ model = lt.models.ContrastiveModel(encoder, augmenter=views)
 loss = lt.losses.ISogCLRLoss(num_samples=len(split.x_train), temperature=0.1)
 model.compile("adam", loss=loss)
 data = lt.datasets.ImageBatches(split.x_train, batch_size=32)  # with ids
-model.fit(data, epochs=30, shuffle=False, verbose=0)
+model.fit(data, epochs=30, verbose=0)
 
 # Frequent kinds of samples should have large temperatures.
 found = lt.evaluation.tail_agreement(loss.temperatures(), split.y_train)

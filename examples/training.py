@@ -186,33 +186,18 @@ def train(
             callback for callback in callbacks if hasattr(callback, "get_state")
         ],
     )
-    data.epoch = start = checkpoint.restore(model)
     log = output / "history.csv"
-    keep_rows(log, start)
-    if start < epochs:
-        model.fit(
-            data,
-            epochs=epochs,
-            initial_epoch=start,
-            shuffle=False,  # The order is a function of the seed and the epoch.
-            verbose=verbose,
-            callbacks=[
-                *callbacks,
-                keras.callbacks.CSVLogger(str(log), append=True),
-                checkpoint,
-            ],
-        )
+    model.fit(
+        data,
+        epochs=epochs,
+        verbose=verbose,
+        callbacks=[
+            *callbacks,
+            keras.callbacks.CSVLogger(log, append=True),
+            checkpoint,
+        ],
+    )
     return read_history(log)
-
-
-def keep_rows(log, epochs):
-    """Drops what a killed run logged after its last checkpoint."""
-    if log.exists():
-        lines = log.read_text().splitlines(keepends=True)
-        kept = lines[: epochs + 1] if epochs else []
-        unfinished = log.with_suffix(".unfinished")
-        unfinished.write_text("".join(kept))
-        os.replace(unfinished, log)
 
 
 def read_history(log):

@@ -253,7 +253,6 @@ def trained(loss, data, callbacks=()):
     model.fit(
         data,
         epochs=EPOCHS,
-        shuffle=False,
         callbacks=list(callbacks),
         verbose=2,
     )

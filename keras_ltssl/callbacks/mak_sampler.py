@@ -61,9 +61,7 @@ class MAKSampler(PoolSampler):
 
         data = MixedBatches(images, pool, budget=10_000, batch_size=512)
         model.compile("sgd", loss=NTXentLoss())
-        model.fit(
-            data, epochs=400, shuffle=False, callbacks=[MAKSampler(data)]
-        )
+        model.fit(data, epochs=400, callbacks=[MAKSampler(data)])
 
     In the paper, a model is trained on its own set to the end, one choice is
     made, and a new model is trained on both. To do the same, choose in a last
@@ -132,7 +130,7 @@ class MAKSampler(PoolSampler):
     >>> model.compile("sgd", loss=lt.losses.NTXentLoss())
     >>> sampler = lt.callbacks.MAKSampler(data, start=1, passes=2)
     >>> history = model.fit(
-    ...     data, epochs=2, shuffle=False, callbacks=[sampler], verbose=0
+    ...     data, epochs=2, callbacks=[sampler], verbose=0
     ... ).history
     >>> history["ood_chosen"], len(sampler.choice.losses)
     ([0, 20], 20)

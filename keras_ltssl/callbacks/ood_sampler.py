@@ -41,9 +41,7 @@ class OODSampler(PoolSampler):
         data = MixedBatches(images, pool, budget=10_000, batch_size=512)
         loss = COLTLoss(num_samples=len(images))
         model.compile("sgd", loss=loss)
-        model.fit(
-            data, epochs=2000, shuffle=False, callbacks=[OODSampler(data)]
-        )
+        model.fit(data, epochs=2000, callbacks=[OODSampler(data)])
 
     Every epoch logs `ood_chosen` (number of images chosen), `ood_pool_share`
     (their share of the pool), `ood_budget_min` and `ood_budget_max` (smallest
@@ -113,7 +111,7 @@ class OODSampler(PoolSampler):
     >>> model.compile("sgd", loss=lt.losses.COLTLoss(num_samples=60))
     >>> sampler = lt.callbacks.OODSampler(data, start=1, num_clusters=3)
     >>> history = model.fit(
-    ...     data, epochs=2, shuffle=False, callbacks=[sampler], verbose=0
+    ...     data, epochs=2, callbacks=[sampler], verbose=0
     ... ).history
     >>> history["ood_chosen"], int(sampler.choice.budgets.sum())
     ([0, 20], 20)

@@ -2,6 +2,7 @@
 
 import os
 import uuid
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -133,10 +134,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
             "callbacks", callbacks, (list, tuple), "a list or a tuple"
         )
         for callback in callbacks:
-            if not all(
-                callable(getattr(callback, name, None))
-                for name in ("get_state", "set_state")
-            ):
+            if not _has_state(callback):
                 raise ValueError(
                     "`callbacks` must have `get_state()` and `set_state()`. "
                     f"Received: {callback!r}"
@@ -229,6 +227,15 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         Returns:
             The epoch to begin with, or `None` to begin as `fit` was asked.
         """
+        for callback in callbacks:
+            if _has_state(callback) and callback not in self.callbacks:
+                warnings.warn(
+                    f"The checkpoints in {self.folder} do not hold the state "
+                    f"of {type(callback).__name__}, which the run needs to "
+                    "continue. To save it, pass that callback to "
+                    "`ResumableCheckpoint(callbacks=[...])`, too.",
+                    stacklevel=3,
+                )
         self._on_first_process(lambda: self._lock_folder(callbacks))
         try:
             start = self._resumed_epoch(model, initial_epoch)
@@ -417,6 +424,13 @@ class ResumableCheckpoint(keras.callbacks.Callback):
             f"The training has diverged: the weight {weight} is not finite "
             f"after epoch {epoch}. No checkpoint was written of it; {stays}."
         )
+
+
+def _has_state(callback: Any) -> bool:
+    return all(
+        callable(getattr(callback, name, None))
+        for name in ("get_state", "set_state")
+    )
 
 
 def _data_of(model: keras.Model) -> EpochBatches | None:

@@ -19,19 +19,22 @@ class ImageBatches(EpochBatches):
 
     Each image comes once per epoch. The last batch may be smaller. The order of
     an epoch depends only on `(seed, epoch)`. It does not depend on the
-    backend, other random numbers, `workers` or earlier epochs. A run that is
-    resumed at epoch 7 reads the same batches as an uninterrupted run:
+    backend, other random numbers, `workers`, earlier epochs or the argument
+    `shuffle` of `fit`. A run that was killed and is started again therefore
+    reads the same batches as an uninterrupted run:
 
     ```python
     batches = ImageBatches(images, batch_size=512, seed=1)
-    batches.epoch = 7
-    model.fit(batches, shuffle=False, initial_epoch=7, epochs=200)
+    model.fit(batches, epochs=200, callbacks=[ResumableCheckpoint(folder)])
     ```
 
-    **Pass `shuffle=False` to `fit`.** By default `fit` requests the batches of
-    a `PyDataset` in an order from Python's global random numbers. Each image
-    still comes once per epoch, but the order of the batches is no longer
-    reproducible, and no batch can be read ahead.
+    Without a checkpoint, or in the `fit` of a plain `keras.Model`, set the
+    epoch to go on with:
+
+    ```python
+    batches.epoch = 7
+    model.fit(batches, initial_epoch=7, epochs=200)
+    ```
 
     `on_epoch_end` moves `epoch` on by one if the last batch of the epoch was
     requested. Keras also calls it before the first epoch, and after it has read
@@ -57,7 +60,7 @@ class ImageBatches(EpochBatches):
         data = ImageBatches(
             paths, image_size=(64, 64), workers=4, use_multiprocessing=True
         )
-        model.fit(data, shuffle=False)
+        model.fit(data)
     ```
 
     Processes only decode files. Arrays are read by threads, which need no copy

@@ -39,7 +39,7 @@ class MixedBatches(EpochBatches):
             if epoch % 25 == 0:
                 data.chosen = rows_of_the_pool(data.pool_rows)
 
-    model.fit(data, shuffle=False, epochs=200, callbacks=[Choose()])
+    model.fit(data, epochs=200, callbacks=[Choose()])
     ```
 
     Keras fixes the number of batches when `fit` starts, so it never changes
@@ -55,8 +55,9 @@ class MixedBatches(EpochBatches):
     504 after it. A choice does not change schedules that count steps.
 
     The order depends only on the seed, the epoch and the set of chosen rows.
-    See `ImageBatches` for `epoch`, `on_epoch_end` and the need to **pass
-    `shuffle=False` to `fit`**. To resume a run, set `epoch` and `chosen`.
+    See `ImageBatches` for `epoch`, `on_epoch_end`, and how to resume a run; its
+    checkpoint also needs what chooses: `ResumableCheckpoint(folder,
+    callbacks=[sampler])`. Without one, set `epoch` and `chosen`.
 
     `images` and `pool` may each be an array, a sequence of image paths or a
     `PyDataset`. Their samples must have one shape and dtype; files are `uint8`

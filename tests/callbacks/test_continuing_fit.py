@@ -193,9 +193,7 @@ def test_a_finished_run_keeps_a_log_that_fit_would_begin_anew(two_epochs):
     assert log_of(two_epochs) == before
 
 
-def test_it_says_that_a_run_is_continued_unless_asked_not_to(
-    two_epochs, capfd
-):
+def test_it_says_that_a_run_is_continued_unless_asked_not_to(two_epochs, capfd):
     run(two_epochs, epochs=3, verbose=2)
     assert "checkpoints: 2 of 3 epochs are done" in capfd.readouterr().out
     run(two_epochs, epochs=4, verbose=0)
@@ -222,7 +220,9 @@ def test_another_first_epoch_is_refused_before_anything_changes(two_epochs):
 
 def test_a_run_of_another_loss_is_not_continued(two_epochs):
     model = new_model(lt.losses.NTXentLoss(0.2))
-    with pytest.raises(ValueError, match="loss was 'TASELoss' and is 'NTXentLoss'"):
+    with pytest.raises(
+        ValueError, match="loss was 'TASELoss' and is 'NTXentLoss'"
+    ):
         run(two_epochs, model=model)
     assert names(two_epochs / "checkpoints") == ["epoch-000001", "epoch-000002"]
     run(two_epochs, epochs=3)  # The folder is not locked.
@@ -310,6 +310,17 @@ def test_data_that_is_ahead_of_keras_goes_on_with_its_own_next_epoch(tmp_path):
     history = new_model().fit(data, epochs=2, verbose=0, callbacks=[again])
     assert history.epoch == [1]
     assert data.epoch == 4
+
+
+def test_a_callback_whose_state_is_not_saved_is_named(tmp_path):
+    sampler = keras.callbacks.Callback()
+    sampler.get_state, sampler.set_state = dict, lambda arrays: None
+    with pytest.warns(UserWarning, match="not hold the state of Callback"):
+        run(tmp_path, sampler, epochs=1)
+    checkpoint = lt.callbacks.ResumableCheckpoint(
+        tmp_path / "other", callbacks=[sampler]
+    )
+    new_model().fit(new_batches(), verbose=0, callbacks=[sampler, checkpoint])
 
 
 class Pairs(keras.utils.PyDataset):
