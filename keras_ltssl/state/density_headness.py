@@ -57,7 +57,8 @@ class DensityHeadness(RankedHeadness):
     def score(self, assignment: Assignment) -> Tensor:
         # A prototype that is not seeded yet has no share: no weight here.
         shares = ops.convert_to_tensor(assignment.shares)
-        logits = (assignment.similarities - 1.0) / self.bandwidth
+        similarities = ops.convert_to_tensor(assignment.similarities)
+        logits = (similarities - 1.0) / self.bandwidth
         return ops.logsumexp(logits + ops.log(shares + 1e-30), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
