@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from scipy.cluster import hierarchy
 
 import keras_ltssl as lt
 
@@ -9,6 +10,7 @@ AT = (0.1, 0.25, 0.5, 1.0)  # Of the epochs.
 CLUSTERS = (10, 50, 200)
 NEIGHBORS = (10, 50)
 TAILNESS_PASSES = 4
+LINKED = 5_000  # Linkage holds all pairs.
 
 
 class TailEstimates(keras.callbacks.Callback):
@@ -130,6 +132,8 @@ def estimates(units, space):
         found[name.replace("_", " ")] = lt.evaluation.headness_estimate(
             units, name
         )
+    if len(units) <= LINKED:
+        found["average linkage, 30 clusters"] = linked_shares(units, 30)
     found["share within a radius"] = shares_within_radius(units)
     return {f"{name}, {space}": scores for name, scores in found.items()}
 
@@ -137,6 +141,13 @@ def estimates(units, space):
 def shares(units, clusters, seed):
     labels, _ = lt.samplers.kmeans(units, clusters, seed=seed)
     return np.bincount(labels, minlength=clusters)[labels] / len(units)
+
+
+def linked_shares(units, clusters):
+    labels = hierarchy.fcluster(
+        hierarchy.linkage(units, "average"), clusters, "maxclust"
+    )
+    return np.bincount(labels)[labels] / len(units)
 
 
 def shares_within_radius(units):
