@@ -1,7 +1,6 @@
 """The base class of datasets whose order depends on seed and epoch."""
 
 import dataclasses
-import inspect
 from typing import Any
 
 import keras
@@ -34,9 +33,8 @@ class Epoch:
 class EpochBatches(keras.utils.PyDataset):
     """Base class: batches of successive epochs, read ahead by threads.
 
-    Batches come in the order of `compose`, even under `fit(shuffle=True)`. A
-    subclass overrides `compose`, and sets `epoch` to 0 at the end of its
-    constructor.
+    Batches come in the order of `compose`. A subclass overrides `compose`, and
+    sets `epoch` to 0 at the end of its constructor.
 
     Args:
         seed: Integer, at least 0, for the order.
@@ -100,7 +98,6 @@ class EpochBatches(keras.utils.PyDataset):
     @property
     def num_batches(self) -> int:
         """Number of batches in an epoch."""
-        _keep_order(self)
         return len(self._current.batches)
 
     @property
@@ -137,7 +134,8 @@ class EpochBatches(keras.utils.PyDataset):
             self._reached_the_end = True
         if self._look_ahead is None:
             return current.read(index)
-        # Read ahead only if batches are requested in sequence.
+        # Read ahead only if batches are requested in sequence, which they are
+        # not under `fit(shuffle=True)` of a plain Keras model.
         in_sequence = index in (0, self._last_index + 1)
         self._last_index = index
         end = index + 1 + (self._num_ahead if in_sequence else 0)
@@ -157,29 +155,6 @@ class EpochBatches(keras.utils.PyDataset):
     def _permutation(self, epoch: int, num_samples: int) -> Numbers:
         generator = np.random.default_rng([self.seed, epoch])
         return generator.permutation(num_samples)
-
-
-def _keep_order(dataset: EpochBatches) -> None:
-    """Has Keras request the batches in sequence, whatever `shuffle` says.
-
-    `fit` shuffles the batches of a `PyDataset` by default, by Python's global
-    random numbers, and offers a dataset no way to decline. Its adapter holds
-    that wish, and asks for the number of batches before it shuffles. The
-    mapping cannot be undone in `__getitem__`: threads of TensorFlow also
-    request batches for an epoch that has ended.
-    """
-    frame = inspect.currentframe()
-    for _ in range(4):  # Here, `num_batches`, `__len__`, the adapter.
-        if frame is None:
-            return
-        # To read the variables of a user's frame would keep them alive.
-        if frame.f_globals.get("__name__", "").startswith("keras."):
-            adapter = frame.f_locals.get("self")
-            is_its = getattr(adapter, "py_dataset", None) is dataset
-            if adapter is not None and is_its and hasattr(adapter, "shuffle"):
-                adapter.shuffle = False
-            return
-        frame = frame.f_back
 
 
 def _checked_part(part: tuple[int, int]) -> tuple[int, int]:

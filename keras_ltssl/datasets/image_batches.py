@@ -19,21 +19,22 @@ class ImageBatches(EpochBatches):
 
     Each image comes once per epoch. The last batch may be smaller. The order of
     an epoch depends only on `(seed, epoch)`. It does not depend on the
-    backend, other random numbers, `workers`, earlier epochs or the argument
-    `shuffle` of `fit`. A run that was killed and is started again therefore
-    reads the same batches as an uninterrupted run:
+    backend, other random numbers, `workers` or earlier epochs, nor in
+    `ContrastiveModel.fit` on the argument `shuffle`. A run that was killed and
+    is started again therefore reads the same batches as an uninterrupted run:
 
     ```python
     batches = ImageBatches(images, batch_size=512, seed=1)
     model.fit(batches, epochs=200, callbacks=[ResumableCheckpoint(folder)])
     ```
 
-    Without a checkpoint, or in the `fit` of a plain `keras.Model`, set the
-    epoch to go on with:
+    Without a checkpoint, set the epoch to go on with. The `fit` of a plain
+    `keras.Model` also needs `shuffle=False`: by default it requests the
+    batches of a `PyDataset` in an order from Python's global random numbers:
 
     ```python
     batches.epoch = 7
-    model.fit(batches, initial_epoch=7, epochs=200)
+    model.fit(batches, initial_epoch=7, epochs=200, shuffle=False)
     ```
 
     `on_epoch_end` moves `epoch` on by one if the last batch of the epoch was
