@@ -765,6 +765,29 @@ CALLS |= {
             "part": PART,
         },
     ),
+    "datasets.image_batches_from_directory": (
+        # No folder, so a value that is accepted raises for another reason.
+        {"directory": "photos", "labels": "inferred"},
+        {
+            "directory": [*PATH, "a folder that is missing"],
+            "labels": [value for value in CHOICE if value is not None],
+            "class_names": ["fox", 1, [], ODD, [1], ["fox", "fox"]],
+            "color_mode": [*CHOICE, "rgba"],
+            "batch_size": COUNT,
+            "image_size": ["a", None, 8, [], ODD, (8,), (8, 0), (8, 8.0)],
+            "shuffle": BOOLEAN,
+            "seed": SEED,
+            "follow_links": BOOLEAN,
+            "crop_to_aspect_ratio": BOOLEAN,
+            "on_error": CHOICE,
+            "check": BOOLEAN,
+            "workers": integer(-1),
+            "use_multiprocessing": BOOLEAN,
+            "max_queue_size": COUNT,
+            "part": PART,
+            "verbose": BOOLEAN,
+        },
+    ),
     "datasets.MixedBatches": (
         {"images": IMAGES, "pool": IMAGES, "budget": 4, "batch_size": 4},
         {
@@ -842,6 +865,8 @@ CALLS |= {
         {
             "paths": ["a", None, 1, ODD, [1]],
             "image_size": ["a", None, 8, [], ODD, (8,), (8, 0), (8, 8.0)],
+            "color_mode": [*CHOICE, "rgba"],
+            "crop_to_aspect_ratio": BOOLEAN,
         },
     ),
     "datasets.read_index_list": ({"path": "a.npy"}, {"path": PATH}),
@@ -1122,6 +1147,7 @@ CALLS |= {
 TOUCHES_FILES = {name for name, (right, _) in CALLS.items() if "path" in right}
 TOUCHES_FILES |= {
     "datasets.load_keras_dataset",
+    "datasets.image_batches_from_directory",
     "datasets.read_images",
     "callbacks.ResumableCheckpoint",
 }
@@ -1146,6 +1172,7 @@ WITHOUT_ARGUMENTS = {
     "schedules.TemperatureSchedule",
 }
 FILLED_IN = {
+    "datasets.DirectoryBatches",
     "evaluation.ClassSimilarity",
     "evaluation.GroupAccuracy",
     "evaluation.GroupShare",

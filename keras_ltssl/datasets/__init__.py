@@ -1,6 +1,8 @@
 """Long-tailed data: subsets, splits, readers, and batches with sample ids."""
 
 from keras_ltssl.datasets.bundled import load_digits, load_mnist_subset
+from keras_ltssl.datasets.directory_batches import DirectoryBatches
+from keras_ltssl.datasets.from_directory import image_batches_from_directory
 from keras_ltssl.datasets.image_batches import ImageBatches
 from keras_ltssl.datasets.image_files import read_images
 from keras_ltssl.datasets.keras_datasets import load_keras_dataset
@@ -17,9 +19,11 @@ from keras_ltssl.datasets.mixed_batches import MixedBatches
 from keras_ltssl.datasets.npz_split import load_npz_split
 
 __all__ = [
+    "DirectoryBatches",
     "ImageBatches",
     "LongTailSplit",
     "MixedBatches",
+    "image_batches_from_directory",
     "load_digits",
     "load_keras_dataset",
     "load_mnist_subset",

@@ -116,7 +116,7 @@ class ImageBatches(EpochBatches):
 
     def __init__(
         self,
-        images: Images | Sequence[str | os.PathLike[str]],
+        images: Images | Sequence[str | os.PathLike[str]] | FileRows,
         ids: npt.ArrayLike | None = None,
         batch_size: int = 256,
         seed: int = 0,
@@ -143,7 +143,9 @@ class ImageBatches(EpochBatches):
         self.ids = checked_ids(ids, num_images=len(self.rows))
         self.batch_size = batch_size
         self.shuffle = check_boolean("shuffle", shuffle)
-        self.image_size = image_size
+        self.image_size = (
+            self.rows.image_size if isinstance(self.rows, FileRows) else None
+        )
         self.epoch = 0
 
     @property

@@ -1,25 +1,21 @@
 """Decodes image files to arrays of one size."""
 
 import os
-import struct
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from keras_ltssl.validation import check_path, check_sizes
-
-# Errors of Pillow for a file that is damaged or not an image.
-_FAULTS = (
-    OSError,
-    ValueError,
-    EOFError,
-    SyntaxError,  # a broken PNG
-    struct.error,
-    zlib.error,
+from keras_ltssl.validation import (
+    check_boolean,
+    check_choice,
+    check_path,
+    check_sizes,
 )
+
+# Number of channels of each `color_mode`.
+CHANNELS = {"rgb": 3, "grayscale": 1}
 
 # The EXIF tag for the orientation of the camera, and its values for which
 # height and width are exchanged.
@@ -35,7 +31,10 @@ _AT_MOST_16_BITS = ("PNG", "PPM")
 
 
 def read_images(
-    paths: Sequence[str | os.PathLike[str]], image_size: tuple[int, int]
+    paths: Sequence[str | os.PathLike[str]],
+    image_size: tuple[int, int],
+    color_mode: str = "rgb",
+    crop_to_aspect_ratio: bool = True,
 ) -> npt.NDArray[np.uint8]:
     """Decodes image files to RGB, cropped and resized to one size.
 
@@ -54,9 +53,13 @@ def read_images(
     Args:
         paths: Paths of image files in any format that Pillow reads.
         image_size: Tuple of integers `(height, width)`, in pixels.
+        color_mode: `"rgb"`, or `"grayscale"` for one channel, the luminance.
+            Defaults to `"rgb"`.
+        crop_to_aspect_ratio: Boolean. If `False`, the whole image is resized,
+            and distorted if its aspect ratio is another. Defaults to `True`.
 
     Returns:
-        `uint8` array of shape `(len(paths), height, width, 3)`.
+        `uint8` array of shape `(len(paths), height, width, channels)`.
 
     Raises:
         ImportError: If `pillow` is not installed.
@@ -73,14 +76,7 @@ def read_images(
     ...     read_images([path], image_size=(16, 16)).shape
     (1, 16, 16, 3)
     """
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            "Reading image files needs the package `pillow`, which is not "
-            "installed. Install the extra `images`: "
-            'pip install "keras-ltssl[images]"'
-        ) from error
+    check_pillow()
     if isinstance(paths, str) or not isinstance(paths, Sequence | np.ndarray):
         raise ValueError(
             f"`paths` must be a sequence of paths. Received: paths={paths!r}"
@@ -88,21 +84,86 @@ def read_images(
     for path in paths:
         check_path("paths", path)
     height, width = check_sizes("image_size", image_size, ("height", "width"))
-    images = np.empty((len(paths), height, width, 3), dtype=np.uint8)
+    check_choice("color_mode", color_mode, tuple(CHANNELS))
+    check_boolean("crop_to_aspect_ratio", crop_to_aspect_ratio)
+    images = np.empty(
+        (len(paths), height, width, CHANNELS[color_mode]), dtype=np.uint8
+    )
     for row, path in enumerate(paths):
         try:
-            # Given a path, Pillow maps some files into memory, and then mixes
-            # up the rows of a rotated TIFF. So open the file here.
-            with open(path, "rb") as stream, Image.open(stream) as file:
-                images[row] = _decode(file, height, width)
-        except (*_FAULTS, Image.DecompressionBombError) as error:
+            images[row] = read_image(
+                path, (height, width), color_mode, crop_to_aspect_ratio
+            )
+        except ValueError as error:
             raise ValueError(
                 f"Cannot read the image {os.fspath(path)!r}: {error}"
             ) from error
     return images
 
 
-def _decode(file: Any, height: int, width: int) -> npt.NDArray[np.uint8]:
+def check_pillow() -> None:
+    """Raises if Pillow is not installed."""
+    try:
+        import PIL  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "Reading image files needs the package `pillow`, which is not "
+            "installed. Install the extra `images`: "
+            'pip install "keras-ltssl[images]"'
+        ) from error
+
+
+def read_image(
+    path: str | os.PathLike[str],
+    image_size: tuple[int, int],
+    color_mode: str,
+    crop_to_aspect_ratio: bool,
+) -> npt.NDArray[np.uint8]:
+    """Returns one image, as `read_images` does; raises with the reason alone.
+
+    Args:
+        path: Path of the file.
+        image_size: Tuple of integers `(height, width)`, in pixels.
+        color_mode: `"rgb"` or `"grayscale"`.
+        crop_to_aspect_ratio: Whether to crop rather than to distort.
+
+    Returns:
+        `uint8` array of shape `(height, width, channels)`.
+
+    Raises:
+        ValueError: If the file cannot be read. The message does not name it.
+    """
+    from PIL import Image
+
+    try:
+        # Given a path, Pillow maps some files into memory, and then mixes up
+        # the rows of a rotated TIFF. So open the file here.
+        with open(path, "rb") as stream, Image.open(stream) as file:
+            image = _decode(file, *image_size, crop_to_aspect_ratio)
+            if color_mode == "grayscale":
+                image = image.convert("L")
+            return np.asarray(image).reshape(*image_size, CHANNELS[color_mode])
+    # Of a damaged file Pillow may raise anything: a RuntimeError for AVIF, a
+    # SyntaxError for PNG, a MemoryError for JPEG 2000.
+    except Exception as error:
+        raise ValueError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """Returns why a file cannot be read, in words that do not name it."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no image, or of a format that Pillow cannot read"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def _decode(
+    file: Any, height: int, width: int, crop_to_aspect_ratio: bool
+) -> Any:
+    """Returns an upright RGB image of this size."""
     from PIL import Image, ImageOps
 
     # A JPEG decoder can decode to a smaller size, which is at least this one.
@@ -112,12 +173,12 @@ def _decode(file: Any, height: int, width: int) -> npt.NDArray[np.uint8]:
     rgb = _to_rgb(file)
     # Read it again, since Pillow turns a TIFF upright when it decodes it.
     orientation = _orientation(file)
-    is_on_its_side = orientation in _ON_ITS_SIDE
-    image = ImageOps.fit(
-        rgb,
-        (height, width) if is_on_its_side else (width, height),
-        method=Image.Resampling.BILINEAR,
-    )
+    size = (height, width) if orientation in _ON_ITS_SIDE else (width, height)
+    bilinear = Image.Resampling.BILINEAR
+    if crop_to_aspect_ratio:
+        image = ImageOps.fit(rgb, size, method=bilinear)
+    else:
+        image = rgb.resize(size, bilinear)
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -130,7 +191,7 @@ def _decode(file: Any, height: int, width: int) -> npt.NDArray[np.uint8]:
     if orientation in turns:
         # Turned last, when the image is small.
         image = image.transpose(turns[orientation])
-    return np.asarray(image)
+    return image
 
 
 def _orientation(file: Any) -> int | None:
@@ -138,7 +199,7 @@ def _orientation(file: Any) -> int | None:
     try:
         orientation: int | None = file.getexif().get(_ORIENTATION)
         return orientation
-    except _FAULTS:
+    except Exception:
         # Damaged EXIF. Damaged pixels raise later.
         return None
 

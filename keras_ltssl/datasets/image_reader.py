@@ -40,17 +40,22 @@ class ImageReader:
         self._lock = threading.Lock()
 
     def read(
-        self, paths: Sequence[str], image_size: tuple[int, int]
+        self,
+        paths: Sequence[str],
+        image_size: tuple[int, int],
+        color_mode: str = "rgb",
+        crop_to_aspect_ratio: bool = True,
     ) -> npt.NDArray[np.uint8]:
         """Decodes image files as `read_images` does."""
+        form = (image_size, color_mode, crop_to_aspect_ratio)
         num_parts = min(self._workers, len(paths))
         if num_parts < 2:
-            return read_images(paths, image_size)
+            return read_images(paths, *form)
         bounds = [len(paths) * i // num_parts for i in range(num_parts + 1)]
         try:
             executor = self._started()
             parts = [
-                executor.submit(read_images, paths[start:end], image_size)
+                executor.submit(read_images, paths[start:end], *form)
                 for start, end in itertools.pairwise(bounds)
             ]
             return np.concatenate([part.result() for part in parts])

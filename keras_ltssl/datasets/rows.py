@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_ltssl.datasets.image_files import read_images
+from keras_ltssl.datasets.image_files import CHANNELS, read_images
 from keras_ltssl.datasets.image_reader import ImageReader
 from keras_ltssl.validation import check_sizes
 
@@ -90,6 +90,8 @@ class FileRows(Rows):
         paths: Sequence of paths, one per row.
         image_size: Tuple of integers `(height, width)`, in pixels.
         reader: The `ImageReader` that decodes them.
+        color_mode: `"rgb"` or `"grayscale"`.
+        crop_to_aspect_ratio: Whether to crop rather than to distort.
     """
 
     def __init__(
@@ -97,15 +99,34 @@ class FileRows(Rows):
         paths: Sequence[str],
         image_size: tuple[int, int],
         reader: ImageReader,
+        color_mode: str = "rgb",
+        crop_to_aspect_ratio: bool = True,
     ):
-        super().__init__(len(paths), (*image_size, 3), np.uint8)
+        channels = CHANNELS[color_mode]
+        super().__init__(len(paths), (*image_size, channels), np.uint8)
         self.paths = paths
         self.image_size = image_size
         self._reader = reader
+        self._color_mode = color_mode
+        self._crop_to_aspect_ratio = crop_to_aspect_ratio
 
     def read(self, numbers: Numbers) -> Images:
-        paths = [self.paths[number] for number in numbers]
-        return self._reader.read(paths, self.image_size)
+        return self._reader.read(
+            [self.paths[number] for number in numbers],
+            self.image_size,
+            self._color_mode,
+            self._crop_to_aspect_ratio,
+        )
+
+    def with_reader(self, reader: ImageReader) -> "FileRows":
+        """Returns the same rows, decoded by another reader."""
+        return FileRows(
+            self.paths,
+            self.image_size,
+            reader,
+            self._color_mode,
+            self._crop_to_aspect_ratio,
+        )
 
 
 class JoinedRows(Rows):
@@ -138,7 +159,7 @@ class _SelectedRows(Rows):
 
 def checked_rows(
     name: str,
-    source: Images | Sequence[str | os.PathLike[str]],
+    source: Images | Sequence[str | os.PathLike[str]] | FileRows,
     image_size: tuple[int, int] | None,
     reader: ImageReader,
     kinds: str = "a NumPy array or a sequence of paths",
@@ -147,7 +168,8 @@ def checked_rows(
 
     Args:
         name: Name of the argument that `source` is, for the message.
-        source: Array of finite real numbers, or a sequence of paths.
+        source: Array of finite real numbers, a sequence of paths, or the
+            `FileRows` of files that are checked already.
         image_size: Tuple of integers `(height, width)`, for paths only.
         reader: The `ImageReader` that decodes files.
         kinds: Types that the argument may have, for the message.
@@ -158,6 +180,8 @@ def checked_rows(
     Raises:
         ValueError: If `source` is not valid, or the first file cannot be read.
     """
+    if isinstance(source, FileRows):
+        return source.with_reader(reader)
     if isinstance(source, np.ndarray) and source.dtype.kind != "U":
         if (
             source.dtype.kind not in "biuf"

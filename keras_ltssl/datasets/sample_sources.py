@@ -56,7 +56,7 @@ def rows_of(
                 f"Received: ids={source.ids}"
             )
         if isinstance(rows, FileRows):
-            return FileRows(rows.paths, rows.image_size, reader)
+            return rows.with_reader(reader)
         return rows
     if isinstance(source, keras.utils.PyDataset):
         return DatasetRows(name, source)

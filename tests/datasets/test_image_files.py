@@ -323,6 +323,27 @@ def test_text_missing_file_and_folder_are_named(tmp_path):
             read_images([tmp_path / name], (8, 8))
 
 
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError, KeyError])
+def test_whatever_pillow_raises_the_file_is_named(tmp_path, monkeypatch, error):
+    # A damaged AVIF raises a RuntimeError, a JPEG 2000 a MemoryError.
+    path = save(tmp_path / "a.png", np.zeros((4, 4, 3)))
+
+    def load(self):
+        raise error
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(ValueError, match=rf"a\.png.*{error.__name__}"):
+        read_images([path], (4, 4))
+
+
+def test_reasons_are_words(tmp_path):
+    (tmp_path / "text.jpg").write_text("no image at all")
+    with pytest.raises(ValueError, match=r"text\.jpg': it is no image"):
+        read_images([tmp_path / "text.jpg"], (4, 4))
+    with pytest.raises(ValueError, match=r"gone\.jpg': No such file"):
+        read_images([tmp_path / "gone.jpg"], (4, 4))
+
+
 def test_missing_pillow_names_the_extra(tmp_path, monkeypatch):
     path = save(tmp_path / "a.png", np.zeros((4, 4, 3)))
     real_import = builtins.__import__

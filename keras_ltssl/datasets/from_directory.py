@@ -1,0 +1,293 @@
+"""Makes batches of the images in a folder."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_ltssl.datasets import directory_messages as messages
+from keras_ltssl.datasets.directory_batches import DirectoryBatches
+from keras_ltssl.datasets.image_check import find_faults
+from keras_ltssl.datasets.image_files import (
+    CHANNELS,
+    check_pillow,
+    read_images,
+)
+from keras_ltssl.datasets.image_listing import (
+    ImageListing,
+    class_of,
+    joined,
+    list_images,
+)
+from keras_ltssl.datasets.image_reader import ImageReader
+from keras_ltssl.datasets.rows import FileRows
+from keras_ltssl.validation import (
+    check_boolean,
+    check_choice,
+    check_integer,
+    check_path,
+    check_sizes,
+)
+
+
+def image_batches_from_directory(
+    directory: str | os.PathLike[str],
+    *,
+    labels: str | None = None,
+    class_names: Sequence[str] | None = None,
+    color_mode: str = "rgb",
+    batch_size: int = 256,
+    image_size: tuple[int, int] = (256, 256),
+    shuffle: bool = True,
+    seed: int = 0,
+    follow_links: bool = False,
+    crop_to_aspect_ratio: bool = True,
+    on_error: str = "raise",
+    check: bool = True,
+    workers: int = 4,
+    use_multiprocessing: bool = False,
+    max_queue_size: int = 10,
+    part: tuple[int, int] | None = None,
+    verbose: bool = True,
+) -> DirectoryBatches:
+    """Returns `(images, ids)` batches of all images in a folder.
+
+    Images in subfolders are found, too. Hidden files and folders, whose names
+    begin with a dot, are left out. Images are numbered in the order of their
+    paths relative to `directory`, which is the same on every machine. They may
+    be of any size, aspect ratio and color mode, see `read_images`.
+
+    Before it returns, **each file is decoded once**, so that a bad file stops a
+    long run before it begins. This takes about as long as reading an epoch. By
+    default a bad file is an error.
+
+    Arguments are those of `keras.utils.image_dataset_from_directory`, where
+    they mean the same. What differs:
+
+    - Batches hold ids, not labels. `labels` is `None` by default, since
+      training needs none; those of the folders are an attribute.
+    - `batch_size` is 256 by default, as in `ImageBatches`: the other images of
+      a batch are what contrastive losses compare an image with.
+    - The order is reproducible: `seed` is `0` by default, and each epoch has
+      an order of its own, see `ImageBatches`.
+    - `crop_to_aspect_ratio` is `True` by default, as in `read_images`, and
+      images are antialiased.
+    - Also read are TIFF, WebP, JPEG 2000, AVIF and PNM, and, if a plug-in for
+      Pillow is registered, HEIC.
+    - Links are followed only to places in the folder. No image comes twice.
+    - There is no `validation_split`: a folder of its own keeps images that are
+      held out from changing when others are added.
+
+    Args:
+        directory: Path of the folder.
+        labels: `"inferred"` to take the name of the subfolder of `directory`
+            as the class of an image. Images outside of a subfolder are then
+            left out. Defaults to `None`, no labels.
+        class_names: Sequence of the names of subfolders, for `"inferred"`: the
+            classes in this order, and no others. Defaults to `None`, all
+            subfolders that hold images, sorted.
+        color_mode: `"rgb"`, or `"grayscale"` for one channel. Defaults to
+            `"rgb"`.
+        batch_size: Integer, number of images in a batch. The last batch may be
+            smaller. Defaults to `256`.
+        image_size: Tuple of integers `(height, width)`, in pixels. Defaults to
+            `(256, 256)`.
+        shuffle: Boolean, whether each epoch has an order of its own. If
+            `False`, images come in the order of their paths. Defaults to
+            `True`.
+        seed: Integer, at least 0, for the order. Defaults to `0`.
+        follow_links: Boolean, whether links that leave the folder are
+            followed. Defaults to `False`.
+        crop_to_aspect_ratio: Boolean. If `True`, an image is cropped at its
+            center; if `False`, all of it is kept, but distorted. Defaults to
+            `True`.
+        on_error: `"raise"`, or `"skip"` to leave bad files out with a warning.
+            If more than half of the files are bad, this raises as well.
+            Defaults to `"raise"`.
+        check: Boolean, whether each file is decoded once before training. If
+            `False`, a damaged file raises an error that names it when its
+            batch is read. Defaults to `True`.
+        workers: Integer, number of threads that read batches ahead. The check
+            uses as many threads as there are processors, at least `workers`.
+            Defaults to `4`.
+        use_multiprocessing: Boolean, whether images are decoded by processes
+            instead of threads, see `ImageBatches`. Defaults to `False`.
+        max_queue_size: Integer, number of batches that `workers` read ahead.
+            Defaults to `10`.
+        part: Pair of integers `(index, count)`, for processes that train
+            together, see `ImageBatches`. Defaults to `None`.
+        verbose: Boolean, whether to print what is found and the progress of
+            the check. Defaults to `True`.
+
+    Returns:
+        A `DirectoryBatches`: an `ImageBatches` with the attributes `paths`,
+        `labels`, `class_names` and `skipped`, and with the methods
+        `write_list` and `changes_since`.
+
+    Raises:
+        ImportError: If `pillow` is not installed.
+        ValueError: If an argument is out of range, the folder is missing or
+            holds fewer than two images, or a file cannot be read. The message
+            names the first bad files, their number and the reasons.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("fox/1.png", "fox/2.png", "owl/1.png"):
+    ...         path = os.path.join(folder, name)
+    ...         os.makedirs(os.path.dirname(path), exist_ok=True)
+    ...         Image.new("RGB", (40, 30)).save(path)
+    ...     photos = image_batches_from_directory(
+    ...         folder, image_size=(16, 16), labels="inferred", verbose=False
+    ...     )
+    ...     images, ids = photos[0]
+    >>> images.shape, sorted(ids.tolist())
+    ((3, 16, 16, 3), [0, 1, 2])
+    >>> photos.class_names, photos.labels.tolist()
+    (['fox', 'owl'], [0, 0, 1])
+    """
+    check_path("directory", directory)
+    check_choice("labels", labels, (None, "inferred"))
+    names = _checked_class_names(class_names, labels)
+    check_choice("color_mode", color_mode, tuple(CHANNELS))
+    check_integer("batch_size", batch_size, minimum=1)
+    height, width = check_sizes("image_size", image_size, ("height", "width"))
+    check_boolean("follow_links", follow_links)
+    check_boolean("crop_to_aspect_ratio", crop_to_aspect_ratio)
+    check_choice("on_error", on_error, ("raise", "skip"))
+    check_boolean("check", check)
+    check_integer("workers", workers, minimum=0)
+    check_boolean("verbose", verbose)
+    if on_error == "skip" and not check:
+        raise ValueError(
+            "`check` must be True to skip bad files, since they are not "
+            f"noticed without it. Received: {check=}, {on_error=}"
+        )
+    reader = ImageReader(workers, use_multiprocessing)
+    check_pillow()
+
+    folder = os.fspath(directory)
+    if not os.path.isdir(folder):
+        raise ValueError(messages.no_folder(folder))
+    listing = list_images(folder, follow_links)
+    if "./" in listing.faults:
+        raise ValueError(messages.not_listed(folder, listing.faults["./"]))
+    if not listing.num_files:
+        raise ValueError(messages.no_images(folder, listing))
+    outside = _keep_classes(folder, listing, names) if labels else 0
+    if verbose:
+        print(messages.found(folder, listing, outside, batch_size))
+    if check:
+        _find_faults(folder, listing, (height, width), workers, verbose)
+    bad_files = messages.bad_files(folder, listing)
+    if 2 * len(listing.faults) > listing.num_files and on_error == "skip":
+        raise ValueError(f"{bad_files}\n{messages.TOO_MANY}")
+    if listing.faults and on_error == "raise":
+        raise ValueError(f"{bad_files}\n{messages.REMEDY}")
+    if len(listing.sizes) < 2:
+        raise ValueError(messages.too_few(folder, listing))
+    if listing.faults:
+        warnings.warn(f"{bad_files}\n{messages.LEFT_OUT}", stacklevel=2)
+
+    paths = [joined(folder, name) for name in listing.sizes]
+    form = (color_mode, crop_to_aspect_ratio)
+    if not check:
+        read_images(paths[:1], (height, width), *form)
+    classes = None
+    if labels:
+        classes = names or _classes(listing)
+        # Some may have lost all of their images.
+        _check_classes(folder, listing, classes)
+    return DirectoryBatches(
+        folder,
+        FileRows(paths, (height, width), reader, *form),
+        sizes=listing.sizes,
+        skipped=listing.faults,
+        class_names=classes,
+        batch_size=batch_size,
+        seed=seed,
+        shuffle=shuffle,
+        workers=workers,
+        use_multiprocessing=use_multiprocessing,
+        max_queue_size=max_queue_size,
+        part=part,
+    )
+
+
+def _checked_class_names(names: Any, labels: str | None) -> list[str] | None:
+    if names is None:
+        return None
+    if labels is None:
+        raise ValueError(
+            '`class_names` must be None without labels="inferred". '
+            f"Received: class_names={names!r}"
+        )
+    if (
+        not isinstance(names, Sequence | np.ndarray)
+        or isinstance(names, str)
+        or not len(names)
+        or not all(isinstance(name, str) for name in names)
+        or len(set(names)) < len(names)
+    ):
+        raise ValueError(
+            "`class_names` must be a sequence of different names of "
+            f"subfolders. Received: class_names={names!r}"
+        )
+    return [str(name) for name in names]
+
+
+def _classes(listing: ImageListing) -> list[str]:
+    return sorted({class_of(name) for name in listing.sizes} - {""})
+
+
+def _check_classes(
+    folder: str, listing: ImageListing, names: list[str]
+) -> None:
+    missing = sorted(set(names) - set(_classes(listing)))
+    if missing:
+        raise ValueError(
+            "`class_names` must be subfolders of `directory` that hold images. "
+            f"Received: class_names={names}, directory={folder!r}, which has "
+            f"no images in {missing}"
+        )
+
+
+def _keep_classes(
+    folder: str, listing: ImageListing, names: list[str] | None
+) -> int:
+    """Removes images outside of the classes, and returns their number."""
+    wanted = None if names is None else set(names)
+    if names is None:
+        if not _classes(listing):
+            raise ValueError(messages.no_classes(folder, listing))
+    else:
+        _check_classes(folder, listing, names)
+    before = listing.num_files
+    for files in (listing.sizes, listing.faults):
+        for name in list(files):
+            label = class_of(name)
+            if not label or (wanted is not None and label not in wanted):
+                del files[name]
+    return before - listing.num_files
+
+
+def _find_faults(
+    folder: str,
+    listing: ImageListing,
+    image_size: tuple[int, int],
+    workers: int,
+    verbose: bool,
+) -> None:
+    """Decodes each file, and moves those that are bad to the faults."""
+    names = list(listing.sizes)
+    paths = [joined(folder, name) for name in names]
+    faults = listing.faults
+    for row, reason in find_faults(paths, image_size, workers, verbose).items():
+        faults[names[row]] = reason
+        del listing.sizes[names[row]]
+    listing.faults = dict(sorted(faults.items()))
