@@ -59,7 +59,7 @@ class EpochBatches(keras.utils.PyDataset):
         check_integer("max_queue_size", max_queue_size, minimum=1)
         check_integer("seed", seed, minimum=0)
         self.seed = seed
-        self.part = None if part is None else _checked_part(part)
+        self.part = None if part is None else checked_part(part)
         self._num_ahead = max_queue_size
         self._look_ahead = (
             LookAhead(_read_batch, num_threads=workers) if workers > 1 else None
@@ -157,7 +157,8 @@ class EpochBatches(keras.utils.PyDataset):
         return generator.permutation(num_samples)
 
 
-def _checked_part(part: tuple[int, int]) -> tuple[int, int]:
+def checked_part(part: tuple[int, int]) -> tuple[int, int]:
+    """Returns a pair `(index, count)`; raises if it is not one."""
     if (
         not isinstance(part, tuple | list)
         or len(part) != 2

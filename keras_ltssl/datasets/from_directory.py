@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_ltssl.datasets import directory_messages as messages
 from keras_ltssl.datasets.directory_batches import DirectoryBatches
+from keras_ltssl.datasets.epoch_batches import checked_part
 from keras_ltssl.datasets.image_check import find_faults
 from keras_ltssl.datasets.image_files import (
     CHANNELS,
@@ -157,11 +158,16 @@ def image_batches_from_directory(
     check_choice("color_mode", color_mode, tuple(CHANNELS))
     check_integer("batch_size", batch_size, minimum=1)
     height, width = check_sizes("image_size", image_size, ("height", "width"))
+    check_boolean("shuffle", shuffle)
+    check_integer("seed", seed, minimum=0)
     check_boolean("follow_links", follow_links)
     check_boolean("crop_to_aspect_ratio", crop_to_aspect_ratio)
     check_choice("on_error", on_error, ("raise", "skip"))
     check_boolean("check", check)
     check_integer("workers", workers, minimum=0)
+    check_integer("max_queue_size", max_queue_size, minimum=1)
+    if part is not None:
+        checked_part(part)
     check_boolean("verbose", verbose)
     if on_error == "skip" and not check:
         raise ValueError(

@@ -48,7 +48,9 @@ def test_first_use_runs_on_a_folder_of_photos(photos, monkeypatch, capsys):
     assert (photos / "encoder.keras").exists()
     assert "GroupAccuracy(many=" in capsys.readouterr().out
     counts = np.bincount(names["labels"])
-    assert dict(zip(names["names"], counts, strict=True)) == CLASSES
+    classes = names["labeled"].class_names
+    assert dict(zip(classes, counts, strict=True)) == CLASSES
+    assert len(names["photos"].paths) == sum(CLASSES.values())
 
 
 def test_links_lead_to_files():
