@@ -187,3 +187,11 @@ def test_batch_statistics_of_a_part_are_pointed_out(runs):
 @only_torch
 def test_the_first_process_writes_checkpoints(runs):
     assert [bool(run["wrote"]) for run in runs["several"]] == [True, False]
+
+
+@only_torch
+def test_all_processes_continue_the_run_of_the_first(runs):
+    first, second = runs["several"]
+    for run in (first, second):
+        assert run["resumed_epochs"].tolist() == [1]
+    np.testing.assert_array_equal(first["resumed"], second["resumed"])

@@ -238,8 +238,17 @@ def views_of_two_processes(rank, folder):
     checkpoint = lt.callbacks.ResumableCheckpoint(own)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        model.fit(data, shuffle=False, verbose=0, callbacks=[checkpoint])
+        model.fit(data, verbose=0, callbacks=[checkpoint])
+    again = lt.models.ContrastiveModel(
+        lt.models.small_convnet((8, 8, 3), width=4),
+        augmenter=lt.layers.simclr_views(8, seed=0),
+    )
+    again.compile("sgd", loss=lt.losses.TASELoss(num_prototypes=4))
+    shared = lt.callbacks.ResumableCheckpoint(f"{folder}/checkpoint-0")
+    resumed = again.fit(data, epochs=2, verbose=0, callbacks=[shared])
     return {
+        "resumed_epochs": np.array(resumed.epoch),
+        "resumed": keras.ops.convert_to_numpy(again.encoder.weights[0]),
         "ids": np.concatenate([ids for _, ids in data]),
         "view": keras.ops.convert_to_numpy(model.augmenter(images[:1])),
         "prototypes": keras.ops.convert_to_numpy(
