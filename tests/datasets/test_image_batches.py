@@ -293,7 +293,8 @@ def test_a_contrastive_model_reads_the_promised_order_even_if_it_shuffles(
         encoder, augmenter=lt.layers.TwoViews(keras.layers.GaussianNoise(0.1))
     )
     contrastive.compile("sgd", loss=lt.losses.NTXentLoss())
-    batches = Recorded(images_that_say_their_row(130), batch_size=30)
+    images = images_that_say_their_row(130).astype("float32")
+    batches = Recorded(images, batch_size=30)
     contrastive.fit(batches, epochs=2, shuffle=shuffle, verbose=0)
     assert batches.requested[-5:] == (0, 1, 2, 3, 4)
 
