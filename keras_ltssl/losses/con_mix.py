@@ -13,9 +13,10 @@ from keras_ltssl.losses.nt_xent import NTXentLoss
 from keras_ltssl.losses.requirements import Requirements
 from keras_ltssl.losses.step import Step
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
-from keras_ltssl.state.random_tags import LARGEST_TAG_SEED, RandomTags
+from keras_ltssl.state.random_tags import RandomTags
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
+    LARGEST_KERAS_SEED,
     as_tensor,
     check_integer,
     check_number,
@@ -198,7 +199,7 @@ class ConMixLoss(WrappingLoss):
         super().__init__(base_loss, reduction, name, dtype)
         self.num_tags = check_integer("num_tags", num_tags, minimum=1)
         self.base_weight = check_number("base_weight", base_weight, minimum=0)
-        self.seed = check_integer("seed", seed, 0, LARGEST_TAG_SEED)
+        self.seed = check_integer("seed", seed, 0, LARGEST_KERAS_SEED)
         if not self.base_loss.has_temperature:
             raise ValueError(
                 "`base_loss` must have a temperature, at which ConMixLoss "

@@ -26,6 +26,7 @@ from keras_ltssl.losses.target_prior import (
 )
 from keras_ltssl.losses.wrapping_loss import WrappingLoss
 from keras_ltssl.state.geometric_targets import GeometricTargets
+from keras_ltssl.state.loss_state import LossState
 from keras_ltssl.state.sample_memory import SampleMemory
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
@@ -46,7 +47,7 @@ class GeometricHarmonizationLoss(WrappingLoss):
     L_GH pulls both views of a sample to the same one of K fixed targets. These
     are assigned so that the batch uses them as the population does
     (`geometric_harmonization`). The use by the population is the prior. The
-    callback `PriorEstimation`, which training needs, estimates it:
+    callback `PriorEstimation` estimates it; only a uniform prior needs none:
 
         loss = GeometricHarmonizationLoss(NTXentLoss(), num_samples=len(x))
         model.compile("sgd", loss=loss)
@@ -62,9 +63,9 @@ class GeometricHarmonizationLoss(WrappingLoss):
     package's own design). Samples with id -1, out of distribution, are not
     counted, unless the batch has no others.
 
-    Logged beside what the base loss logs: `contrastive_loss` (the base),
-    `harmonization_loss` (before its weight; 0 while that is 0),
-    `harmonization_weight`, w(e), and `prior_entropy` (1 for a uniform prior).
+    Also logged: `contrastive_loss` (the base), `harmonization_loss` (before its
+    weight; 0 while that is 0), `harmonization_weight`, w(e), and
+    `prior_entropy` (1 for a uniform prior).
 
     In a plain `keras.Model` the projections have to pass through
     `layers.LossState(loss, steps_per_epoch=...)`.
@@ -78,30 +79,25 @@ class GeometricHarmonizationLoss(WrappingLoss):
         weight: Final weight of the term, >= 0. Defaults to `1.0`.
         warmup_epochs: Epochs before the term begins, >= 0. Defaults to `500`,
             as published for 1000 epochs.
-        ramp_epochs: Epochs until the weight is reached, >= 0. Defaults to
-            `10`.
-        sinkhorn: `SinkhornOptions` of the assignment, or a dictionary of their
-            arguments. Defaults to `None`, their defaults: 300 iterations at
-            ε = 0.05.
+        ramp_epochs: Epochs from there to the full weight. Defaults to `10`.
+        sinkhorn: `SinkhornOptions`, or a dictionary of their arguments.
+            Defaults to `None`: 300 iterations at ε = 0.05.
         gamma: γ, temperature of the prediction, > 0. Defaults to `0.1`.
         momentum: β during the warm-up, in [0, 1). Defaults to `0.9`.
         late_momentum: β after it, in [0, 1). Defaults to `0.999`.
-        share_momentum: m of the streaming prior, in [0, 1). Defaults to
-            `0.99`.
+        share_momentum: m of the streaming prior. Defaults to `0.99`.
         seed: Seed of the targets, integer. Defaults to `0`.
         reduction: As for any Keras loss. Defaults to `"sum_over_batch_size"`.
         name: Name of the loss. Defaults to `"geometric_harmonization_loss"`.
         dtype: Dtype of the loss. Defaults to `None`, Keras' float type.
-        prior: `"estimated"`, as published; `"power_law"`, the power law of
-            `power_law_prior` in the order of the estimate, after PMSN (over GH,
-            this package's own combination); or `"uniform"`, which needs no
-            `PriorEstimation`. Defaults to `"estimated"`.
+        prior: `"estimated"`, as published; `"power_law"`, `power_law_prior` in
+            the order of the estimate (this package's own combination); or
+            `"uniform"`, without an estimate. Defaults to `"estimated"`.
         prior_power: α of the power law, >= 0. Defaults to `0.25`.
 
     Raises:
-        ValueError: If an argument is out of range, the loss is called without
-            ids though it has `num_samples`, or trained without
-            `PriorEstimation`.
+        ValueError: If an argument is out of range, or ids or `PriorEstimation`
+            are needed and missing.
 
     Example:
 
@@ -213,9 +209,8 @@ class GeometricHarmonizationLoss(WrappingLoss):
             getattr(c, "estimates_prior", False) for c in callbacks
         ):
             raise ValueError(
-                "GeometricHarmonizationLoss needs the share of the population "
-                "that belongs to each target to be estimated from time to "
-                "time. Pass `callbacks=[keras_ltssl.callbacks."
+                "GeometricHarmonizationLoss needs a callback that estimates "
+                "its prior. Pass `callbacks=[keras_ltssl.callbacks."
                 "PriorEstimation()]` to `fit`."
             )
 
@@ -232,12 +227,17 @@ class GeometricHarmonizationLoss(WrappingLoss):
         Before the first step the prior stays uniform.
         """
         state = self.own_state()
-        shares = population_shares(state)
+        targets = state.layer("targets", GeometricTargets)
+        shares = population_shares(targets, self._memory(state))
         if shares is None or self.prior == "uniform":
             return
         if self.prior == "power_law":
             shares = power_law_prior(shares, self.prior_power)
-        state.layer("targets", GeometricTargets).set_prior(shares)
+        targets.set_prior(shares)
+
+    def _memory(self, state: LossState) -> SampleMemory | None:
+        name = "momentum_scores"
+        return state.layer(name, SampleMemory) if self.num_samples else None
 
     def per_sample(self, step: Step) -> Tensor:
         losses = self.base_loss.per_sample(step)
@@ -259,7 +259,8 @@ class GeometricHarmonizationLoss(WrappingLoss):
         if step.training:
             is_late = step.state.epoch >= self.warmup_epochs
             beta = ops.where(is_late, self.late_momentum, self.momentum)
-            follow_population(step, scores[:, 0], beta)
+            memory = self._memory(step.state)
+            follow_population(step, scores[:, 0], memory, beta)
         step.log(
             contrastive_loss=ops.mean(losses),
             harmonization_loss=ops.mean(terms),

@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_ltssl.losses.step import Step
 from keras_ltssl.state.geometric_targets import GeometricTargets
-from keras_ltssl.state.loss_state import LossState
 from keras_ltssl.state.sample_memory import SampleMemory
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_array, check_number
@@ -70,18 +69,21 @@ def power_law_prior(
 
 
 def follow_population(
-    step: Step, scores: Tensor, momentum: float | Tensor
+    step: Step,
+    scores: Tensor,
+    memory: SampleMemory | None,
+    momentum: float | Tensor,
 ) -> None:
     """Moves what is known of the population by one batch.
 
     Args:
         step: The step of a `GeometricHarmonizationLoss`.
         scores: How close each sample is to each target, `(batch, K)`.
-        momentum: β of the momentum scores, where these are kept.
+        memory: The momentum scores of the samples, or `None` without any.
+        momentum: β of the momentum scores.
     """
     scores = ops.stop_gradient(scores)
-    if "momentum_scores" in step.state.parts:
-        memory = step.layer("momentum_scores", SampleMemory)
+    if memory is not None:
         memory.update(step.ids, scores, momentum)
         return
     is_counted = ops.ones_like(scores[:, 0], dtype="bool")
@@ -90,24 +92,25 @@ def follow_population(
     step.layer("targets", GeometricTargets).follow(scores, is_counted)
 
 
-def population_shares(state: LossState) -> NDArray[np.float64] | None:
+def population_shares(
+    targets: GeometricTargets, memory: SampleMemory | None
+) -> NDArray[np.float64] | None:
     """Returns the share of the population that is nearest to each target.
 
     It is that of momentum scores, where these are kept, or else the streaming
     share.
 
     Args:
-        state: The state of a `GeometricHarmonizationLoss`.
+        targets: The targets.
+        memory: The momentum scores of the samples, or `None` without any.
 
     Returns:
         Array of shape `(K,)` that need not sum to 1, or `None` if no sample
         was seen.
     """
-    targets = state.layer("targets", GeometricTargets)
     if not targets.built:  # On TensorFlow, the first step builds them.
         return None
-    if "momentum_scores" in state.parts:
-        memory = state.layer("momentum_scores", SampleMemory)
+    if memory is not None:
         scores, seen = memory.read()
         labels = scores[seen].argmax(axis=1)
         shares = np.bincount(labels, minlength=targets.num_targets)

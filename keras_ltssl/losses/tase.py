@@ -240,7 +240,7 @@ class TASELoss(TemperatureLoss):
         # 0 during warm-up: then every sample has τ_0 and weight 1.
         scale = ops.cast(step.state.step >= self.warmup_steps, "float32")
         if self.scale_by_reliability:
-            scale = scale * step.layer("reliability", Reliability).value
+            scale = scale * step.layer("reliability", Reliability).read()
         estimate = headness.estimate(assignment)
         temperatures = sample_temperatures(
             estimate, step.temperature, scale * self.spread
@@ -279,7 +279,7 @@ class TASELoss(TemperatureLoss):
             self._observe(step, assignment)
         if self.scale_by_reliability:
             reliability = step.layer("reliability", Reliability)
-            step.log(headness_reliability=ops.copy(reliability.value))
+            step.log(headness_reliability=reliability.read())
         step.log(
             temperature=ops.mean(temperatures),
             temperature_std=ops.std(temperatures),

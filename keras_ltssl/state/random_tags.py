@@ -6,10 +6,7 @@ import keras
 
 from keras_ltssl.backend import replicas
 from keras_ltssl.types import Tensor
-from keras_ltssl.validation import check_integer
-
-# The largest seed that Keras takes on every backend.
-LARGEST_TAG_SEED = 2**31 - 1
+from keras_ltssl.validation import LARGEST_KERAS_SEED, check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -38,7 +35,7 @@ class RandomTags(keras.layers.Layer):
     def __init__(self, num_tags: int, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_tags = check_integer("num_tags", num_tags, minimum=1)
-        self.seed = check_integer("seed", seed, 0, LARGEST_TAG_SEED)
+        self.seed = check_integer("seed", seed, 0, LARGEST_KERAS_SEED)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def draw(self, batch: int | Tensor) -> Tensor:

@@ -13,12 +13,12 @@ from keras_ltssl.validation import check_number
 class Reliability(keras.layers.Layer):
     """Follows the correlation between the estimates from two views.
 
-        r ← m r + (1-m) · max(0, corr(h_1, h_2))
+        c ← m c + (1-m) · corr(h_1, h_2),   r = max(0, c)
 
     h_1 and h_2 are the headness of the samples of a batch, each from one view
     alone. r is 1 for an estimate that depends on the sample alone and 0 for one
     that depends on chance alone: the test-retest reliability of statistics. The
-    first batch sets it. This package's own design.
+    first batch sets c. This package's own design.
 
     Args:
         momentum: m in [0, 1). Defaults to `0.95`.
@@ -34,7 +34,7 @@ class Reliability(keras.layers.Layer):
     >>> reliability.build((None, 2))
     >>> h = np.array([0.1, 0.5, 0.9], "float32")
     >>> reliability.update(h, h)
-    >>> round(float(reliability.value), 3)
+    >>> round(float(reliability.read()), 3)
     1.0
     """
 
@@ -43,8 +43,8 @@ class Reliability(keras.layers.Layer):
         self.momentum = check_number("momentum", momentum, minimum=0, below=1)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.value = self.add_weight(
-            shape=(), initializer="zeros", trainable=False, name="value"
+        self.correlation = self.add_weight(
+            shape=(), initializer="zeros", trainable=False, name="correlation"
         )
         self.updates = self.add_weight(
             shape=(),
@@ -53,6 +53,11 @@ class Reliability(keras.layers.Layer):
             trainable=False,
             name="updates",
         )
+
+    def read(self) -> Tensor:
+        """Returns r, in [0, 1]."""
+        # Clipped here: the mean of clipped correlations of chance is above 0.
+        return ops.maximum(ops.convert_to_tensor(self.correlation), 0.0)
 
     def update(self, one: Tensor, other: Tensor) -> None:
         """Moves the reliability by one batch.
@@ -66,10 +71,10 @@ class Reliability(keras.layers.Layer):
         lengths = ops.sum(one * one) * ops.sum(other * other)
         # Where all estimates are equal, they tell nothing of a sample.
         found = ops.sum(one * other) * ops.rsqrt(lengths + 1e-30)
-        found = ops.maximum(ops.cast(found, "float32"), 0.0)
+        found = ops.cast(found, "float32")
         updates = ops.convert_to_tensor(self.updates)
         keep = self.momentum * ops.cast(updates > 0, "float32")
-        self.value.assign(keep * self.value + (1.0 - keep) * found)
+        self.correlation.assign(keep * self.correlation + (1.0 - keep) * found)
         self.updates.assign(updates + 1)
 
     def get_config(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from keras_ltssl.validation.arrays import (
     check_samples,
 )
 from keras_ltssl.validation.numbers import (
+    LARGEST_KERAS_SEED,
     LARGEST_SEED,
     check_integer,
     check_integer_or_none,
@@ -24,6 +25,7 @@ from keras_ltssl.validation.objects import (
 )
 
 __all__ = [
+    "LARGEST_KERAS_SEED",
     "LARGEST_SEED",
     "as_array",
     "as_tensor",

@@ -10,6 +10,9 @@ import numpy as np
 # The largest seed that scikit-learn takes.
 LARGEST_SEED = 2**32 - 1
 
+# The largest seed that Keras' generators take on every backend.
+LARGEST_KERAS_SEED = 2**31 - 1
+
 
 def check_integer(
     name: str,

@@ -4,10 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_ltssl.validation import check_integer_or_none
-
-# The largest seed that Keras takes on every backend.
-_LARGEST_SEED = 2**31 - 1
+from keras_ltssl.validation import LARGEST_KERAS_SEED, check_integer_or_none
 
 
 class RandomImageLayer(keras.layers.Layer):
@@ -30,7 +27,7 @@ class RandomImageLayer(keras.layers.Layer):
                 "Received: keras.config.image_data_format()="
                 f"{keras.config.image_data_format()!r}"
             )
-        self.seed = check_integer_or_none("seed", seed, 0, _LARGEST_SEED)
+        self.seed = check_integer_or_none("seed", seed, 0, LARGEST_KERAS_SEED)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
