@@ -139,6 +139,22 @@ def build_optimizer(name, learning_rate, total_steps, weight_decay=1e-4):
     )
 
 
+def adjusted_cross_entropy(shares):
+    """Returns the cross-entropy of logits plus the log shares of classes.
+
+    The shares are those of the labels that one trains on, `(classes,)`.
+    Probabilities of the trained classifier are the softmax of its logits alone.
+    """
+    offsets = np.log(np.asarray(shares, "float32"))
+
+    def loss(labels, logits):
+        return keras.losses.sparse_categorical_crossentropy(
+            labels, keras.ops.add(logits, offsets), from_logits=True
+        )
+
+    return loss
+
+
 def build_model(
     split,
     loss,

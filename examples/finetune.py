@@ -1,0 +1,138 @@
+r"""A classifier on few, long-tailed labels, with and without logit adjustment.
+
+    python examples/finetune.py
+    python examples/finetune.py --encoder run/encoder.keras --data labels.npz
+
+Without `--encoder`, one is pretrained first, for about a minute. Each of four
+classifiers is trained on the same labels: with the encoder frozen or whole, and
+with plain or logit-adjusted cross-entropy. Logit adjustment adds the log of a
+class's share of the labels to its logit, in training alone:
+
+    loss = -log softmax(logits + log shares)[label]
+
+so that a rare class is not given up (Menon et al., ICLR 2021,
+https://arxiv.org/abs/2007.07314). The best classifier, by the mean accuracy of
+the classes on labels that were held out, is saved as `classifier.keras`. That
+file loads without this package, as `classify.py` shows.
+"""
+
+import dataclasses
+import os
+
+import keras
+import numpy as np
+import training
+from absl import app, flags
+
+import keras_ltssl as lt
+
+flags.DEFINE_string("encoder", None, "An encoder.keras, pretrained before.")
+flags.DEFINE_string("data", "mnist", "As --dataset of pretrain.py.")
+flags.DEFINE_float("imbalance", 50, "Largest over smallest class, >= 1.")
+flags.DEFINE_integer("pretrain_epochs", 40, "Without --encoder.", lower_bound=1)
+flags.DEFINE_integer("epochs", 60, "Epochs of each classifier.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 64, "Labels in a batch.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Seed of everything random.")
+flags.DEFINE_string("output", "runs/finetune", "Folder for the classifier.")
+flags.DEFINE_bool("export", False, "Also write a TensorFlow SavedModel.")
+FLAGS = flags.FLAGS
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a classifier is trained."""
+
+    freezes_encoder: bool
+    adjusts_logits: bool
+
+    @property
+    def name(self):
+        encoder = "frozen" if self.freezes_encoder else "whole"
+        loss = "logit-adjusted" if self.adjusts_logits else "plain"
+        return f"{encoder}, {loss}"
+
+
+RECIPES = [Recipe(frozen, adjusts) for frozen in (1, 0) for adjusts in (0, 1)]
+
+
+def pretrained_encoder(split):
+    """Returns the encoder of `--encoder`, or one that SimCLR trains now."""
+    if FLAGS.encoder is not None:
+        return keras.saving.load_model(FLAGS.encoder, compile=False)
+    data = lt.datasets.ImageBatches(split.x_train, batch_size=128)
+    model = training.build_model(
+        split,
+        lt.losses.NTXentLoss(temperature=0.1),
+        training.build_optimizer(
+            "adamw", 2e-3, FLAGS.pretrain_epochs * len(data)
+        ),
+        "small_convnet",
+        FLAGS.seed,
+    )
+    print(f"Pretraining on {len(split.x_train)} images without labels")
+    model.fit(data, epochs=FLAGS.pretrain_epochs, verbose=2)
+    return model.encoder
+
+
+def train_classifier(recipe, encoder, split):
+    """Returns a classifier on a copy of the encoder, trained on the labels."""
+    keras.utils.set_random_seed(FLAGS.seed)
+    counts = split.class_counts
+    copy = keras.models.clone_model(encoder)
+    copy.set_weights(encoder.get_weights())
+    copy.trainable = not recipe.freezes_encoder
+    images = keras.Input(split.x_train.shape[1:], dtype="uint8")
+    logits = keras.layers.Dense(len(counts))(copy(images))
+    model = keras.Model(images, logits)
+    shares = counts / counts.sum()
+    model.compile(
+        # A pretrained encoder moves in small steps.
+        keras.optimizers.Adam(1e-2 if recipe.freezes_encoder else 1e-3),
+        training.adjusted_cross_entropy(
+            shares if recipe.adjusts_logits else 1 + 0 * shares
+        ),
+    )
+    model.fit(
+        split.x_train,
+        split.y_train,
+        batch_size=FLAGS.batch_size,
+        epochs=FLAGS.epochs,
+        verbose=0,
+    )
+    return model
+
+
+def class_accuracies(model, images, labels):
+    """Returns the accuracy of each class."""
+    hits = model.predict(images, verbose=0).argmax(1) == labels
+    return np.array([hits[labels == each].mean() for each in np.unique(labels)])
+
+
+def main(_):
+    split = training.load_split(FLAGS.data, FLAGS.imbalance, FLAGS.seed)
+    encoder = pretrained_encoder(split)
+    counts = split.class_counts
+    print(f"Labels of each class: {sorted(counts.tolist(), reverse=True)}")
+    print(f"{'test accuracy of':24s}   all  many  medium   few")
+    best, best_accuracy = None, -1.0
+    for recipe in RECIPES:
+        model = train_classifier(recipe, encoder, split)
+        accuracies = class_accuracies(model, split.x_test, split.y_test)
+        groups = lt.evaluation.group_accuracy(accuracies, counts)
+        print(
+            f"{recipe.name:24s} {accuracies.mean():5.1%} {groups.many:5.1%} "
+            f"{groups.medium:7.1%} {groups.few:5.1%}"
+        )
+        held_out = class_accuracies(model, split.x_probe, split.y_probe).mean()
+        if held_out > best_accuracy:
+            best, best_accuracy, name = model, held_out, recipe.name
+    os.makedirs(FLAGS.output, exist_ok=True)
+    path = os.path.join(FLAGS.output, "classifier.keras")
+    best.save(path)
+    print(f"{path}: {name}, {best_accuracy:.1%} on images that were held out")
+    if FLAGS.export:
+        best.export(os.path.join(FLAGS.output, "saved_model"), verbose=False)
+
+
+if __name__ == "__main__":
+    app.run(main)
