@@ -8,6 +8,7 @@ from keras_ltssl import (
     layers,
     losses,
     models,
+    report,
     samplers,
     schedules,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "layers",
     "losses",
     "models",
+    "report",
     "samplers",
     "schedules",
 ]

@@ -870,6 +870,20 @@ CALLS |= {
         },
     ),
     "datasets.read_index_list": ({"path": "a.npy"}, {"path": PATH}),
+    # report
+    "report.write_report": (
+        # No folder, so a value that is accepted raises for another reason.
+        {"folder": "run"},
+        {
+            "folder": [*PATH, "a folder that is missing"],
+            "directory": [value for value in PATH if value is not None],
+            "neighbors_of": ["a.png", 1, [], ODD, [1]],
+            "num_groups": [1, *COUNT],
+            "max_image_bytes": integer(-1),
+            "seed": SEED,
+            "verbose": BOOLEAN,
+        },
+    ),
     # evaluation
     "evaluation.ImbalanceCurve": (
         {"sizes": [3, 2, 1]},
@@ -1149,6 +1163,7 @@ TOUCHES_FILES |= {
     "datasets.load_keras_dataset",
     "datasets.image_batches_from_directory",
     "datasets.read_images",
+    "report.write_report",
     "callbacks.ResumableCheckpoint",
 }
 
@@ -1160,6 +1175,7 @@ ROOMS = (
     "layers",
     "losses",
     "models",
+    "report",
     "samplers",
     "schedules",
 )

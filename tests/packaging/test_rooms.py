@@ -22,6 +22,7 @@ BELOW = {
     "datasets": {"arrays"},
     "samplers": {"arrays"},
     "evaluation": {"arrays", "samplers"},
+    "report": {"arrays", "datasets", "samplers", "evaluation"},
     "state": {"backend", "initializers"},
     "losses.kernels": {"backend", "state"},
     "losses": {"losses.kernels", "state", "backend", "schedules"},
