@@ -76,10 +76,9 @@ def make_page(
 
 
 def _section(section: Section) -> Html:
-    heading = f"{section.name}-heading"
     return tag(
         "section",
-        tag("h2", section.title, id=heading),
+        tag("h2", section.title),
         paragraph(section.lead),
         tag(
             "p",
@@ -89,5 +88,5 @@ def _section(section: Section) -> Html:
         ),
         section.body,
         id=section.name,
-        aria_labelledby=heading,
+        aria_label=section.title,
     )
