@@ -959,6 +959,19 @@ CALLS |= {
             "margin": number(0, -1, 1.5),
         },
     ),
+    "evaluation.embed": (
+        {"encoder": encoder, "images": np.ones((12, 8), "float32")},
+        {
+            "encoder": LAYER,
+            "images": [None, "a", 2.5, [], ODD, np.array([]), np.ones((4, 9))],
+            "path": PATH_OR_NONE,
+            "batch_size": COUNT,
+            "image_size": ["a", 1, ODD, (8, 8), (8,)],
+            "dtype": CHOICE,
+            "workers": integer(-1),
+            "verbose": VERBOSE,
+        },
+    ),
     "evaluation.knn_probe": (
         {
             **dict.fromkeys(["bank_features", "test_features"], ROWS),

@@ -21,7 +21,7 @@ BELOW = {
     "views": {"backend"},
     "datasets": {"arrays"},
     "samplers": {"arrays"},
-    "evaluation": {"arrays", "samplers"},
+    "evaluation": {"arrays", "samplers", "datasets"},
     "report": {"arrays", "datasets", "samplers", "evaluation"},
     "state": {"backend", "initializers"},
     "losses.kernels": {"backend", "state"},
