@@ -11,7 +11,9 @@ from keras_ltssl.evaluation.headness_estimate import headness_estimate
 from keras_ltssl.evaluation.imbalance_curve import ImbalanceCurve
 from keras_ltssl.evaluation.linear_probes import few_shot_probe, linear_probe
 from keras_ltssl.evaluation.long_tail import LongTailData, long_tail_report
+from keras_ltssl.evaluation.near_duplicates import near_duplicates
 from keras_ltssl.evaluation.nearest_neighbors import knn_probe
+from keras_ltssl.evaluation.outliers import outliers
 from keras_ltssl.evaluation.pictures import (
     plot_class_accuracy,
     plot_class_similarity,
@@ -51,6 +53,8 @@ __all__ = [
     "knn_probe",
     "linear_probe",
     "long_tail_report",
+    "near_duplicates",
+    "outliers",
     "plot_class_accuracy",
     "plot_class_similarity",
     "plot_embedding",

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_ltssl.evaluation.bank_cosines import (
+from keras_ltssl.samplers.bank_cosines import (
     bank_cosines,
     count_others,
     group_size,

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from keras_ltssl.evaluation import (
-    bank_cosines,
     headness_estimate,
     neighbor_density,
     tail_agreement,
 )
-from keras_ltssl.samplers import kmeans
+from keras_ltssl.samplers import bank_cosines, kmeans
 
 NEW_AND_DENSITY = ["density", "kernel_density", "adaptive_mass", "rank_mean"]
 ESTIMATES = [*NEW_AND_DENSITY, "share", "typicality"]
