@@ -1,17 +1,22 @@
 """The features that the report looks at, and what is odd about them."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keras_ltssl.arrays import blocks, unit_rows
+from keras_ltssl.evaluation import near_duplicates, outliers
 from keras_ltssl.report.run_folder import RunFolder
 
 # With fewer images there is nothing to compare.
 FEWEST = 8
 # Rows that are looked at for a collapse.
 _SOME = 2000
+# A larger score is an outlier's: its nearest others are one and a half times
+# as far as is usual.
+OUTLIER = 1 / 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,20 +27,35 @@ class FeatureView:
         features: Rows of length 1, float32 array of shape `(images, dim)`.
         duplicates: Group of near-duplicates of each image, `(images,)`; an
             image without any is a group by itself.
-        outliers: Boolean array of shape `(images,)`.
+        outlier_scores: How far each image is from all others, `(images,)`.
         kept: Rows of the ordinary images, rising: no outlier, and one image of
             each group of near-duplicates.
     """
 
     features: NDArray[np.float32]
     duplicates: NDArray[np.int64]
-    outliers: NDArray[np.bool_]
+    outlier_scores: NDArray[np.float64]
     kept: NDArray[np.int64]
 
     @property
     def ordinary(self) -> NDArray[np.float32]:
         """Returns features of the ordinary images."""
         return self.features[self.kept]
+
+
+def view_features(features: NDArray[Any]) -> FeatureView:
+    """Returns finite features as rows of length 1, and what is odd in them."""
+    units = unit_rows(features, "features").astype("float32")
+    groups = near_duplicates(units)
+    scores = outliers(units, groups=groups)
+    is_first = np.zeros(len(units), "bool")
+    is_first[np.unique(groups, return_index=True)[1]] = True
+    return FeatureView(
+        features=units,
+        duplicates=groups,
+        outlier_scores=scores,
+        kept=np.flatnonzero(is_first & (scores <= OUTLIER)),
+    )
 
 
 def features_problem(run: RunFolder) -> str:

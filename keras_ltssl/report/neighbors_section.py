@@ -32,6 +32,9 @@ def neighbors_section(
             chosen.
         chosen: Ids of the images, or `None`.
     """
+    which = "an image that you chose"
+    if chosen is None:
+        which = "one image, from rare-looking to common-looking,"
     ids = list(chosen) if chosen is not None else _spread(view, found)
     body, listed = [], []
     for number, one in enumerate(ids, start=1):
@@ -58,10 +61,9 @@ def neighbors_section(
     return Section(
         name="neighbors",
         title="Nearest neighbors",
-        lead="Each row starts with one image, from rare-looking to "
-        "common-looking, and goes on with those that the encoder finds most "
-        "similar; 1 is the same, 0 is unrelated. If a row makes sense to you, "
-        "the encoder sees what you see.",
+        lead=f"Each row starts with {which} and goes on with those that the "
+        "encoder finds most similar; 1 is the same, 0 is unrelated. If a row "
+        "makes sense to you, the encoder sees what you see.",
         limits="A few rows are no measurement. And what looks similar to you "
         "for another reason, such as the background, may be the reason here.",
         body=joined(body),

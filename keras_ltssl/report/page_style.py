@@ -79,7 +79,7 @@ tbody th{font-weight:normal}
 rect{fill:var(--accent)}
 .whisker{stroke:var(--text);stroke-width:1.5;fill:none;
 vector-effect:non-scaling-stroke}
-.bar{opacity:.75}
+.bar{opacity:.6}
 footer{margin:3rem auto 2rem;font-size:.9rem}
 @media (min-width:48rem){.gallery
 {grid-template-columns:repeat(auto-fill,minmax(6.8rem,1fr))}}

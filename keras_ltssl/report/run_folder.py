@@ -83,14 +83,18 @@ def read_run_folder(
                 f"folder={os.fspath(folder)!r}, which has no such file"
             )
     facts = _read_facts(place / "run.json")
+    photos = facts.get("directory") if directory is None else directory
+    if not isinstance(photos, str | os.PathLike) or not os.fspath(photos):
+        raise ValueError(
+            f"{str(place / 'run.json')!r} must name the folder of the photos. "
+            f"Received: directory={photos!r}"
+        )
     paths, labels = _read_images(place / "images.csv")
     features = _read_features(place / "features.npy", len(paths))
     return RunFolder(
         folder=place,
         facts=facts,
-        directory=Path(
-            facts.get("directory") or "" if directory is None else directory
-        ),
+        directory=Path(photos),
         paths=tuple(paths),
         labels=tuple(labels),
         history=_read_history(place / "history.csv"),

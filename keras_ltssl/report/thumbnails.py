@@ -161,7 +161,7 @@ class Thumbnails:
             check_pillow()
         except ImportError as error:
             return {}, [f"No image is shown. {error}"]
-        if not self._directory.is_dir() or not str(self._directory):
+        if not self._directory.is_dir():
             return {}, [
                 f"No image is shown, since there is no folder "
                 f"{os.fspath(self._directory)!r} any more. If the photos have "

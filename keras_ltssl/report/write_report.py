@@ -10,12 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from keras_ltssl.arrays import unit_rows
 from keras_ltssl.report.data_section import data_section
-from keras_ltssl.report.feature_view import FeatureView, features_problem
+from keras_ltssl.report.duplicates_section import duplicates_section
+from keras_ltssl.report.feature_view import (
+    FEWEST,
+    features_problem,
+    view_features,
+)
 from keras_ltssl.report.groups_section import groups_section
 from keras_ltssl.report.labels_section import labels_section
 from keras_ltssl.report.neighbors_section import neighbors_section
+from keras_ltssl.report.outliers_section import outliers_section
 from keras_ltssl.report.page import PROBLEMS, alerts, make_page
 from keras_ltssl.report.run_folder import RunFolder, read_run_folder
 from keras_ltssl.report.section import Section, with_alert
@@ -156,8 +161,23 @@ def _sections(
     if problem:
         return [with_alert(sections[0], problem), *sections[1:]]
     if verbose:
-        print("Looking for rare-looking images, groups and neighbors.")
-    view = _view(run)
+        print("Looking for near-duplicates and outliers.")
+    assert run.features is not None  # Else there is a problem.
+    view = view_features(run.features)
+    odd = [duplicates_section(run, view), outliers_section(run, view)]
+    if len(view.kept) < FEWEST:
+        return [
+            with_alert(
+                sections[0],
+                f"Without near-duplicates and outliers only {len(view.kept)} "
+                f"images are left. With fewer than {FEWEST}, nothing can be "
+                "said of groups or of rare images.",
+            ),
+            sections[1],
+            *odd,
+        ]
+    if verbose:
+        print("Looking for rare-looking images and groups.")
     found = diagnose(view, num_groups, seed)
     labels = labels_section(run, view, found, seed)
     return [
@@ -165,19 +185,9 @@ def _sections(
         tail_section(run, view, found),
         groups_section(run, view, num_groups, seed),
         neighbors_section(run, view, found, chosen),
+        *odd,
         *([labels] if labels is not None else []),
     ]
-
-
-def _view(run: RunFolder) -> FeatureView:
-    assert run.features is not None
-    features = unit_rows(run.features, "features").astype("float32")
-    return FeatureView(
-        features=features,
-        duplicates=np.arange(len(features)),
-        outliers=np.zeros(len(features), "bool"),
-        kept=np.arange(len(features)),
-    )
 
 
 def _check_names(names: Any) -> None:

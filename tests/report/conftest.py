@@ -7,6 +7,12 @@ import pytest
 NAMES = ("fox", "deer", "hare", "<b>owl</b>", "")
 
 
+def around(kinds, dim=32):
+    """Features of each kind around a direction, none of them a copy."""
+    noise = np.random.default_rng(1).normal(size=(len(kinds), dim))
+    return np.eye(dim)[kinds] + 0.05 * noise
+
+
 class Run:
     """A run folder of small photos, some with names that are hard to show."""
 
@@ -78,10 +84,7 @@ def make_run(tmp_path):
         kinds = random.choice(5, num_images, p=[0.5, 0.25, 0.1, 0.05, 0.1])
         labels = [NAMES[k] if labeled else "" for k in kinds]
         if features is ...:
-            features = np.eye(8)[kinds] + 0.2 * random.normal(
-                size=(num_images, 8)
-            )
-            features = features.astype("float32")
+            features = around(kinds).astype("float32")
         if history is ...:
             history = [
                 ["epoch", "effective_rank", "loss", "temperature"],

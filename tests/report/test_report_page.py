@@ -68,7 +68,8 @@ def test_the_page_has_all_sections_and_each_says_its_limits(make_run):
     _, page = report(make_run(labeled=True, photos=True))
     sections = [section["id"] for section in page.all("section")]
     assert sections == [
-        *("photos", "training", "tail", "groups", "neighbors", "labels")
+        *("photos", "training", "tail", "groups", "neighbors"),
+        *("duplicates", "outliers", "labels"),
     ]
     assert page.words.count("What it cannot show.") == len(sections)
     links = [link["href"] for link in page.all("a")]
