@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 from keras_ltssl.arrays import blocks, unit_rows
 from keras_ltssl.evaluation import near_duplicates, outliers
 from keras_ltssl.report.run_folder import RunFolder
+from keras_ltssl.samplers.isolation import OUTLIER
 
 # With fewer images there is nothing to compare.
 FEWEST = 8
 # Rows that are looked at for a collapse.
 _SOME = 2000
-# A larger score is an outlier's: its nearest others are one and a half times
-# as far as is usual.
-OUTLIER = 1 / 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

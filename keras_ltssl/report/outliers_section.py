@@ -3,11 +3,12 @@
 import numpy as np
 
 from keras_ltssl.report.elements import joined, paragraph
-from keras_ltssl.report.feature_view import OUTLIER, FeatureView
+from keras_ltssl.report.feature_view import FeatureView
 from keras_ltssl.report.run_folder import RunFolder
 from keras_ltssl.report.section import Section
 from keras_ltssl.report.thumbnails import gallery
 from keras_ltssl.report.words import count
+from keras_ltssl.samplers.isolation import OUTLIER
 
 # Images that are shown, and images in the JSON file.
 SHOWN, NAMED = 16, 1000
