@@ -619,6 +619,28 @@ CALLS |= {
         },
     ),
 }
+OF_CHANNELS = [*number(), (0.5, 0.5), (0.5, 0.5, NAN)]
+
+
+def torch_module():
+    import torch
+
+    return torch.nn.Flatten()
+
+
+# It is refused on every other backend.
+if keras.backend.backend() == "torch":
+    CALLS["models.torch_encoder"] = (
+        {"module": torch_module, "input_shape": (8, 8, 3)},
+        {
+            "module": LAYER,
+            "input_shape": INPUT_SHAPE,
+            "value_range": VALUE_RANGE,
+            "mean": OF_CHANNELS,
+            "std": [*OF_CHANNELS, 0, (0.5, 0.5, 0)],
+            "name": TEXT,
+        },
+    )
 
 ROWS = np.random.default_rng(0).normal(size=(12, 3))
 LABELS = np.arange(12) % 3
@@ -1217,6 +1239,7 @@ FILLED_IN = {
     # A base class, whose constructor OODSampler's row calls.
     "callbacks.PoolSampler",
 }
+OF_PYTORCH = {"models.torch_encoder"}
 
 # Keras looks at these itself.
 LEFT_TO_KERAS = {"name", "dtype", "kwargs"}
@@ -1272,7 +1295,7 @@ def test_every_public_name_is_in_the_table():
         for room in ROOMS
         for member in getattr(lt, room).__all__
     }
-    assert names == set(CALLS) | WITHOUT_ARGUMENTS | FILLED_IN
+    assert names == {*CALLS, *WITHOUT_ARGUMENTS, *FILLED_IN, *OF_PYTORCH}
 
 
 @pytest.mark.parametrize("name", CALLS)

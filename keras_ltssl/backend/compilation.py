@@ -34,6 +34,14 @@ def infers_shapes() -> bool:
     return keras.backend.backend() == "torch" and _enclosing_scope() is not None
 
 
+def is_stateless() -> bool:
+    """Returns whether values other than their own stand for variables.
+
+    This is so in `stateless_call`.
+    """
+    return _enclosing_scope() is not None
+
+
 def _enclosing_scope() -> Any:
     # Keras has no public API for this, but a scope stores the enclosing one.
     with keras.StatelessScope(initialize_variables=False) as inner:

@@ -246,8 +246,12 @@ def _warn_of_batch_statistics(model: keras.Model, advice: str) -> None:
     local = [
         layer.name
         for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-        and not getattr(layer, "synchronized", False)
+        # Of a layer around a PyTorch module.
+        if getattr(layer, "has_local_statistics", False)
+        or (
+            isinstance(layer, keras.layers.BatchNormalization)
+            and not getattr(layer, "synchronized", False)
+        )
     ]
     if local:
         warnings.warn(

@@ -1,4 +1,4 @@
-"""Models: the frameworks that train, and two encoders to start with."""
+"""Models: the frameworks that train, and encoders to start with."""
 
 from keras_ltssl.models.byol import BYOL
 from keras_ltssl.models.contrastive_model import ContrastiveModel
@@ -6,6 +6,7 @@ from keras_ltssl.models.momentum_contrast import MomentumContrast
 from keras_ltssl.models.resnet18 import resnet18
 from keras_ltssl.models.self_damaging_contrast import SelfDamagingContrast
 from keras_ltssl.models.small_convnet import small_convnet
+from keras_ltssl.models.torch_encoder import torch_encoder
 
 __all__ = [
     "BYOL",
@@ -14,4 +15,5 @@ __all__ = [
     "SelfDamagingContrast",
     "resnet18",
     "small_convnet",
+    "torch_encoder",
 ]

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.backend.pytorch import copied_layers
 from keras_ltssl.types import Tensor
 
 
@@ -35,9 +36,7 @@ class MomentumNetwork(keras.layers.Layer):
     ) -> None:
         # float32 also in mixed precision, or small updates would vanish.
         super().__init__(**{"dtype": "float32", **kwargs})
-        serialize = keras.saving.serialize_keras_object
-        deserialize = keras.saving.deserialize_keras_object
-        self.copies = [deserialize(serialize(layer)) for layer in layers]
+        self.copies = copied_layers(layers)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.has_started = self.add_weight(

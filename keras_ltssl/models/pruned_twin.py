@@ -21,7 +21,9 @@ def kernels_of(layer: keras.layers.Layer) -> list[Any]:
     return [
         weight
         for weight in layer.weights
-        if weight.name in _KERNELS and len(weight.shape) > 1
+        # PyTorch calls every weight "weight", so there variables are marked.
+        if getattr(weight, "is_kernel", weight.name in _KERNELS)
+        and len(weight.shape) > 1
     ]
 
 

@@ -26,7 +26,7 @@ print(json.dumps(sorted(after - before)))
 OPTIONAL = {"matplotlib", "PIL", "mlxtend", "faiss", "grain", "keras_cv"}
 BACKENDS = {"tensorflow", "torch", "jax"}
 # Imported by a function, and only where that backend is the one in use.
-OF_ONE_BACKEND = {"torch_processes": "torch"}
+OF_ONE_BACKEND = {"torch_modules": "torch", "torch_processes": "torch"}
 
 
 @pytest.mark.every_backend
