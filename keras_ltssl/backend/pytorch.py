@@ -6,11 +6,11 @@ from typing import Any
 import keras
 
 
-def torch_modules() -> Any:
-    """Returns the module `torch_modules`; raises on other backends.
+def check_pytorch() -> None:
+    """Raises if Keras does not run on PyTorch.
 
     Raises:
-        ValueError: If Keras does not run on PyTorch.
+        ValueError: On other backends.
     """
     backend = keras.backend.backend()
     if backend != "torch":
@@ -20,9 +20,53 @@ def torch_modules() -> Any:
             "variable KERAS_BACKEND=torch before Keras is imported. "
             f"Received: keras.backend.backend()={backend!r}"
         )
-    from keras_ltssl.backend import torch_modules
 
-    return torch_modules
+
+def checked_module(module: Any) -> Any:
+    """Returns a module, or what a function makes; raises if it is none.
+
+    Args:
+        module: A `torch.nn.Module`, or a function without arguments that
+            returns one.
+    """
+    from keras_ltssl.backend import torch_checks
+
+    return torch_checks.checked_module(module)
+
+
+def module_layer(module: Any, image_shape: Any, **kwargs: Any) -> Any:
+    """Returns a layer that runs a module; see `torch_modules.TorchModule`.
+
+    Args:
+        module: The module.
+        image_shape: Tuple `(height, width, channels)`.
+        **kwargs: Other arguments of the layer.
+    """
+    from keras_ltssl.backend.torch_modules import TorchModule
+
+    return TorchModule(module, image_shape, **kwargs)
+
+
+def lend(module: Any) -> str | None:
+    """Returns a key for `borrowed`, or `None` if nothing is being copied.
+
+    Args:
+        module: A module that a layer holds.
+    """
+    from keras_ltssl.backend import torch_copies
+
+    return torch_copies.lend(module)
+
+
+def borrowed(key: str) -> Any:
+    """Returns a copy of the module with this key, or `None`.
+
+    Args:
+        key: What `lend` returned, or any other string.
+    """
+    from keras_ltssl.backend import torch_copies
+
+    return torch_copies.borrowed(key)
 
 
 def copied_layers(layers: Sequence[keras.layers.Layer]) -> list[Any]:
@@ -38,5 +82,7 @@ def copied_layers(layers: Sequence[keras.layers.Layer]) -> list[Any]:
     deserialize = keras.saving.deserialize_keras_object
     if keras.backend.backend() != "torch":
         return [deserialize(serialize(layer)) for layer in layers]
-    with torch_modules().lending():
+    from keras_ltssl.backend import torch_copies
+
+    with torch_copies.lending():
         return [deserialize(serialize(layer)) for layer in layers]

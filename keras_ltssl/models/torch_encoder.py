@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_ltssl.backend.pytorch import torch_modules
+from keras_ltssl.backend import pytorch
 from keras_ltssl.validation import (
     check_instance,
     check_number,
@@ -124,7 +124,7 @@ class TorchEncoder(keras.Model):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
-        torch = torch_modules()
+        pytorch.check_pytorch()
         sizes = check_sizes(
             "input_shape", input_shape, ("height", "width", "channels")
         )
@@ -132,8 +132,8 @@ class TorchEncoder(keras.Model):
         means = _of_channels("mean", mean, sizes[2])
         stds = _of_channels("std", std, sizes[2], above=0)
         check_instance("name", name, str, "a string")
-        layer = torch.TorchModule(
-            torch.checked_module(module),
+        layer = pytorch.module_layer(
+            pytorch.checked_module(module),
             sizes,
             scale=1 / ((high - low) * stds),
             offset=-(low / (high - low) + means) / stds,
@@ -163,7 +163,7 @@ class TorchEncoder(keras.Model):
         Raises:
             ValueError: If the module was not made by a registered function.
         """
-        key = torch_modules().lend(self.module)
+        key = pytorch.lend(self.module)
         return {
             **self._arguments,
             "module": self._name_of_function() if key is None else key,
@@ -195,7 +195,8 @@ class TorchEncoder(keras.Model):
     ) -> "TorchEncoder":
         """Makes the encoder from what `get_config()` returned."""
         key = config["module"]
-        module = torch_modules().borrowed(key)
+        pytorch.check_pytorch()
+        module = pytorch.borrowed(key)
         if module is None:
             module = keras.saving.get_registered_object(key, custom_objects)
         if module is None:

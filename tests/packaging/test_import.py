@@ -26,7 +26,17 @@ print(json.dumps(sorted(after - before)))
 OPTIONAL = {"matplotlib", "PIL", "mlxtend", "faiss", "grain", "keras_cv"}
 BACKENDS = {"tensorflow", "torch", "jax"}
 # Imported by a function, and only where that backend is the one in use.
-OF_ONE_BACKEND = {"torch_modules": "torch", "torch_processes": "torch"}
+OF_ONE_BACKEND = dict.fromkeys(
+    (
+        "torch_checks",
+        "torch_copies",
+        "torch_modules",
+        "torch_processes",
+        "torch_randomness",
+        "torch_tensors",
+    ),
+    "torch",
+)
 
 
 @pytest.mark.every_backend
