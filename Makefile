@@ -124,7 +124,7 @@ wheel:
 		"$(PACKAGE_$(WHEEL_BACKEND))" dist/*.whl pytest
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	tar -xzf dist/*.tar.gz --strip-components=1 -C "$$folder" && \
-	rm -r "$$folder/keras_ltssl" && cd "$$folder" && \
+	rm -r "$$folder"/keras_ltssl{,_command} && cd "$$folder" && \
 	OMP_NUM_THREADS=1 KERAS_BACKEND=$(WHEEL_BACKEND) EXPECT_INSTALLED=1 \
 		$(CURDIR)/$(WHEEL)/bin/python -m pytest $(WHEEL_TESTS)
 

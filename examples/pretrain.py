@@ -24,6 +24,7 @@ import training
 from absl import app, flags
 
 import keras_ltssl as lt
+from keras_ltssl.command.recipe import part_of
 
 flags.DEFINE_enum(
     "framework",
@@ -103,11 +104,6 @@ FLAGS = flags.FLAGS
 def or_else(value, default):
     """Returns a flag's value, or the default where it was not given."""
     return default if value is None else value
-
-
-def part_of(epochs, part, least=1):
-    """Returns the epochs that a published share of a training comes to."""
-    return max(least, round(epochs / part))
 
 
 def build_data(split, additions):

@@ -1,27 +1,25 @@
 """What the examples share: data, model, training that resumes, run folder."""
 
-import contextlib
 import csv
 import json
 import os
-import signal
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 
 import keras_ltssl as lt
+from keras_ltssl.command import recipe
+from keras_ltssl.command.recipe import (  # noqa: F401  Names of the examples.
+    ADDITIONS,
+    BASES,
+    FRAMEWORKS,
+    build_loss,
+    build_optimizer,
+    split_method,
+)
+from keras_ltssl.command.stopping import stop_in_words
 
-# A method is one of the bases, on its own or with any of the additions.
-BASES = ("plain", "focal", "tase")
-ADDITIONS = ("ts", "gh", "colt", "bcl")
-FRAMEWORKS = {
-    "simclr": lt.models.ContrastiveModel,
-    "moco": lt.models.MomentumContrast,
-    "byol": lt.models.BYOL,
-    "sdclr": lt.models.SelfDamagingContrast,
-}
 NAMED_DATASETS = ("mnist", "digits", "cifar10", "cifar100", "fashion_mnist")
 
 
@@ -43,49 +41,6 @@ def load_split(dataset, imbalance=50, seed=0):
     return lt.datasets.make_long_tail_split(
         x, y, imbalance, seed=seed, **held_out
     )
-
-
-def split_method(method):
-    """Returns the base of a method and the set of its additions."""
-    parts = method.split("+")
-    bases = [part for part in parts if part in BASES]
-    additions = {part for part in parts if part in ADDITIONS}
-    if len(bases) > 1 or len(bases) + len(additions) < len(parts):
-        raise ValueError(
-            f"`--method` must be one of {', '.join(BASES)}, or parts joined by "
-            f"+, with any of {', '.join(ADDITIONS)}. "
-            f"Received: --method={method}"
-        )
-    return (bases or ["plain"])[0], additions
-
-
-def build_loss(
-    method,
-    temperature=0.2,
-    num_prototypes=50,
-    num_samples=None,
-    framework="simclr",
-    **harmonization,
-):
-    """Returns the loss of a method for so many training samples."""
-    base, additions = split_method(method)
-    if base == "tase":
-        loss = lt.losses.TASELoss(temperature, num_prototypes=num_prototypes)
-    elif base == "focal":
-        loss = lt.losses.FocalNTXentLoss(temperature)
-    elif framework == "byol" and "ts" not in additions:
-        loss = lt.losses.BYOLLoss()
-    else:
-        loss = lt.losses.NTXentLoss(temperature)
-    if "bcl" in additions:
-        loss = lt.losses.BoostedLoss(loss, num_samples)
-    if "colt" in additions:
-        loss = lt.losses.COLTLoss(base_loss=loss, num_samples=num_samples)
-    if "gh" in additions:
-        loss = lt.losses.GeometricHarmonizationLoss(
-            loss, num_samples=num_samples, **harmonization
-        )
-    return loss
 
 
 def load_pool(path, like):
@@ -123,22 +78,6 @@ def enlarged_digits(like):
     return np.clip(np.round(large), 0, 255).astype("uint8")
 
 
-def build_optimizer(name, learning_rate, total_steps, weight_decay=1e-4):
-    """Returns an optimizer with a warm-up and a cosine down to almost 0."""
-    schedule = keras.optimizers.schedules.CosineDecay(
-        learning_rate / 10,
-        total_steps,
-        alpha=1e-5,
-        warmup_target=learning_rate,
-        warmup_steps=max(1, total_steps // 20),
-    )
-    if name == "adamw":
-        return keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
-    return keras.optimizers.SGD(
-        schedule, momentum=0.9, weight_decay=weight_decay
-    )
-
-
 def adjusted_cross_entropy(shares):
     """Returns the cross-entropy of logits plus the log shares of classes.
 
@@ -155,38 +94,21 @@ def adjusted_cross_entropy(shares):
     return loss
 
 
-def build_model(
-    split,
-    loss,
-    optimizer,
-    backbone,
-    seed,
-    framework="simclr",
-    boosts_views=False,
-    rand_augment=0.0,
-    **arguments,
-):
-    """Returns a compiled model whose weights depend on the seed alone.
-
-    `arguments` are those of the framework beyond its parts.
-    """
-    keras.utils.set_random_seed(seed)
+def build_model(split, loss, optimizer, backbone, seed, *others, **arguments):
+    """Returns a compiled model for the images of a split."""
     shape = split.x_train.shape[1:]
-    encoder = getattr(lt.models, backbone)(shape)
     # A digit that is flipped is another sign, so gray images are not.
     flip = 0.5 if shape[-1] == 3 else 0.0
-    augmenter = lt.layers.simclr_views(
-        shape[:2],
+    return recipe.build_model(
+        shape,
+        loss,
+        optimizer,
+        backbone,
+        seed,
+        *others,
         horizontal_flip=flip,
-        seed=seed,
-        rand_augment=rand_augment,
+        **arguments,
     )
-    if boosts_views:
-        augmenter = lt.layers.BoostedViews(augmenter, seed=seed)
-    model = FRAMEWORKS[framework](encoder, augmenter=augmenter, **arguments)
-    model.compile(optimizer, loss=loss)
-    model.build((None, *shape))
-    return model
 
 
 def train(
@@ -349,22 +271,8 @@ def save_run(model, split, reports, history, output, sampler=None):
 
 
 def say_how_to_resume(output):
-    """Ends the process in words when it is asked to, by SIGTERM or Ctrl-C.
-
-    At once, since a checkpoint is whole whenever a process ends. The exit code
-    is the shell's, 128 and the number of the signal.
-    """
-
-    def stop(number, _):
-        # Where the signal came in the middle of a line, Python refuses.
-        with contextlib.suppress(RuntimeError):
-            sys.stdout.flush()
-        name = signal.Signals(number).name
-        os.write(2, f"\nStopped by {name}. {next_step(output)}\n".encode())
-        os._exit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    """Ends the process in words when it is asked to, by SIGTERM or Ctrl-C."""
+    stop_in_words(lambda: next_step(output))
 
 
 def next_step(output):

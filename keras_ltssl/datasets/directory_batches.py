@@ -34,6 +34,8 @@ class DirectoryBatches(ImageBatches):
     Attributes:
         directory: The folder, as a string.
         paths: List of the paths of the images. Sample ids are its rows.
+        names: List of the same paths relative to `directory`, with `/` between
+            their parts.
         labels: Array of shape `(images,)` and dtype `int64`: the row of each
             image's class in `class_names`. `None` unless labels were asked for.
         class_names: List of the names of the classes, or `None`.
@@ -53,6 +55,7 @@ class DirectoryBatches(ImageBatches):
         super().__init__(rows, **options)
         self.directory = directory
         self.paths = list(rows.paths)
+        self.names = list(sizes)
         self.class_names = class_names
         self.labels: npt.NDArray[np.int64] | None = None
         if class_names is not None:

@@ -32,6 +32,12 @@ BELOW = {
         *("models", "losses", "state", "backend", "schedules"),
         *("datasets", "samplers", "evaluation", "arrays"),
     },
+    "command": {
+        *("callbacks", "models", "losses", "schedules", "layers"),
+        *("datasets", "samplers", "evaluation", "arrays"),
+    },
+    # It only calls `keras_ltssl_command`, which is beside the package.
+    "__main__": set(),
 }
 
 

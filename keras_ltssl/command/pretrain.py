@@ -1,0 +1,387 @@
+"""Trains an encoder on a folder of photos."""
+
+import math
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from absl import flags
+
+from keras_ltssl.callbacks import ResumableCheckpoint
+from keras_ltssl.callbacks.embedding import embed
+from keras_ltssl.command import recipe
+from keras_ltssl.command.image_labels import (
+    folder_labels,
+    labels_of,
+    read_labels,
+)
+from keras_ltssl.command.run_folder import (
+    RunFolder,
+    check_output,
+    check_space,
+)
+from keras_ltssl.command.stopping import stopping_in_words
+from keras_ltssl.command.training_progress import TrainingProgress, in_words
+from keras_ltssl.datasets import DirectoryBatches, image_batches_from_directory
+from keras_ltssl.datasets.directory_messages import LEFT_OUT
+from keras_ltssl.models import ContrastiveModel
+from keras_ltssl.version import __version__
+
+# Flags that cannot change while a run goes on. `image_size` and `precision`
+# belong to them, under other names.
+_FIXED = (
+    *("color_mode", "method", "framework", "backbone", "epochs", "batch_size"),
+    *("temperature", "rand_augment", "horizontal_flip", "optimizer"),
+    *("learning_rate", "weight_decay", "seed"),
+)
+# Bytes of a report, with its pictures.
+_REPORT = 20_000_000
+# Images that the encoder takes at once after training.
+_EMBEDDED = 256
+
+
+def pretrain(directory: str, values: flags.FlagValues) -> None:
+    """Trains on a folder of photos, or goes on, and writes what came of it.
+
+    Args:
+        directory: The folder of the photos.
+        values: The flags.
+
+    Raises:
+        ValueError: If a flag, a file or the output folder is not valid. All of
+            that is checked before training.
+        OSError: If a file cannot be written.
+    """
+    settings = _settings_of(directory, values)
+    _check_photos(directory)
+    labels = (
+        read_labels(values.labels, directory)
+        if values.labels is not None
+        else {}
+    )
+    folder = check_output(values.output, directory)
+    lock = folder.lock()
+    policy = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(values.precision)
+        _pretrain(directory, values, settings, labels, folder)
+    finally:
+        keras.config.set_dtype_policy(policy)
+        folder.remove_if_unused()
+        lock.release()
+
+
+def _pretrain(
+    directory: str,
+    values: flags.FlagValues,
+    settings: dict[str, Any],
+    labels: dict[str, str],
+    folder: RunFolder,
+) -> None:
+    earlier = folder.read_settings()
+    if earlier is not None:
+        _check_same(earlier, settings, folder)
+    photos = _read_photos(directory, values, settings, folder)
+    if earlier is not None:
+        _check_same_files(photos, folder)
+        settings["seconds"] = earlier.get("seconds")
+    names = photos.names
+    known = _labels(values, names, labels, photos, folder)
+    model, callbacks = _model_of(settings, photos)
+    _check_space(model, folder, len(names))
+    settings.update(
+        num_files=len(names) + len(photos.skipped),
+        num_images=len(names),
+        skipped=[
+            {"path": path, "reason": reason} for path, reason in photos.skipped
+        ],
+    )
+    photos.write_list(folder.files)
+    folder.write_images(names, known)
+    folder.write_settings(settings)
+
+    _train(model, photos, callbacks, settings, folder)
+    print("Embedding the images:", flush=True)
+    features = embed(model.encoder, photos.rows, _EMBEDDED, verbose=1)
+    folder.write_features(features.astype(np.float32))
+    folder.write_encoder(model.encoder)
+    print(f"Written: {folder.path / 'encoder.keras'}, features.npy, images.csv")
+
+
+def _read_photos(
+    directory: str,
+    values: flags.FlagValues,
+    settings: dict[str, Any],
+    folder: RunFolder,
+) -> DirectoryBatches:
+    """Returns the photos; says where those are listed that are left out."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        photos = image_batches_from_directory(
+            directory,
+            color_mode=values.color_mode,
+            batch_size=values.batch_size,
+            image_size=tuple(settings["image_size"]),
+            seed=values.seed,
+            on_error=values.on_error,
+            workers=values.workers,
+        )
+    for warning in caught:
+        left_out = f"They are left out. {folder.path / 'run.json'} lists them."
+        text = str(warning.message).replace(LEFT_OUT, left_out)
+        print(text, file=sys.stderr, flush=True)
+    return photos
+
+
+def _train(
+    model: ContrastiveModel,
+    photos: DirectoryBatches,
+    callbacks: list[keras.callbacks.Callback],
+    settings: dict[str, Any],
+    folder: RunFolder,
+) -> None:
+    epochs = settings["epochs"]
+    done = folder.epochs_done
+    print(
+        f"Training {settings['framework']} {settings['method']} on "
+        f"{len(photos.paths)} images, {keras.backend.backend()} backend, "
+        + (f"after {done} of {epochs} epochs" if done else f"{epochs} epochs"),
+        flush=True,
+    )
+    progress = TrainingProgress(folder, settings, len(photos))
+    checkpoint = ResumableCheckpoint(
+        folder.checkpoints,
+        callbacks=[
+            callback for callback in callbacks if hasattr(callback, "get_state")
+        ],
+    )
+
+    def next_step() -> str:
+        return (
+            f"{folder.epochs_done} of {epochs} epochs are saved in "
+            f"{folder.path}. To go on, enter the same command again."
+        )
+
+    with stopping_in_words(next_step):
+        model.fit(
+            photos,
+            epochs=epochs,
+            verbose=0,
+            callbacks=[
+                *callbacks,
+                keras.callbacks.CSVLogger(folder.history, append=True),
+                progress,
+                checkpoint,
+            ],
+        )
+    if done < epochs:
+        settings["seconds"] = round(progress.seconds, 1)
+        print(f"Trained for {in_words(progress.seconds)}.", flush=True)
+    folder.write_settings(settings)
+
+
+def _settings_of(directory: str, values: flags.FlagValues) -> dict[str, Any]:
+    """Returns what `run.json` holds before training; checks the flags."""
+    base, additions = recipe.split_method(values.method, ("ts", "gh", "bcl"))
+    if values.framework == "byol" and (base != "plain" or "ts" in additions):
+        raise ValueError(
+            "BYOL has no negatives and no temperature, so `--method` must be "
+            "plain, with gh or bcl if you like. Received: "
+            f"--framework=byol, --method={values.method}"
+        )
+    for name in ("temperature", "learning_rate"):
+        number = float(values[name].value or 0)
+        if not 0 < number < math.inf:
+            raise ValueError(
+                f"`--{name}` must be a number > 0. Received: --{name}={number}"
+            )
+    if not 0 <= values.rand_augment <= 1:
+        raise ValueError(
+            "`--rand_augment` must be a number from 0 to 1. "
+            f"Received: --rand_augment={values.rand_augment}"
+        )
+    if not 0 <= values.weight_decay < math.inf:
+        raise ValueError(
+            "`--weight_decay` must be a number >= 0. "
+            f"Received: --weight_decay={values.weight_decay}"
+        )
+    if values.labels is not None and values.folder_labels:
+        raise ValueError(
+            "Labels must come from one place. Received: both --labels and "
+            "--folder_labels"
+        )
+    return {
+        "directory": str(Path(directory).resolve()),
+        "image_size": _size_of(values.image_size),
+        **{name: values[name].value for name in _FIXED},
+        "dtype_policy": values.precision,
+        "backend": keras.backend.backend(),
+        "keras": keras.__version__,
+        "keras_ltssl": __version__,
+        "seconds": None,
+        "labels_file": (
+            None
+            if values.labels is None
+            else str(Path(values.labels).resolve())
+        ),
+        "folder_labels": values.folder_labels,
+    }
+
+
+def _size_of(text: str) -> list[int]:
+    """Returns height and width of a flag such as `64` or `48x64`."""
+    sizes = [int(part) for part in re.findall(r"\d+", text)]
+    if (
+        not re.fullmatch(r"\s*\d+\s*([x,]\s*\d+\s*)?", text)
+        or min(sizes, default=0) < 1
+    ):
+        raise ValueError(
+            "`--image_size` must be a number of pixels >= 1, such as 64, or "
+            f"height x width, such as 48x64. Received: --image_size={text}"
+        )
+    return sizes * 2 if len(sizes) == 1 else sizes
+
+
+def _check_photos(directory: str) -> None:
+    if not Path(directory).is_dir():
+        raise ValueError(
+            "The photos must be in an existing folder. Received: "
+            f"{directory}, which "
+            + ("is a file" if Path(directory).exists() else "does not exist")
+        )
+
+
+def _check_same(
+    earlier: dict[str, Any], settings: dict[str, Any], folder: RunFolder
+) -> None:
+    """Raises if a run was begun with other flags."""
+    flag_of = {"dtype_policy": "precision", "backend": "KERAS_BACKEND"}
+    changed = []
+    for name in (*_FIXED, "image_size", "dtype_policy", "backend"):
+        before, now = earlier.get(name), settings[name]
+        if before != now:
+            shown = flag_of.get(name, name)
+            shown = shown if shown.isupper() else f"--{shown}"
+            changed.append(f"{shown} was {_shown(before)}, now {_shown(now)}")
+    if changed:
+        raise ValueError(
+            f"The run in {folder.path} must go on with the flags it began "
+            f"with, or another run needs another --output. Received: "
+            f"{'; '.join(changed)}"
+        )
+
+
+def _shown(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _check_same_files(photos: DirectoryBatches, folder: RunFolder) -> None:
+    changes = photos.changes_since(folder.files)
+    if changes:
+        raise ValueError(
+            f"The run in {folder.path} must go on with the images it began "
+            f"with, or another run needs another --output. Since then, "
+            f"{changes}"
+        )
+
+
+def _labels(
+    values: flags.FlagValues,
+    names: list[str],
+    labels: dict[str, str],
+    photos: DirectoryBatches,
+    folder: RunFolder,
+) -> list[str]:
+    """Returns the label of each image; those known before stay."""
+    if values.folder_labels:
+        return folder_labels(names)
+    skipped = {
+        Path(path).relative_to(photos.directory).as_posix()
+        for path, _ in photos.skipped
+    }
+    before = dict(zip(*folder.read_images(), strict=True))
+    given = labels_of(names, labels, skipped)
+    return [
+        label or before.get(name, "")
+        for name, label in zip(names, given, strict=True)
+    ]
+
+
+def _model_of(
+    settings: dict[str, Any], photos: DirectoryBatches
+) -> tuple[ContrastiveModel, list[keras.callbacks.Callback]]:
+    """Returns the model and what changes between its epochs."""
+    _, additions = recipe.split_method(settings["method"])
+    epochs, temperature = settings["epochs"], settings["temperature"]
+    num_images = len(photos.paths)
+    loss = recipe.build_loss(
+        settings["method"],
+        temperature,
+        num_samples=num_images,
+        framework=settings["framework"],
+        **recipe.harmonization_of(epochs),
+    )
+    optimizer = recipe.build_optimizer(
+        settings["optimizer"],
+        settings["learning_rate"],
+        epochs * len(photos),
+        settings["weight_decay"],
+    )
+    shape = photos.rows.shape
+    # More keys than images would be keys of the same images.
+    arguments = (
+        {"queue_size": min(4096, num_images)}
+        if settings["framework"] == "moco"
+        else {}
+    )
+    model = recipe.build_model(
+        (shape[0], shape[1], shape[2]),
+        loss,
+        optimizer,
+        settings["backbone"],
+        settings["seed"],
+        settings["framework"],
+        boosts_views="bcl" in additions,
+        rand_augment=0.0 if "bcl" in additions else settings["rand_augment"],
+        horizontal_flip=0.5 if settings["horizontal_flip"] else 0.0,
+        **arguments,
+    )
+    model.build((None, *shape))
+    return model, recipe.build_callbacks(
+        additions, epochs, (temperature / 2, temperature * 3 / 2)
+    )
+
+
+def _check_space(
+    model: ContrastiveModel, folder: RunFolder, num_images: int
+) -> None:
+    """Raises if a disk is too small for what the run will write."""
+    weights = sum(_bytes_of(weight) for weight in model.variables)
+    # Two moments of AdamW; the momentum of SGD.
+    moments = 2 if isinstance(model.optimizer, keras.optimizers.AdamW) else 1
+    checkpoint = weights + moments * sum(
+        _bytes_of(weight) for weight in model.trainable_variables
+    )
+    # Two are kept, and one is being written.
+    missing = 3 * checkpoint - _size_on_disk(folder.checkpoints)
+    features = 4 * num_images * int(model.encoder.output_shape[-1])
+    check_space(
+        folder.path,
+        max(0, missing) + weights + features + _REPORT,
+        f"3 checkpoints of {checkpoint / 1e6:,.1f} MB, the encoder, the "
+        "features and the report",
+    )
+
+
+def _bytes_of(weight: keras.Variable) -> int:
+    return 4 * int(np.prod(weight.shape))
+
+
+def _size_on_disk(folder: Path) -> int:
+    return sum(
+        file.stat().st_size for file in folder.rglob("*") if file.is_file()
+    )
