@@ -57,7 +57,7 @@ def _define_pretrain(values: flags.FlagValues) -> None:
         "labels",
         None,
         "CSV file with the columns path and label, for some or all images. "
-        "Only the report uses labels.",
+        "Training does not use them.",
     )
     yes_or_no(
         "folder_labels",
@@ -108,51 +108,15 @@ def _define_pretrain(values: flags.FlagValues) -> None:
     integer("workers", 4, 0, "Threads that read images ahead.")
 
 
-def _define_report(values: flags.FlagValues) -> None:
-    """Defines nothing: a report has no flags."""
-
-
-def _define_suggest(values: flags.FlagValues) -> None:
-    flags.DEFINE_integer(
-        "budget",
-        100,
-        "How many images to label.",
-        lower_bound=1,
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "seed",
-        0,
-        "Seed of the choice.",
-        lower_bound=0,
-        flag_values=values,
-    )
-
-
 SUBCOMMANDS = {
     "pretrain": Subcommand(
         "photos",
         "Trains an encoder on a folder of photos, without labels.",
         "It reads all images in the folder and in its subfolders, trains, and "
-        "writes to --output the encoder (encoder.keras), its features of each "
-        "image (features.npy, in the order of images.csv) and a report "
-        "(report.html). A run that was stopped goes on if you enter the same "
-        "command again.",
+        "writes to --output the encoder (encoder.keras) and its features of "
+        "each image (features.npy, in the order of images.csv). A run that "
+        "was stopped goes on if you enter the same command again.",
         _define_pretrain,
-    ),
-    "report": Subcommand(
-        "run",
-        "Writes report.html anew: what is in the photos, and what is rare.",
-        "`pretrain` does so at its end.",
-        _define_report,
-    ),
-    "suggest": Subcommand(
-        "run",
-        "Chooses the images to label next, rare ones first.",
-        "It writes to_label.csv and to_label.jpg to the folder of the run. "
-        "Fill in the column label, and pass the file to `keras-ltssl pretrain "
-        "--labels`.",
-        _define_suggest,
     ),
 }
 
@@ -209,9 +173,11 @@ def _bad_value(values: flags.FlagValues, reason: str) -> Exception:
     name, value = found.groups()
     parser = values[name].parser
     options = getattr(parser, "enum_values", None)
-    expected = (
-        f"one of {', '.join(options)}" if options else parser.syntactic_help
-    )
+    expected = parser.syntactic_help
+    if options:
+        expected = f"one of {', '.join(options)}"
+    elif expected.startswith("integer"):
+        expected = f"an {expected}"
     return ValueError(
         f"`--{name}` must be {expected}. Received: --{name}={value}"
     )

@@ -90,14 +90,18 @@ def _pretrain(
         _check_same_files(photos, folder)
         settings["seconds"] = earlier.get("seconds")
     names = photos.names
-    known = _labels(values, names, labels, photos, folder)
+    skipped = {
+        Path(path).relative_to(photos.directory).as_posix(): reason
+        for path, reason in photos.skipped
+    }
+    known = _labels(values, names, labels, skipped, folder)
     model, callbacks = _model_of(settings, photos)
     _check_space(model, folder, len(names))
     settings.update(
-        num_files=len(names) + len(photos.skipped),
+        num_files=len(names) + len(skipped),
         num_images=len(names),
         skipped=[
-            {"path": path, "reason": reason} for path, reason in photos.skipped
+            {"path": name, "reason": reason} for name, reason in skipped.items()
         ],
     )
     photos.write_list(folder.files)
@@ -148,7 +152,7 @@ def _train(
     done = folder.epochs_done
     print(
         f"Training {settings['framework']} {settings['method']} on "
-        f"{len(photos.paths)} images, {keras.backend.backend()} backend, "
+        f"{len(photos.paths)} images, {keras.config.backend()} backend, "
         + (f"after {done} of {epochs} epochs" if done else f"{epochs} epochs"),
         flush=True,
     )
@@ -219,7 +223,8 @@ def _settings_of(directory: str, values: flags.FlagValues) -> dict[str, Any]:
         "image_size": _size_of(values.image_size),
         **{name: values[name].value for name in _FIXED},
         "dtype_policy": values.precision,
-        "backend": keras.backend.backend(),
+        # Only recorded: nothing here depends on it.
+        "backend": keras.config.backend(),
         "keras": keras.__version__,
         "keras_ltssl": __version__,
         "seconds": None,
@@ -293,16 +298,12 @@ def _labels(
     values: flags.FlagValues,
     names: list[str],
     labels: dict[str, str],
-    photos: DirectoryBatches,
+    skipped: dict[str, str],
     folder: RunFolder,
 ) -> list[str]:
     """Returns the label of each image; those known before stay."""
     if values.folder_labels:
         return folder_labels(names)
-    skipped = {
-        Path(path).relative_to(photos.directory).as_posix()
-        for path, _ in photos.skipped
-    }
     before = dict(zip(*folder.read_images(), strict=True))
     given = labels_of(names, labels, skipped)
     return [

@@ -204,29 +204,39 @@ def check_output(
 
 
 def open_run(path: str | os.PathLike[str]) -> RunFolder:
-    """Returns the folder of a run that is trained.
+    """Returns the folder of a run.
 
     Args:
         path: Path of the folder.
 
     Raises:
-        ValueError: If it is none, or its training has not ended.
+        ValueError: If it is none.
     """
     folder = RunFolder(Path(path))
-    settings = folder.read_settings() if folder.path.is_dir() else None
-    if settings is None:
+    if not (folder.path / "run.json").is_file():
         raise ValueError(
             "The folder must be one that `keras-ltssl pretrain --output` "
             f"wrote, with run.json. Received: {path}"
         )
-    if not (folder.path / "features.npy").exists():
-        raise ValueError(
-            f"The run in {path} must be finished first: "
-            f"{folder.epochs_done} of {settings.get('epochs')} epochs are "
-            "done. To go on, enter the command `keras-ltssl pretrain` of that "
-            "run again."
-        )
     return folder
+
+
+def check_trained(folder: RunFolder) -> None:
+    """Raises if the training of a run has not ended.
+
+    Args:
+        folder: The folder of the run.
+
+    Raises:
+        ValueError: If there are no features yet.
+    """
+    if not (folder.path / "features.npy").exists():
+        settings = folder.read_settings() or {}
+        raise ValueError(
+            f"The run in {folder.path} must be finished first. Received: "
+            f"{folder.epochs_done} of {settings.get('epochs')} epochs. To go "
+            "on, enter the command `keras-ltssl pretrain` of that run again."
+        )
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:
