@@ -57,7 +57,7 @@ def _define_pretrain(values: flags.FlagValues) -> None:
         "labels",
         None,
         "CSV file with the columns path and label, for some or all images. "
-        "Training does not use them.",
+        "Only the report uses them.",
     )
     yes_or_no(
         "folder_labels",
@@ -108,15 +108,33 @@ def _define_pretrain(values: flags.FlagValues) -> None:
     integer("workers", 4, 0, "Threads that read images ahead.")
 
 
+def _define_report(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "labels",
+        None,
+        "CSV file with the columns path and label, for some or all images. "
+        "They are added to those that the run knows.",
+        flag_values=values,
+    )
+
+
 SUBCOMMANDS = {
     "pretrain": Subcommand(
         "photos",
         "Trains an encoder on a folder of photos, without labels.",
         "It reads all images in the folder and in its subfolders, trains, and "
-        "writes to --output the encoder (encoder.keras) and its features of "
-        "each image (features.npy, in the order of images.csv). A run that "
-        "was stopped goes on if you enter the same command again.",
+        "writes to --output the encoder (encoder.keras), its features of each "
+        "image (features.npy, in the order of images.csv) and a report to "
+        "open in a browser (report.html). A run that was stopped goes on if "
+        "you enter the same command again.",
         _define_pretrain,
+    ),
+    "report": Subcommand(
+        "run",
+        "Writes report.html: what is in the photos, and what looks rare.",
+        "`pretrain` does so at its end. While a run still trains, the report "
+        "shows how it goes.",
+        _define_report,
     ),
 }
 

@@ -29,6 +29,7 @@ from keras_ltssl.command.training_progress import TrainingProgress, in_words
 from keras_ltssl.datasets import DirectoryBatches, image_batches_from_directory
 from keras_ltssl.datasets.directory_messages import LEFT_OUT
 from keras_ltssl.models import ContrastiveModel
+from keras_ltssl.report import write_report
 from keras_ltssl.version import __version__
 
 # Flags that cannot change while a run goes on. `image_size` and `precision`
@@ -113,7 +114,11 @@ def _pretrain(
     features = embed(model.encoder, photos.rows, _EMBEDDED, verbose=1)
     folder.write_features(features.astype(np.float32))
     folder.write_encoder(model.encoder)
-    print(f"Written: {folder.path / 'encoder.keras'}, features.npy, images.csv")
+    print(
+        f"Written: {folder.path / 'encoder.keras'}, features.npy, images.csv",
+        flush=True,
+    )
+    print(f"To open in a browser: {write_report(folder.path)}")
 
 
 def _read_photos(
@@ -351,7 +356,6 @@ def _model_of(
         horizontal_flip=0.5 if settings["horizontal_flip"] else 0.0,
         **arguments,
     )
-    model.build((None, *shape))
     return model, recipe.build_callbacks(
         additions, epochs, (temperature / 2, temperature * 3 / 2)
     )

@@ -164,7 +164,7 @@ def build_model(
     horizontal_flip: float = 0.5,
     **arguments: Any,
 ) -> ContrastiveModel:
-    """Returns a compiled model whose weights depend on the seed alone.
+    """Returns a built model whose weights depend on the seed alone.
 
     Args:
         shape: Shape of an image, `(height, width, channels)`.
@@ -190,6 +190,7 @@ def build_model(
         augmenter = BoostedViews(augmenter, seed=seed)
     model = FRAMEWORKS[framework](encoder, augmenter=augmenter, **arguments)
     model.compile(optimizer, loss=loss)
+    model.build((None, *shape))
     return model
 
 

@@ -31,10 +31,11 @@ def run_file(name="run"):
         return json.load(file)
 
 
-def as_process(*arguments):
-    """Starts the command as a user does, in the current folder."""
+def as_process(folder, *arguments):
+    """Starts the command as a user does, in a folder."""
     return subprocess.Popen(
         [sys.executable, "-m", "keras_ltssl", "pretrain", "photos", *arguments],
+        cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -72,6 +73,9 @@ def test_a_folder_of_photos_becomes_an_encoder_and_features(photos, pretrain):
     assert {row["label"] for row in images} == {""}
     assert len(rows_of("run/history.csv")) == 2
 
+    assert "Written: " in told
+    assert Path("run/report.html").stat().st_size > 10_000
+
     encoder = keras.saving.load_model("run/encoder.keras")
     features = np.load("run/features.npy")
     assert features.dtype == np.float32
@@ -88,7 +92,7 @@ def test_killed_and_started_again_it_ends_as_if_nothing_had_been(
     photos, tmp_path, pretrain, monkeypatch
 ):
     assert pretrain("--output=whole", "--epochs=6")[0] == 0
-    process = as_process(*FLAGS, "--output=killed", "--epochs=6")
+    process = as_process(tmp_path, *FLAGS, "--output=killed", "--epochs=6")
     wait_for("killed/checkpoints/epoch-00000[2-5]", tmp_path, process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
@@ -116,7 +120,7 @@ def test_a_finished_run_is_not_trained_again(finished, pretrain):
 
 
 def test_stopped_it_says_how_to_go_on(photos, tmp_path):
-    process = as_process(*FLAGS, "--epochs=9999")
+    process = as_process(tmp_path, *FLAGS, "--epochs=9999")
     wait_for("run/checkpoints/epoch-*", tmp_path, process)
     process.terminate()
     _, told = process.communicate(timeout=60)

@@ -34,7 +34,7 @@ BELOW = {
     },
     "command": {
         *("callbacks", "models", "losses", "schedules", "layers"),
-        *("datasets", "samplers", "evaluation", "arrays"),
+        *("datasets", "samplers", "evaluation", "arrays", "report"),
     },
     # It only calls `keras_ltssl_command`, which is beside the package.
     "__main__": set(),
