@@ -93,12 +93,12 @@ def labels_section(
 
 def _summary(groups: dict[str, Any], accuracy: NDArray[np.float64]) -> str:
     about = "The most similar other image has the same label in"
-    known = [
-        f"{percent(numbers['accuracy'])} of cases for labels with {name} images"
+    known = ", ".join(
+        f"{percent(numbers['accuracy'])} ({name})"
         for name, numbers in groups.items()
-    ]
+    )
     if known:
-        return f"{about} {', '.join(known).replace(' of cases', '', 2)}."
+        return f"{about}, for labels with many to few images: {known}."
     return f"{about} {percent(float(np.nanmean(accuracy)))} of cases."
 
 

@@ -5,16 +5,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_ltssl.report.charts import in_words, line_chart, number
-from keras_ltssl.report.elements import Html, joined, paragraph, tag
+from keras_ltssl.report.charts import in_words, line_chart
+from keras_ltssl.report.elements import joined, paragraph, tag
 from keras_ltssl.report.run_folder import RunFolder
 from keras_ltssl.report.section import Section
-from keras_ltssl.report.words import count, fact
+from keras_ltssl.report.training_alerts import training_alerts
+from keras_ltssl.report.words import fact
 
 # Columns of one chart, its title, and how to read it.
 _CHARTS = (
     (
-        ("loss", "val_loss"),
+        ("loss",),
         "Loss",
         "Lower is better within this run. Runs of another batch size, method "
         "or temperature have another scale.",
@@ -39,9 +40,9 @@ _CHARTS = (
     ),
     (
         ("spread",),
-        "Spread of the features",
-        "1 is even, and near 0 all images get the same features: the training "
-        "has collapsed.",
+        "Spread",
+        "1 is even, and near 0 all images look the same to the model: the "
+        "training has collapsed.",
     ),
     (
         ("alignment",),
@@ -56,10 +57,8 @@ _CHARTS = (
     ),
     (("learning_rate",), "Learning rate", "Set by you or by the schedule."),
 )
-# A contrastive accuracy of less than so many times chance is an alert, after
-# so many epochs.
-TIMES_CHANCE = 2.0
-ENOUGH_EPOCHS = 3
+# Of a validation set, what is as in training.
+_NOT_DRAWN = ("val_contrastive_chance", "val_temperature")
 
 
 def training_section(run: RunFolder) -> Section:
@@ -70,7 +69,11 @@ def training_section(run: RunFolder) -> Section:
     }
     charts, shown = [], set()
     for names, title, explanation in _CHARTS:
-        curves = {name: columns[name] for name in names if name in columns}
+        curves = {
+            name: columns[name]
+            for name in (*names, *(f"val_{name}" for name in names))
+            if name in columns and name not in _NOT_DRAWN
+        }
         if curves:
             shown |= set(curves)
             named = {
@@ -83,7 +86,7 @@ def training_section(run: RunFolder) -> Section:
             name, "Another column of history.csv.", epochs, {name: values}
         )
         for name, values in columns.items()
-        if name not in shown
+        if name not in shown and name not in _NOT_DRAWN
     ]
     body = []
     if not charts:
@@ -105,10 +108,10 @@ def training_section(run: RunFolder) -> Section:
         "to right; under it stand its first and its last value.",
         limits="A falling loss does not show that rare images are told apart, "
         "and no curve here replaces a look at the images below.",
-        body=joined(body) if charts or body else Html(""),
+        body=joined(body),
         numbers=_numbers(epochs, columns),
         summary=_summary(run, epochs, columns),
-        alerts=tuple(_alerts(run, epochs, columns)),
+        alerts=tuple(training_alerts(run.facts, epochs, columns)),
     )
 
 
@@ -143,40 +146,3 @@ def _summary(
     if "loss" in columns:
         text += f" {in_words('Loss', epochs, columns['loss'])}"
     return text
-
-
-def _alerts(
-    run: RunFolder,
-    epochs: NDArray[np.float64],
-    columns: dict[str, NDArray[np.float64]],
-) -> list[str]:
-    alerts = []
-    asked = run.facts.get("epochs")
-    if isinstance(asked, int) and len(epochs) and epochs[-1] < asked:
-        alerts.append(
-            f"The training is not finished: {count(int(epochs[-1]), 'epoch')} "
-            f"of {asked:,}. Start it again with the same folder to continue."
-        )
-    loss = columns.get("loss")
-    if loss is not None and not np.isfinite(loss).all():
-        first = epochs[np.flatnonzero(~np.isfinite(loss))[0]]
-        alerts.append(
-            f"The loss was not a finite number in epoch {first:.0f}. What was "
-            "learned after it is of no use; try a smaller learning rate or "
-            "float32."
-        )
-    accuracy = columns.get("contrastive_accuracy")
-    chance = columns.get("contrastive_chance")
-    if (
-        accuracy is not None
-        and chance is not None
-        and len(epochs) >= ENOUGH_EPOCHS
-        and accuracy[-1] < TIMES_CHANCE * chance[-1]
-    ):
-        alerts.append(
-            "The two views of an image do not find each other: contrastive "
-            f"accuracy {number(accuracy[-1])}, by chance "
-            f"{number(chance[-1])}. Nothing has been learned, so do not rely "
-            "on what follows."
-        )
-    return alerts

@@ -206,6 +206,25 @@ def test_accuracy_at_chance_is_an_alert(make_run):
     assert sentence not in words(make_run(history=[HEADER, *learned]))
 
 
+def test_a_small_spread_is_an_alert(make_run):
+    rows = [["epoch", "spread"], *[[e, 0.01] for e in range(3)]]
+    assert "The training has collapsed" in words(make_run(history=rows))
+    rows[-1][1] = 0.5
+    assert "The training has collapsed" not in words(make_run(history=rows))
+
+
+def test_a_validation_set_is_drawn_into_the_chart_of_the_training(make_run):
+    rows = [
+        ["epoch", "loss", "temperature", "val_loss", "val_temperature"],
+        [0, 5.0, 0.1, 6.0, 0.1],
+        [1, 4.0, 0.1, 5.0, 0.1],
+    ]
+    text = words(make_run(history=rows))
+    assert text.count('class="chart"') == 2
+    assert "val loss: 6 in epoch 1, 5 in epoch 2." in text
+    assert 'stroke-dasharray="6 4"' in text
+
+
 def test_many_files_that_were_left_out_are_an_alert(make_run):
     some = [{"path": f"{i}.png", "reason": "it is no image"} for i in range(8)]
     sentence = "9.1 % of the files were left out: 8 of 88."
