@@ -118,6 +118,23 @@ def _define_report(values: flags.FlagValues) -> None:
     )
 
 
+def _define_suggest(values: flags.FlagValues) -> None:
+    flags.DEFINE_integer(
+        "budget",
+        100,
+        "How many images to label.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "seed",
+        0,
+        "Seed of the choice among very many images.",
+        lower_bound=0,
+        flag_values=values,
+    )
+
+
 SUBCOMMANDS = {
     "pretrain": Subcommand(
         "photos",
@@ -135,6 +152,15 @@ SUBCOMMANDS = {
         "`pretrain` does so at its end. While a run still trains, the report "
         "shows how it goes.",
         _define_report,
+    ),
+    "suggest": Subcommand(
+        "run",
+        "Chooses the images to label next: all kinds, and rare ones soon.",
+        "It writes to_label.csv and to_label.jpg to the folder of the run. "
+        "Fill in the column label, and pass the file to `keras-ltssl report "
+        "run --labels run/to_label.csv`. The next choice then leaves out what "
+        "has a label.",
+        _define_suggest,
     ),
 }
 

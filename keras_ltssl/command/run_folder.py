@@ -99,7 +99,7 @@ class RunFolder:
         """Writes `run.json`."""
         # A name may hold bytes that are no text, which are written as escapes.
         content = json.dumps(settings, indent=1) + "\n"
-        self._write("run.json", lambda path: path.write_text(content))
+        self.write("run.json", lambda path: path.write_text(content))
 
     def write_images(self, names: Sequence[str], labels: Sequence[str]) -> None:
         """Writes `images.csv`: path and label of each image, by its id.
@@ -121,7 +121,7 @@ class RunFolder:
                 writer.writerow(["path", "label"])
                 writer.writerows(zip(names, labels, strict=True))
 
-        self._write("images.csv", write)
+        self.write("images.csv", write)
 
     def read_images(self) -> tuple[list[str], list[str]]:
         """Returns the paths and the labels in `images.csv`, if it is there.
@@ -146,13 +146,40 @@ class RunFolder:
     def write_encoder(self, encoder: keras.Model) -> None:
         """Writes `encoder.keras`."""
         # Keras asks for this ending.
-        self._write("encoder.keras", encoder.save)
+        self.write("encoder.keras", encoder.save)
 
     def write_features(self, features: npt.NDArray[np.float32]) -> None:
         """Writes `features.npy`: the features of each image, by its id."""
-        self._write("features.npy", lambda path: np.save(path, features))
+        self.write("features.npy", lambda path: np.save(path, features))
 
-    def _write(self, name: str, write: Callable[[Path], Any]) -> None:
+    def read_features(self, num_images: int) -> npt.NDArray[np.float32]:
+        """Returns what `features.npy` holds.
+
+        Args:
+            num_images: How many images have features.
+
+        Raises:
+            ValueError: If the file is damaged, or belongs to other images.
+        """
+        path = self.path / "features.npy"
+        try:
+            features: npt.NDArray[np.float32] = np.load(path)
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(f"Cannot read {path}: {error}") from error
+        if len(features) != num_images:
+            raise ValueError(
+                f"{path} must have a row for each of the {num_images} images "
+                f"in images.csv. Received: {len(features)} rows"
+            )
+        return features
+
+    def write(self, name: str, write: Callable[[Path], Any]) -> None:
+        """Writes a file that is complete, or as before, at any time.
+
+        Args:
+            name: Name of the file.
+            write: Function that writes it to a path.
+        """
         # With the ending of the file, which Keras and NumPy look at.
         unfinished = self.path / f"unfinished.{name}"
         write(unfinished)

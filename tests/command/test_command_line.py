@@ -47,7 +47,10 @@ def test_the_overview_names_every_subcommand(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pretran"], "must be one of pretrain.*. Received: pretran"),
+        (
+            ["pretran"],
+            "must be one of pretrain, report, suggest. Received",
+        ),
         (["pretrain"], "must be given one folder, .* Received: none"),
         (["pretrain", "a", "b"], "must be given one folder, .* Received: a b"),
         (["pretrain", "a", "--epoch=3"], "Unknown .*'epoch'.*epochs"),
@@ -60,6 +63,7 @@ def test_the_overview_names_every_subcommand(capsys):
             ["pretrain", "a", "--framework=swav"],
             "one of simclr, moco, byol, sdclr. Received: --framework=swav",
         ),
+        (["suggest", "run", "--budget=0"], "`--budget` must be .*--budget=0"),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence(arguments, message, capsys):
