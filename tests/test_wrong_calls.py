@@ -763,6 +763,27 @@ CALLS |= {
             "max_rows": [*COUNT, 1],
         },
     ),
+    "samplers.choose_to_label": (
+        {"features": ROWS, "budget": 3},
+        {
+            "features": FEATURES,
+            "budget": integer(-1, 13),
+            "headness": [value for value in SCORES if value is not None],
+            "groups": ["a", 1, [], ODD, [0.5] * 12, [0] * 11],
+            "labeled": ["a", 1, ODD, [0.5], [12], [-1], [1, 1], [True]],
+            "seed": SEED,
+            "max_samples": [*COUNT, 1],
+        },
+    ),
+    "samplers.write_to_label": (
+        {"path": "a.csv", "chosen": [1, 0], "files": ["a.png", "b.png"]},
+        {
+            "path": PATH,
+            "chosen": [None, "a", 1, ODD, [0.5], [2], [-1], [1, 1]],
+            "files": [None, 1, ODD, [], ["a.png"]],
+            "reasons": [1, ODD, [], ["rare"]],
+        },
+    ),
     # datasets
     "datasets.ImageBatches": (
         {"images": IMAGES},
@@ -893,6 +914,20 @@ CALLS |= {
     ),
     "datasets.read_index_list": ({"path": "a.npy"}, {"path": PATH}),
     # report
+    "report.contact_sheet": (
+        {
+            "path": "a.png",
+            "images": [np.zeros((4, 4), "uint8")],
+            "captions": ["a"],
+        },
+        {
+            "path": PATH,
+            "images": [None, 1, ODD, [], [np.zeros((4, 4))], ["a"]],
+            "captions": [None, 1, ODD, []],
+            "columns": COUNT,
+            "size": [*COUNT, 15, 10**5],
+        },
+    ),
     "report.write_report": (
         # No folder, so a value that is accepted raises for another reason.
         {"folder": "run"},
@@ -992,6 +1027,18 @@ CALLS |= {
             "dtype": CHOICE,
             "workers": integer(-1),
             "verbose": VERBOSE,
+        },
+    ),
+    "evaluation.near_duplicates": (
+        {"features": ROWS},
+        {"features": FEATURES, "similarity": number(0, -1, 1.5)},
+    ),
+    "evaluation.outliers": (
+        {"features": ROWS},
+        {
+            "features": FEATURES,
+            "num_neighbors": COUNT,
+            "groups": ["a", 1, [], ODD, [0.5] * 12, [0] * 11],
         },
     ),
     "evaluation.knn_probe": (
@@ -1120,6 +1167,7 @@ CALLS |= {
             "groups": GROUPS,
             "max_bank": [*COUNT, 3],
             "seed": SEED,
+            "take_out": BOOLEAN,
         },
     ),
     # callbacks

@@ -33,6 +33,11 @@ class TailDiagnosis:
         curve: Sizes of the clusters, with those of the re-runs.
         labels: Class of each sample, `(samples,)`, or `None`.
         groups: How the classes are grouped: `"thirds"` or `"thresholds"`.
+        near_duplicates: Which samples were taken out since an earlier one is
+            nearly the same, boolean array of shape `(samples,)`; they have its
+            numbers. `None` is none.
+        outliers: Which samples were taken out as outliers, likewise; they have
+            the lowest score and the percentile 0.
     """
 
     estimate: str
@@ -42,18 +47,34 @@ class TailDiagnosis:
     curve: ImbalanceCurve
     labels: NDArray[Any] | None = None
     groups: Grouping = "thirds"
+    near_duplicates: NDArray[np.bool_] | None = None
+    outliers: NDArray[np.bool_] | None = None
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """Returns rows of the samples that were not taken out."""
+        out = np.zeros(len(self.scores), "bool")
+        for some in (self.near_duplicates, self.outliers):
+            if some is not None:
+                out |= some
+        return np.flatnonzero(~out)
 
     @property
     def tail_first(self) -> NDArray[np.int64]:
-        """Returns rows of the samples, lowest percentile first."""
-        return np.argsort(self.scores, kind="stable")
+        """Returns rows of the samples kept, lowest percentile first."""
+        kept = self.kept
+        return kept[np.argsort(self.scores[kept], kind="stable")]
 
     @property
     def agreement(self) -> TailAgreement | None:
-        """Returns how right the scores are, or `None` without labels."""
+        """Returns how right the scores are, or `None` without labels.
+
+        Of the samples kept.
+        """
         if self.labels is None:
             return None
-        return tail_agreement(self.scores, self.labels, self.groups)
+        kept = self.kept
+        return tail_agreement(self.scores[kept], self.labels[kept], self.groups)
 
     @property
     def class_curve(self) -> ImbalanceCurve | None:
@@ -79,6 +100,7 @@ class TailDiagnosis:
         lines = [
             heading,
             "=" * len(heading),
+            *self._taken_out(),
             f"Imbalance, from {len(curve.shares)} clusters "
             f"(± standard deviation over {len(curve.rerun_shares)} re-runs)",
             f"  largest cluster      {_share(curve, 0)} of the samples",
@@ -110,6 +132,19 @@ class TailDiagnosis:
                 f"{agreement.few_auc:.2f} (1 perfect, 0.5 chance)",
             ]
         return "\n".join(lines) + "\n"
+
+    def _taken_out(self) -> list[str]:
+        counts = [
+            0 if some is None else np.count_nonzero(some)
+            for some in (self.near_duplicates, self.outliers)
+        ]
+        if not any(counts):
+            return []
+        return [
+            f"Taken out: {counts[0]:,} near-duplicates of others, "
+            f"{counts[1]:,} outliers",
+            "",
+        ]
 
     def _sureness(self) -> str:
         if np.isnan(self.uncertainty).any():

@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_ltssl.datasets.image_files import check_pillow
-from keras_ltssl.validation import as_array, check_integer, check_path
+from keras_ltssl.validation import (
+    as_array,
+    check_integer,
+    check_path,
+    check_sequence,
+)
 
 GAP = 8
 TEXT_HEIGHT = 16
@@ -18,6 +23,7 @@ BACKGROUND, TEXT_COLOR = (255, 255, 255), (32, 32, 32)
 JPEG_QUALITY = 90
 # More rows make a file that few programs open: a JPEG's side is at most 65,535.
 LONGEST_SIDE = 65_000
+LARGEST_SIZE = 1024
 
 
 def contact_sheet(
@@ -41,8 +47,8 @@ def contact_sheet(
             1)` or `(height, width)`, at least one.
         captions: One for each image; may be empty.
         columns: Images in a row, integer >= 1. Defaults to `8`.
-        size: Side of the square of an image in pixels, integer >= 16. Defaults
-            to `128`.
+        size: Side of the square of an image in pixels, integer from 16 to
+            1024. Defaults to `128`.
 
     Raises:
         ImportError: If Pillow is missing.
@@ -64,7 +70,9 @@ def contact_sheet(
 
     check_path("path", path)
     check_integer("columns", columns, minimum=1)
-    check_integer("size", size, minimum=16)
+    check_integer("size", size, minimum=16, maximum=LARGEST_SIZE)
+    check_sequence("images", images)
+    check_sequence("captions", captions)
     if not len(images):
         raise ValueError("`images` must hold at least one image. Received: 0")
     if len(captions) != len(images):

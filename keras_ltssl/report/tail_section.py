@@ -30,6 +30,7 @@ def diagnose(view: FeatureView, num_clusters: int, seed: int) -> TailDiagnosis:
         num_neighbors=min(50, max(1, ordinary // 4)),
         num_clusters=min(num_clusters, ordinary // 2),
         seed=seed,
+        take_out=False,  # The view has done so.
     )
 
 

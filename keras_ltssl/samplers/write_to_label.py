@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_ltssl.validation import as_array, check_path
+from keras_ltssl.validation import as_array, check_path, check_sequence
 
 
 def write_to_label(
@@ -46,6 +46,9 @@ def write_to_label(
     ['rank,path,label', '1,c,', '2,a.png,']
     """
     check_path("path", path)
+    check_sequence("files", files)
+    if reasons is not None:
+        check_sequence("reasons", reasons)
     rows = as_array("chosen", chosen)
     if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
         raise ValueError(

@@ -22,6 +22,7 @@ from keras_ltssl.validation.objects import (
     check_instance,
     check_names,
     check_path,
+    check_sequence,
 )
 
 __all__ = [
@@ -41,5 +42,6 @@ __all__ = [
     "check_pair",
     "check_path",
     "check_samples",
+    "check_sequence",
     "check_sizes",
 ]

@@ -149,6 +149,31 @@ Received: 2 names for 3 classes
     return [str(each) for each in value]
 
 
+def check_sequence(name: str, value: Any) -> None:
+    """Raises if `value` is no sequence, or a string, which is rarely meant.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: A list, a tuple, an array or another sequence.
+
+    Raises:
+        ValueError: If `value` is anything else.
+
+    Example:
+
+    >>> from keras_ltssl.validation import check_sequence
+    >>> check_sequence("files", ["a.png", "b.png"])
+    >>> check_sequence("files", "a.png")
+    Traceback (most recent call last):
+    ValueError: `files` must be a sequence. Received: files='a.png'
+    """
+    is_sequence = isinstance(value, Sequence | np.ndarray)
+    if not is_sequence or isinstance(value, str | bytes):
+        raise ValueError(
+            f"`{name}` must be a sequence. Received: {name}={value!r}"
+        )
+
+
 def check_path(name: str, value: Any) -> None:
     """Raises if `value` cannot be the path of a file or a folder.
 

@@ -13,6 +13,8 @@ from keras_ltssl.evaluation import (
 )
 
 OPTIONS = {"num_neighbors": 10, "num_clusters": 4, "repeats": 4}
+# Few samples of few dimensions have outliers by chance.
+OPTIONS["take_out"] = False
 
 
 def mixture(counts, seed=0):
@@ -214,3 +216,70 @@ def test_bad_input_is_named(changes, message):
     arguments = {"features": mixture([60, 20, 10])[0], **OPTIONS}
     with pytest.raises(ValueError, match=message):
         tail_diagnosis(**{**arguments, **changes})
+
+
+def with_copies_and_outliers(seed=0):
+    """60 samples of kinds of 40 and 20, copies of row 3, and two outliers."""
+    random = np.random.default_rng(seed)
+    kinds = np.repeat([0, 1], [40, 20])
+    rows = np.eye(64)[kinds] + 0.05 * random.normal(size=(60, 64))
+    copies = rows[[3] * 15] * random.uniform(1, 2, size=(15, 1))
+    strange = random.normal(size=(2, 64))
+    return np.concatenate([rows, copies, strange]), kinds
+
+
+TAKEN_OUT = {**OPTIONS, "take_out": True}
+
+
+def test_near_duplicates_and_outliers_are_taken_out_by_default():
+    features, _ = with_copies_and_outliers()
+    options = {**OPTIONS}
+    del options["take_out"]
+    found = tail_diagnosis(features, **options)
+    plain = tail_diagnosis(features[:60], **options)
+    assert found.kept.tolist() == list(range(60))
+    assert np.flatnonzero(found.near_duplicates).tolist() == [*range(60, 75)]
+    assert np.flatnonzero(found.outliers).tolist() == [75, 76]
+    np.testing.assert_allclose(found.scores[:60], plain.scores)
+    np.testing.assert_array_equal(found.tail_first, plain.tail_first)
+    np.testing.assert_array_equal(found.curve.shares, plain.curve.shares)
+    # Copies have the numbers of the first, outliers the lowest.
+    for numbers in (found.scores, found.percentiles, found.uncertainty):
+        assert np.all(numbers[60:75] == numbers[3])
+    assert found.percentiles[75:].tolist() == [0, 0]
+    assert np.all(found.scores[75:] == found.scores.min())
+    assert "Taken out: 15 near-duplicates of others, 2 outliers" in (
+        found.to_text()
+    )
+
+
+def test_copies_look_frequent_and_outliers_rare_unless_taken_out():
+    features, _ = with_copies_and_outliers()
+    fooled = tail_diagnosis(features, **OPTIONS)
+    assert set(fooled.tail_first[:2]) == {75, 76}
+    assert fooled.percentiles[3] > 0.75
+    assert fooled.near_duplicates is None or not fooled.near_duplicates.any()
+    assert "Taken out" not in fooled.to_text()
+    assert tail_diagnosis(features, **TAKEN_OUT).percentiles[3] < 0.75
+
+
+def test_scores_that_are_given_are_taken_out_too():
+    features, _ = with_copies_and_outliers()
+    scores = np.arange(77.0)
+    found = tail_diagnosis(features, estimate=scores, **TAKEN_OUT)
+    np.testing.assert_array_equal(found.scores[:60], scores[:60])
+    assert found.scores[60:].tolist() == [3] * 15 + [0, 0]
+
+
+def test_agreement_is_of_the_samples_that_are_kept():
+    features, kinds = with_copies_and_outliers()
+    labels = np.concatenate([kinds, [1] * 17])
+    labels[:5] = 2
+    found = tail_diagnosis(features, labels, **TAKEN_OUT)
+    assert found.agreement == tail_agreement(found.scores[:60], labels[:60])
+
+
+def test_nothing_is_taken_out_if_few_samples_were_left():
+    features = np.repeat(np.random.default_rng(0).normal(size=(10, 32)), 6, 0)
+    found = tail_diagnosis(features, **TAKEN_OUT)
+    assert len(found.kept) == 60

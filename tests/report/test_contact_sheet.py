@@ -51,7 +51,15 @@ def test_captions_of_any_length_and_script_stay_in_their_column(tmp_path):
         ({"captions": []}, "`captions` must be as many as `images`"),
         ({"columns": 0}, "`columns` must be an integer >= 1"),
         ({"size": 15}, "`size` must be an integer >= 16"),
-        ({"size": 10**5}, "`images` must fit a picture of at most"),
+        ({"size": 1025}, "`size` must be an integer >= 16 and <= 1024"),
+        (
+            {
+                "images": [np.zeros((3, 3), "uint8")] * 500,
+                "captions": [""] * 500,
+                "columns": 1,
+            },
+            "`images` must fit a picture of at most",
+        ),
         ({"path": ""}, "`path` must be a path"),
     ],
 )
