@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
+import keras_ltssl_command
+
 README = Path(__file__).parents[2] / "README.md"
 ROOT = README.parent
 # Photos of each class, cut from two real ones.
@@ -30,6 +32,30 @@ def photos(tmp_path):
             part = sources[name][top : top + 120, left : left + 160]
             image.fromarray(part).save(folder / f"{number}.jpg")
     return tmp_path
+
+
+@pytest.mark.every_backend
+def test_the_commands_run_on_a_folder_of_photos(photos, monkeypatch):
+    shell = re.findall(
+        r"(?m)^keras-ltssl .*$", README.read_text(encoding="utf-8")
+    )
+    assert shell == [
+        "keras-ltssl pretrain photos/ --output run",
+        "keras-ltssl suggest run --budget 100",
+    ]
+    monkeypatch.chdir(photos)
+    for line in shell:
+        # As written, but for the length, and for how few photos there are.
+        line = line.replace("--output", "--epochs 2 --output")
+        _, *arguments = line.replace("100", "10").split()
+        assert keras_ltssl_command.run(arguments) == 0, line
+
+    features = np.load("run/features.npy")
+    assert len(features) == sum(CLASSES.values())
+    assert np.isfinite(features).all()
+    assert "<html" in Path("run/report.html").read_text(encoding="utf-8")
+    assert len(Path("run/to_label.csv").read_text().splitlines()) == 11
+    assert Path("run/to_label.jpg").exists()
 
 
 def test_first_use_runs_on_a_folder_of_photos(photos, monkeypatch, capsys):
