@@ -26,6 +26,7 @@ class FeatureView:
         duplicates: Group of near-duplicates of each image, `(images,)`; an
             image without any is a group by itself.
         outlier_scores: How far each image is from all others, `(images,)`.
+        distinct: Rows of one image of each group of near-duplicates, rising.
         kept: Rows of the ordinary images, rising: no outlier, and one image of
             each group of near-duplicates.
     """
@@ -33,6 +34,7 @@ class FeatureView:
     features: NDArray[np.float32]
     duplicates: NDArray[np.int64]
     outlier_scores: NDArray[np.float64]
+    distinct: NDArray[np.int64]
     kept: NDArray[np.int64]
 
     @property
@@ -46,13 +48,13 @@ def view_features(features: NDArray[Any]) -> FeatureView:
     units = unit_rows(features, "features").astype("float32")
     groups = near_duplicates(units)
     scores = outliers(units, groups=groups)
-    is_first = np.zeros(len(units), "bool")
-    is_first[np.unique(groups, return_index=True)[1]] = True
+    distinct = np.sort(np.unique(groups, return_index=True)[1])
     return FeatureView(
         features=units,
         duplicates=groups,
         outlier_scores=scores,
-        kept=np.flatnonzero(is_first & (scores <= OUTLIER)),
+        distinct=distinct,
+        kept=distinct[scores[distinct] <= OUTLIER],
     )
 
 

@@ -36,10 +36,11 @@ def labels_section(
     run: RunFolder, view: FeatureView, found: TailDiagnosis, seed: int
 ) -> Section | None:
     """Returns the accuracy by class, or `None` without two classes."""
-    labels = [run.labels[row] for row in view.kept]
+    # An outlier may be the only image of a rare label, so it is tested, too.
+    labels = [run.labels[row] for row in view.distinct]
     if len(set(labels) - {""}) < 2:
         return None
-    result = nearest_label_accuracy(view.ordinary, labels, seed)
+    result = nearest_label_accuracy(view.features[view.distinct], labels, seed)
     if not len(result.tested):
         return None
     groups = class_groups(result.counts) if len(result.names) > 2 else None
@@ -48,8 +49,8 @@ def labels_section(
         paragraph(
             f"{labeled:,} of {len(labels):,} images have one of "
             f"{count(len(result.names), 'label')}; "
-            f"{count(len(result.tested), 'image')} tested. Near-duplicates and "
-            "outliers are left out."
+            f"{count(len(result.tested), 'image')} tested. Of near-duplicates "
+            "only one counts."
         )
     ]
     group_numbers: dict[str, Any] = {}
@@ -63,7 +64,7 @@ def labels_section(
                 rows,
             )
         ]
-        body += _agreement(found, labels)
+        body += _agreement(found, [run.labels[row] for row in view.kept])
     body += [tag("h3", "Each label"), _class_table(result, groups)]
     body += _confusion(run, view, result, groups)
     accuracy = result.accuracy
@@ -133,6 +134,9 @@ def _group_rows(
 def _agreement(found: TailDiagnosis, labels: list[str]) -> list[Html]:
     """Returns a sentence on how well the order of the tail fits the labels."""
     rows = np.flatnonzero([label != "" for label in labels])
+    # Outliers are not in the order, and one may be all of a label.
+    if len({labels[row] for row in rows}) < 3:
+        return []
     auc = tail_agreement(
         found.scores[rows], np.array([labels[row] for row in rows])
     ).few_auc
@@ -262,7 +266,9 @@ def _mistakes(
     run: RunFolder, view: FeatureView, result: LabelAccuracy, label: str
 ) -> list[tuple[int, int]]:
     """Returns ids of wrong images of a label and of the nearest to them."""
-    ids = zip(view.kept[result.tested], view.kept[result.nearest], strict=True)
+    ids = zip(
+        view.distinct[result.tested], view.distinct[result.nearest], strict=True
+    )
     return [
         (int(one), int(other))
         for one, other in ids

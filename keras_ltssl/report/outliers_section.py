@@ -39,9 +39,9 @@ def outliers_section(run: RunFolder, view: FeatureView) -> Section:
         "0 for as near to others as usual, and 0.50 for twice as far. Look "
         "for photos that do not belong here, such as a black frame or a hand "
         "before the lens.",
-        limits="It cannot tell a bad photo from the only photo of a rare "
-        "thing, which is what you may be looking for. Several bad photos that "
-        "are alike are no outliers; see Groups.",
+        limits="It cannot tell a bad photo from one of the few photos of a "
+        "rare thing, which is what you may be looking for. Several bad photos "
+        "that are alike are no outliers; see Groups.",
         body=joined(
             [
                 paragraph(sentence),

@@ -172,6 +172,24 @@ def test_rare_classes_are_told_what_they_are_taken_for(make_run):
     assert "What rare labels are taken for" in words(run)
 
 
+def test_a_labeled_outlier_counts_for_its_label(make_run):
+    random = np.random.default_rng(0)
+    features = np.eye(16)[0] + 0.05 * random.normal(size=(80, 16))
+    features[33] = np.eye(16)[7]
+    run = make_run(features=features)
+    run.labels = ["fox", "deer"] * 40
+    run.labels[33] = "lynx"
+    run.write()
+    found = numbers(run)
+    assert found["outliers"]["num_outliers"] == 1
+    assert {c["label"]: c["images"] for c in found["labels"]["classes"]} == {
+        "deer": 39,
+        "fox": 40,
+        "lynx": 1,
+    }
+    assert "one image: cannot be tested" in words(run)
+
+
 def test_two_labels_have_no_groups_but_an_accuracy(make_run):
     run = make_run()
     run.labels = ["a", "b"] * 40
@@ -342,3 +360,16 @@ def test_a_curve_in_words_has_first_and_last_value():
         "loss: 2 in epoch 2, 1 in epoch 3. Known in 2 of 3 epochs."
     )
     assert in_words("", epochs, values * np.nan) == "no finite value."
+
+
+def test_of_many_labels_the_rarest_and_the_most_frequent_are_shown(make_run):
+    kinds = np.repeat(np.arange(60), np.arange(2, 62))
+    run = make_run(num_images=len(kinds), features=around(kinds, 64))
+    run.labels = [f"kind{k:02d}" for k in kinds]
+    run.write()
+    text = words(run)
+    assert "The 30 rarest and the 10 most frequent of 60 labels" in text
+    for kind, is_shown in ((0, 1), (29, 1), (30, 0), (49, 0), (50, 1), (59, 1)):
+        assert (f"<bdi>kind{kind:02d}</bdi>" in text) == is_shown
+    found = json.loads((run.folder / "report.json").read_text())
+    assert len(found["labels"]["classes"]) == 60
