@@ -20,6 +20,7 @@ SHAPE = (8, 8, 3)
 if keras.backend.backend() == "torch":
     import torch
     from torch import nn
+    from torch.utils._python_dispatch import TorchDispatchMode
 else:
     # Only the first test runs there.
     torch, nn = None, None
@@ -112,6 +113,21 @@ if torch is not None:
             if self.training:
                 self.calls = self.calls + 1
             return self.dense(x.mean((2, 3)))
+
+    class Kernels(TorchDispatchMode):
+        """Counts the operations that compute: no views, no new memory."""
+
+        def __init__(self):
+            super().__init__()
+            self.count = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            returns = func._schema.returns
+            is_view = any(
+                r.alias_info and not r.alias_info.is_write for r in returns
+            )
+            self.count += not (is_view or func.__name__.startswith("empty"))
+            return func(*args, **(kwargs or {}))
 
 
 MODULES = pytest.mark.parametrize(
@@ -269,6 +285,28 @@ def test_under_a_mixed_policy_the_module_runs_under_autocast(dtype, policy):
     model.fit(views(), batch_size=16, epochs=12, verbose=0)
     assert not torch.equal(module[0].weight, before["0.weight"])
     assert {t.dtype for t in module.parameters()} == {torch.float32}
+
+
+@needs_torch
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_a_step_starts_no_more_kernels_than_plain_pytorch(dtype, policy):
+    policy(dtype)
+    module = convnet()
+    encoder = encoder_of(module)
+    x = torch.tensor(images(4))
+    is_mixed = dtype != "float32"
+    module.train()
+    with (
+        Kernels() as plain,
+        torch.autocast("cpu", torch.bfloat16, enabled=is_mixed),
+    ):
+        module(x.permute(0, 3, 1, 2).float() / 127.5 - 1).sum().backward()
+    module.zero_grad()
+    with Kernels() as ours:
+        encoder(x, training=True).sum().backward()
+
+    assert plain.count > 20
+    assert ours.count <= plain.count
 
 
 @needs_torch
