@@ -71,19 +71,23 @@ def compiled_gradient(function, z, xla=True):
     return run
 
 
-def training_step(loss, ids, z, xla=True, torch_compile=False):
+def training_step(
+    loss, ids, z, xla=True, torch_compile=False, monitor=False, queue=None
+):
     """Returns a call that computes a loss as a training step does.
 
     Value, gradient to the projections, and what the loss remembers, which it
     keeps from call to call (on JAX, it starts from the same). `torch_compile`
-    is for PyTorch what `compile(jit_compile=True)` makes of the loss.
+    is for PyTorch what `compile(jit_compile=True)` makes of the loss. With
+    `monitor`, it logs whether the model learns; `queue` is MoCo's.
     """
     state = lt.layers.LossState(loss, steps_per_epoch=10)
+    state.monitor_learning(monitor)
     state(z, training=True)
     if keras.backend.backend() != "jax":
 
         def value(z):
-            state(z, training=True)
+            state(z, training=True, queue=queue)
             return loss(keras.ops.convert_to_tensor(ids), z)
 
         if torch_compile:
@@ -98,7 +102,7 @@ def training_step(loss, ids, z, xla=True, torch_compile=False):
     def value_and_state(z, values, ids):
         mapping = list(zip(variables, values, strict=True))
         with keras.StatelessScope(state_mapping=mapping) as scope:
-            state(z, training=True)
+            state(z, training=True, queue=queue)
             result = loss(ids, z)
             after = [scope.get_current_value(v) for v in variables]
         return result, after

@@ -41,6 +41,43 @@ def nt_xent(z, temperature):
     return nt_xent_anchors(z, temperature).mean(axis=1)
 
 
+def learning_signs(z, keys=None, predictions=None):
+    """Returns what a step logs of whether it learns, anchor by anchor.
+
+    Args:
+        z: Projections of two views, or targets where there are predictions.
+        keys: The unit vectors in a queue.
+        predictions: Those of first views, `(batch, dim)`.
+    """
+    u = unit(z)
+    anchors = u[:, 0] if predictions is None else unit(predictions)
+    anchors = anchors[: 128 if keys is None else 64]
+    hits, distances, similar = [], [], []
+    for i, anchor in enumerate(anchors):
+        if keys is None:
+            others = [
+                u[j, view]
+                for j in range(len(u))
+                for view in range(2)
+                if (j, view) not in ((i, 0), (i, 1))
+            ]
+        else:
+            others = list(keys)
+        nearest = max([anchor @ other for other in others], default=-np.inf)
+        hits.append(anchor @ u[i, 1] > nearest)
+        distances.append(np.sum((anchor - u[i, 1]) ** 2))
+        for j, other in enumerate(anchors):
+            if i != j:
+                similar.append(np.exp(-2 * np.sum((anchor - other) ** 2)))
+    return {
+        "contrastive_accuracy": np.mean(hits),
+        "contrastive_chance": 1 / (len(others) + 1),
+        "alignment": np.mean(distances),
+        "uniformity": np.log(np.mean(similar)),
+        "spread": np.mean(np.std(anchors, axis=0)) * np.sqrt(u.shape[-1]),
+    }
+
+
 def con_mix(z, tags, temperature):
     """Returns the loss of each sample from the mixed samples, tag by tag."""
     u, tags = unit(z), list(tags)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_ltssl.state.learning_means import LEARNING_SIGNS
+
 GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "choosing_a_method.md"
 CELLS = [
     (method, framework)
@@ -50,6 +52,8 @@ def test_a_method_trains_on_a_framework(method, framework):
     logs = model.fit(epochs=2, verbose=0, **arguments).history
     assert all(np.isfinite(values).all() for values in logs.values())
     assert combinations.METHODS[method].shows(logs), logs
+    assert set(LEARNING_SIGNS) <= set(logs)
+    assert 0 <= logs["contrastive_accuracy"][1] <= 1
     for old, new in zip(
         before, numpy(model.encoder.trainable_variables), strict=True
     ):

@@ -1003,6 +1003,10 @@ CALLS |= {
             "groups": GROUPS,
         },
     ),
+    "evaluation.effective_rank": (
+        {"features": ROWS},
+        {"features": FEATURES},
+    ),
     "evaluation.headness_estimate": (
         {"features": ROWS, "num_neighbors": 3, "num_clusters": 3},
         {
@@ -1171,6 +1175,15 @@ CALLS |= {
         },
     ),
     # callbacks
+    "callbacks.FeatureMonitor": (
+        {"images": ROWS},
+        {
+            "images": SAMPLES,
+            "interval": COUNT,
+            "batch_size": COUNT,
+            "encoder": ["a", 1, [], ODD, keras.Model, layer],
+        },
+    ),
     "callbacks.KNNProbe": (
         {
             **dict.fromkeys(["bank", "test"], ROWS),

@@ -5,6 +5,7 @@ from keras_ltssl.evaluation.class_similarity import (
     class_similarity,
 )
 from keras_ltssl.evaluation.comparison import compare_reports
+from keras_ltssl.evaluation.effective_rank import effective_rank
 from keras_ltssl.evaluation.embedding import embed
 from keras_ltssl.evaluation.groups import GroupAccuracy, group_accuracy
 from keras_ltssl.evaluation.headness_estimate import headness_estimate
@@ -46,6 +47,7 @@ __all__ = [
     "budget_shares",
     "class_similarity",
     "compare_reports",
+    "effective_rank",
     "embed",
     "few_shot_probe",
     "group_accuracy",

@@ -70,8 +70,8 @@ class COLTLoss(WrappingLoss):
     >>> views = np.random.default_rng(0).normal(size=(64, 2, 8))
     >>> ids = np.append(np.arange(48), [-1] * 16)
     >>> history = model.fit(views.astype("float32"), ids, verbose=0).history
-    >>> sorted(history)
-    ['loss', 'ood_share', 'supcon_loss', 'tailness', 'temperature']
+    >>> {"ood_share", "supcon_loss", "tailness"} <= set(history)
+    True
     >>> round(float(history["ood_share"][0]), 2)
     0.25
 

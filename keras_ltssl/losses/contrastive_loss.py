@@ -13,6 +13,7 @@ from keras_ltssl.backend.compilation import uncompiled_on_torch
 from keras_ltssl.losses.ids import as_ids
 from keras_ltssl.losses.kernels.anchors import check_views
 from keras_ltssl.losses.kernels.unit_views import as_floats, unit_views
+from keras_ltssl.losses.learning_signs import learning_signs
 from keras_ltssl.losses.reduction import Reduction
 from keras_ltssl.losses.requirements import Requirements
 from keras_ltssl.losses.step import Step
@@ -171,7 +172,8 @@ class ContrastiveLoss(keras.losses.Loss):
         if state is not None and call is not None:
             keys = None if step.queue is None else unit_views(z)[:, 1]
             is_ood = None if ids is None else ids < 0
-            state.finish(call, losses, step.logged, keys, is_ood)
+            signs = None if state.learning is None else learning_signs(step)
+            state.finish(call, losses, step.logged, keys, is_ood, signs)
         return replicas.own(y_pred, losses)
 
     def _take_call(

@@ -138,7 +138,7 @@ class MACLLoss(TemperatureLoss):
 
     See `macl` for the formula. A schedule, or `TemperatureScheduler`, moves
     τ_0, on which the batch's alignment then acts. Logged are `temperature`, the
-    τ that comes out, and `alignment`, the A that it comes from. A term around
+    τ that comes out, and `mean_cosine`, the A that it comes from. A term around
     this loss that needs a temperature (COLT's) uses τ_0.
 
     Args:
@@ -171,7 +171,7 @@ class MACLLoss(TemperatureLoss):
           Dilemmas](https://arxiv.org/abs/2207.07874), Huang et al., ICML 2023
     """
 
-    metric_names = ("temperature", "alignment")
+    metric_names = ("temperature", "mean_cosine")
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class MACLLoss(TemperatureLoss):
         tau = aligned_temperature(
             alignment, step.temperature, self.alpha, self.threshold
         )
-        step.log(temperature=tau, alignment=alignment)
+        step.log(temperature=tau, mean_cosine=alignment)
         contrast = step.contrast(tau, self.chunk_size)
         return _of_anchors(contrast.losses, self.reweight)
 

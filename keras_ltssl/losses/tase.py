@@ -115,8 +115,8 @@ class TASELoss(TemperatureLoss):
     >>> model.compile("sgd", loss=lt.losses.TASELoss())
     >>> views = np.random.default_rng(0).normal(size=(64, 2, 8))
     >>> history = model.fit(views.astype("float32"), verbose=0).history
-    >>> sorted(history)[:3]
-    ['empty_prototypes', 'loss', 'share_entropy']
+    >>> {"empty_prototypes", "share_entropy"} <= set(history)
+    True
 
     Reference:
         - [Dataset Awareness is not Enough: Implementing Sample-level Tail

@@ -127,6 +127,8 @@ class ContrastiveModel(ContrastiveTrainer):
         else:
             views = make_views(self.augmenter, x, ids, training)
         check_two(views)
+        if training:
+            self.loss_state.look_at(views)
         return self.embed_views(views, training)
 
     def embed_views(self, views: Tensor, training: bool | None) -> Tensor:

@@ -19,11 +19,13 @@ from keras_ltssl.models.checks import (
     sample_shape,
     shape_of_first_batch,
 )
+from keras_ltssl.models.learning_watch import LearningWatch
 from keras_ltssl.models.samples_with_ids import with_ids
 from keras_ltssl.models.training_watch import TrainingWatch
 from keras_ltssl.models.value_range import check_value_range
 from keras_ltssl.state.loss_state import LossState
 from keras_ltssl.types import Tensor
+from keras_ltssl.validation import check_boolean
 
 
 class ContrastiveTrainer(keras.Model):
@@ -48,6 +50,8 @@ class ContrastiveTrainer(keras.Model):
         self,
         optimizer: Any = "rmsprop",
         loss: ContrastiveLoss | None = None,
+        *,
+        monitor_learning: bool = True,
         **kwargs: Any,
     ) -> None:
         """Configures training; as for any Keras model, but for the loss.
@@ -58,13 +62,25 @@ class ContrastiveTrainer(keras.Model):
         Args:
             optimizer: As for any Keras model. Defaults to `"rmsprop"`.
             loss: One of `keras_ltssl.losses`.
+            monitor_learning: Whether training and evaluation also log
+                `contrastive_accuracy`, `contrastive_chance`, `alignment`,
+                `uniformity` and `spread`, of at most 128 samples of each batch,
+                and `fit` warns if they say that nothing is learned. What is
+                trained does not depend on it. Defaults to `True`.
             **kwargs: Every other argument of `keras.Model.compile`.
+
+        Reference:
+            - [Understanding Contrastive Representation Learning through
+              Alignment and Uniformity on the
+              Hypersphere](https://arxiv.org/abs/2005.10242), Wang and Isola,
+              ICML 2020
         """
         if not isinstance(loss, ContrastiveLoss):
             raise ValueError(
                 "`loss` must be one of keras_ltssl.losses, such as "
                 f"NTXentLoss(). Received: loss={loss!r}"
             )
+        check_boolean("monitor_learning", monitor_learning)
         self.check_loss(loss)
         loss.check_augmenter(self.augmenter)
         check_metrics([kwargs.get("metrics"), kwargs.get("weighted_metrics")])
@@ -76,6 +92,7 @@ class ContrastiveTrainer(keras.Model):
         if self.augmenter is not None and hasattr(self.augmenter, "attach"):
             self.augmenter.attach(loss)
         self.loss_state.attach(loss)
+        self.loss_state.monitor_learning(monitor_learning)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
     def check_loss(self, loss: ContrastiveLoss) -> None:
@@ -90,6 +107,14 @@ class ContrastiveTrainer(keras.Model):
                 f"models.BYOL makes. Received: loss={loss!r} for a "
                 f"{type(self).__name__}"
             )
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Returns the arguments of `compile`; none before it was called."""
+        config: dict[str, Any] = super().get_compile_config()
+        if not config:
+            return config
+        is_on = self.loss_state.learning is not None
+        return {**config, "monitor_learning": is_on}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as saved. Keras cannot, since `compile` is overridden.
@@ -206,7 +231,9 @@ class ContrastiveTrainer(keras.Model):
 
     def own_callbacks(self) -> list[keras.callbacks.Callback]:
         """Returns new callbacks that `fit` adds to those of the user."""
-        return [TrainingWatch()]
+        if self.loss_state.learning is None:
+            return [TrainingWatch()]
+        return [TrainingWatch(), LearningWatch()]
 
     def _with_own_callbacks(
         self, callbacks: Any
@@ -279,5 +306,12 @@ class ContrastiveTrainer(keras.Model):
 
     @property
     def metrics_names(self) -> list[str]:
-        """The names of what training logs."""
-        return list(self.get_metrics_result())
+        """The names of what `evaluate` returns, in its order."""
+        logged = self.get_metrics_result()
+        own = [
+            each.name
+            for metric in self.metrics
+            for each in getattr(metric, "metrics", [metric])
+        ]
+        first = [name for name in own if name in logged]
+        return first + sorted(set(logged) - set(first))

@@ -22,6 +22,8 @@ class Call:
     """Whether PyTorch ran the forward pass on stand-ins, to learn shapes."""
     graph: "weakref.ref[Any] | None"
     """The graph that TensorFlow traced the forward pass into."""
+    views: Tensor | None = None
+    """What `look_at` returned for the views, where they are looked at."""
 
     def serves(self, z: Tensor) -> bool:
         """Returns whether the loss of `z` belongs to this forward pass.

@@ -16,6 +16,11 @@ from keras_ltssl.backend.compilation import (
 )
 from keras_ltssl.state.call import Call
 from keras_ltssl.state.key_queue import KeyQueue
+from keras_ltssl.state.learning_means import (
+    LEARNING_SIGNS,
+    LearningMeans,
+    look_at,
+)
 from keras_ltssl.state.means import _Means
 from keras_ltssl.state.progress import Progress
 from keras_ltssl.state.sample_memory import SampleMemory
@@ -100,6 +105,7 @@ class LossState(Progress):
         self.watches_data = False
         self._width: int | None = None
         self._call: Call | None = None
+        self._views: Tensor | None = None
         if loss is not None:
             self.attach(loss)
 
@@ -140,6 +146,42 @@ class LossState(Progress):
         loss.bind(self)
         if self._width is not None:
             self._build_parts(self._width)
+
+    def monitor_learning(self, is_on: bool) -> None:
+        """Turns on or off that the signs of learning are logged.
+
+        Args:
+            is_on: Whether they are.
+
+        Raises:
+            ValueError: If the loss logs one of their names.
+        """
+        shared = sorted({*LEARNING_SIGNS} & {*self._metric.names})
+        if is_on and shared:
+            raise ValueError(
+                "`metric_names` of a loss must not hold what the model logs "
+                "itself. Rename it, or pass `monitor_learning=False` to "
+                f"`compile`. Received: {', '.join(shared)}"
+            )
+        if not is_on:
+            self._means.pop("of_learning", None)
+        elif self.learning is None:
+            self._means["of_learning"] = LearningMeans()
+
+    @property
+    def learning(self) -> LearningMeans | None:
+        """The means of the signs of learning, where they are logged."""
+        means = self._means.get("of_learning")
+        return means if isinstance(means, LearningMeans) else None
+
+    def look_at(self, views: Tensor) -> None:
+        """Keeps for the loss, which runs next, what the views look like.
+
+        Args:
+            views: `(batch, 2, ...)`.
+        """
+        if self.learning is not None and self.watches_data:
+            self._views = look_at(views)
 
     def _build_parts(self, width: int) -> None:
         for part in self.parts.values():
@@ -196,7 +238,9 @@ class LossState(Progress):
             queue=queue,
             is_of_shapes=infers_shapes(),
             graph=None if graph is None else weakref.ref(graph),
+            views=self._views,
         )
+        self._views = None
         if keras.backend.standardize_dtype(z.dtype) == "float64":
             return z
         return ops.cast(z, "float32")
@@ -285,6 +329,7 @@ class LossState(Progress):
         logged: Mapping[str, float | Tensor],
         keys: Tensor | None = None,
         is_ood: Tensor | None = None,
+        signs: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Moves on what changes at the end of a step.
 
@@ -299,7 +344,12 @@ class LossState(Progress):
                 `None`: the queue stays as it is.
             is_ood: Whether each key is out of distribution, `(batch,)`.
                 Defaults to `None`, none of them.
+            signs: The signs of learning, by name. Defaults to `None`, none.
         """
+        if self.learning is not None and signs is not None:
+            self.learning.update_state(signs, losses)
+            if call.views is not None:
+                self.learning.count_views(call.views, losses)
         if call.training:
             if call.queue is not None and keys is not None:
                 if is_ood is None:

@@ -178,7 +178,7 @@ def test_state_logs_the_alignment_and_the_temperature_it_sets():
         "temperature": pytest.approx(
             reference.macl_temperature(z, 0.2, 0.5, 0.1), rel=1e-5
         ),
-        "alignment": pytest.approx((u[:, 0] * u[:, 1]).sum(-1).mean()),
+        "mean_cosine": pytest.approx((u[:, 0] * u[:, 1]).sum(-1).mean()),
     }
 
 
@@ -204,8 +204,8 @@ def test_fit_lowers_it_until_its_schedule_moves_the_base():
     model.compile(keras.optimizers.SGD(0.1), loss=loss)
     history = model.fit(views, batch_size=12, epochs=3, verbose=0).history
     assert history["loss"][1] < history["loss"][0]
-    assert history["alignment"][1] > history["alignment"][0]
-    factors = 1 + 0.5 * np.array(history["alignment"])
+    assert history["mean_cosine"][1] > history["mean_cosine"][0]
+    factors = 1 + 0.5 * np.array(history["mean_cosine"])
     np.testing.assert_allclose(
         history["temperature"], [0.4, 0.4, 0.1] * factors, rtol=1e-5
     )

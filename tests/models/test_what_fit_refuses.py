@@ -246,10 +246,25 @@ def test_a_metric_of_the_projections_works_without_targets():
     assert logs["norm"][0] > 0
 
 
-def test_metrics_names_are_what_is_logged():
+def test_monitoring_that_is_neither_on_nor_off_is_refused():
+    with pytest.raises(ValueError, match="`monitor_learning` must be"):
+        make().compile(
+            "sgd", loss=lt.losses.NTXentLoss(), monitor_learning="yes"
+        )
+
+
+def test_metrics_names_are_those_of_what_evaluate_returns():
+    class Norm(keras.metrics.Mean):
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            super().update_state(ops.norm(y_pred, axis=-1))
+
     model = make()
-    logs = model.fit(views(), verbose=0).history
-    assert model.metrics_names == list(logs) == ["loss", "temperature"]
+    model.compile("sgd", loss=lt.losses.NTXentLoss(), metrics=[Norm("norm")])
+    values = model.evaluate(views(), verbose=0)
+    named = dict(zip(model.metrics_names, values, strict=True))
+    assert named == model.evaluate(views(), verbose=0, return_dict=True)
+    assert {"loss", "norm", "temperature", "spread"} <= set(named)
+    assert set(named) == set(model.fit(views(), verbose=0).history)
 
 
 @pytest.mark.parametrize(

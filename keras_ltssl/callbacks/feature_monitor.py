@@ -1,0 +1,133 @@
+"""The effective rank of the encoder's features during training."""
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_ltssl.callbacks.embedding import embed
+from keras_ltssl.evaluation.effective_rank import effective_rank
+from keras_ltssl.evaluation.labeled_features import check_encoder
+from keras_ltssl.validation import check_integer, check_samples
+
+_COLLAPSED = 1.5
+
+
+class FeatureMonitor(keras.callbacks.Callback):
+    """Logs the effective rank of the features of some images, without labels.
+
+    The callback embeds the images with `model.encoder` and runs
+    `keras_ltssl.evaluation.effective_rank`. It does so after the first epoch of
+    a `fit`, after every `interval`-th epoch, and after the last one. It logs
+    `effective_rank`; epochs without a measurement log the latest value again.
+    It changes neither the weights nor the random numbers of the training.
+
+    It warns, once in a `fit`, if the rank falls below 1.5 where features have
+    at least 8 dimensions: then the features of all images point the same way.
+
+    `History` and the progress bar show the value. List `CSVLogger`,
+    `TensorBoard` and `EarlyStopping` *after* this callback, since a callback
+    only sees what earlier ones have logged. What the model logs itself, such
+    as `contrastive_accuracy` and `spread`, needs no callback.
+
+    Args:
+        images: Images as the encoder takes them, without augmentation,
+            `(samples, ...)`, always the same ones. A thousand or two suffice;
+            with fewer images than features have dimensions, their number
+            bounds the rank.
+        interval: Epochs from one measurement to the next, integer >= 1.
+            Defaults to `1`.
+        batch_size: Images embedded at once. Defaults to `256`.
+        encoder: The `keras.Model` to embed with instead of `model.encoder`. It
+            must be a part of the model that trains. Defaults to `None`.
+
+    Raises:
+        ValueError: If an argument is out of range. When training begins, if
+            there is no encoder or its output is not `(batch, features)`. At the
+            end of an epoch, if features are NaN.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_ltssl as lt
+    >>> encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model = lt.models.ContrastiveModel(encoder)
+    >>> model.compile("sgd", loss=lt.losses.NTXentLoss())
+    >>> views = np.random.default_rng(0).normal(size=(64, 2, 8))
+    >>> monitor = lt.callbacks.FeatureMonitor(views[:, 0])
+    >>> history = model.fit(views, callbacks=[monitor], verbose=0).history
+    >>> 1 < history["effective_rank"][0] <= 4
+    True
+
+    Reference:
+        - [RankMe: Assessing the Downstream Performance of Pretrained
+          Self-Supervised Representations by Their
+          Rank](https://arxiv.org/abs/2210.02885), Garrido et al., ICML 2023
+    """
+
+    def __init__(
+        self,
+        images: Any,
+        interval: int = 1,
+        batch_size: int = 256,
+        encoder: keras.Model | None = None,
+    ) -> None:
+        super().__init__()
+        check_samples("images", images)
+        self.images = images
+        self.interval = check_integer("interval", interval, minimum=1)
+        self.batch_size = check_integer("batch_size", batch_size, minimum=1)
+        if encoder is not None:
+            check_encoder(encoder, "`encoder`")
+        self.encoder = encoder
+        self._logged: dict[str, float] = {}
+        self._has_warned = False
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Raises if there is no encoder; the next epoch measures again."""
+        self._logged = {}
+        self._has_warned = False
+        if self.encoder is None:
+            if getattr(self.model, "encoder", None) is None:
+                raise ValueError(
+                    "`FeatureMonitor` expects a model with an attribute "
+                    "`encoder`, a keras.Model with (batch, features) output, "
+                    "or the argument `encoder`. Received a "
+                    f"{type(self.model).__name__} without one"
+                )
+            check_encoder(self.model.encoder, "`model.encoder`")
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Measures if the epoch is due, and logs the latest value."""
+        if (
+            not self._logged
+            or (epoch + 1) % self.interval == 0
+            or epoch + 1 == self.params["epochs"]
+        ):
+            self._logged = {"effective_rank": self._measure(epoch)}
+        if logs is not None:
+            logs.update(self._logged)
+
+    def _measure(self, epoch: int) -> float:
+        # On JAX, reading `self.model` updates the weights. Without it,
+        # `self.encoder` would have the weights of an earlier epoch.
+        model = self.model
+        encoder = model.encoder if self.encoder is None else self.encoder
+        features = embed(encoder, self.images, self.batch_size)
+        rank = effective_rank(features.astype("float32"))
+        dimensions = int(np.min(features.shape))
+        if rank < _COLLAPSED and dimensions >= 8 and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"Features collapse by epoch {epoch}: those of {len(features)} "
+                f"images have an effective rank of {rank:.2f} in {dimensions} "
+                "dimensions, so they all point the same way. A smaller "
+                "learning rate, batch normalization or a look at the images "
+                "may help.",
+                stacklevel=2,
+            )
+        return rank

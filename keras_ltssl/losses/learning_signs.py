@@ -1,0 +1,115 @@
+"""Signs without labels of whether a training step learns."""
+
+from keras import ops
+
+from keras_ltssl.losses.kernels.unit_views import (
+    as_floats,
+    units_and_inverse_norms,
+)
+from keras_ltssl.losses.step import Step
+from keras_ltssl.state.learning_means import LEARNING_SIGNS
+from keras_ltssl.types import Tensor
+
+# The accuracy of 128 anchors has a standard error of at most 4 points in a
+# step, and a tenth of that in the mean of 100 steps.
+MAX_ANCHORS = 128
+# Fewer where each is compared with thousands of keys.
+MAX_QUERIES = 64
+
+
+def learning_signs(step: Step) -> dict[str, Tensor]:
+    """Returns five scalars that tell whether the projections of a step learn.
+
+    With u the unit vectors of the anchors, p those of their positives, and n
+    the number of anchors:
+
+        contrastive_accuracy = share of anchors with u_i·p_i > u_i·c for all
+                               candidates c but p_i
+        contrastive_chance   = 1 / number of candidates, p_i among them
+        alignment            = mean_i ‖u_i - p_i‖²
+        uniformity           = log mean_{i≠j} exp(-2 ‖u_i - u_j‖²)
+        spread               = sqrt(dim) · mean_d std_i(u_id)
+
+    Anchors are the first views of the first 128 samples of the batch, or 64
+    with a queue, so that a step takes hardly longer. Positives are the second views.
+    Candidates are all other views of the batch, 2 * batch - 1 of them; of a
+    model with a queue, the own key and the keys in the queue. Of BYOL, anchors
+    are the predictions of first views, and candidates the targets of all views
+    but the own first one.
+
+    Uniformity is -4 for a uniform sphere of many dimensions and 0 for a single
+    point. Spread is 1 for a uniform sphere and 0 for a single point.
+
+    Args:
+        step: The step of a loss, before its keys enter the queue.
+
+    Returns:
+        The scalars by name. They have no gradient.
+
+    Reference:
+        - [Understanding Contrastive Representation Learning through Alignment
+          and Uniformity on the Hypersphere](https://arxiv.org/abs/2005.10242),
+          Wang and Isola, ICML 2020
+    """
+    if step.z.shape[1] == 4:
+        anchors, others, batch = _of_predictions(step.z)
+    elif step.queue is None:
+        others, _ = step.unit_anchors
+        batch = ops.shape(others)[0] // 2
+        anchors = others[:batch][:MAX_ANCHORS]
+    else:
+        z = as_floats(step.z)[:MAX_QUERIES]
+        units, _ = units_and_inverse_norms(z)
+        anchors = units[:, 0]
+    if step.queue is None:
+        count = ops.shape(anchors)[0]
+        cosines = anchors @ ops.transpose(others)
+        # First views come first, and sample i of the anchors is sample i.
+        own = ops.diagonal(cosines[:, :count])
+        positive = ops.diagonal(cosines[:, batch : batch + count])
+        is_as_near = ops.cast(cosines >= positive[:, None], "float32")
+        nearer = ops.sum(is_as_near, axis=1) - 1.0
+        nearer -= ops.cast(own >= positive, "float32")
+        is_hit = nearer < 0.5
+        chance = 1.0 / (2.0 * ops.cast(batch, "float32") - 1.0)
+    else:
+        keys = ops.cast(ops.convert_to_tensor(step.queue.keys), anchors.dtype)
+        positive = ops.sum(anchors * units[:, 1], axis=-1)
+        # Below every cosine where there is no key.
+        below = 4.0 * ops.cast(step.queue.is_filled(), keys.dtype) - 4.0
+        nearest = ops.amax(anchors @ ops.transpose(keys) + below, axis=1)
+        is_hit = positive > nearest
+        filled = ops.cast(ops.convert_to_tensor(step.queue.filled), "float32")
+        chance = 1.0 / (filled + 1.0)
+    values = (
+        ops.mean(ops.cast(is_hit, "float32")),
+        chance,
+        ops.maximum(2.0 - 2.0 * ops.mean(positive), 0.0),
+        _uniformity(anchors),
+        _spread(anchors),
+    )
+    return dict(zip(LEARNING_SIGNS, values, strict=True))
+
+
+def _of_predictions(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns BYOL's anchors, its candidates and the size of the batch."""
+    z = as_floats(z)
+    anchors, _ = units_and_inverse_norms(z[:MAX_ANCHORS, 0])
+    targets, _ = units_and_inverse_norms(
+        ops.concatenate([z[:, 2], z[:, 3]], axis=0)
+    )
+    return anchors, targets, ops.shape(z)[0]
+
+
+def _uniformity(units: Tensor) -> Tensor:
+    cosines = units @ ops.transpose(units)
+    similar = ops.exp(4.0 * cosines - 4.0)
+    count = ops.cast(ops.shape(units)[0], similar.dtype)
+    pairs = ops.sum(similar) - ops.sum(ops.diagonal(similar))
+    mean = pairs / ops.maximum(count * (count - 1.0), 1.0)
+    # exp(-8), two opposite points, is the least that there can be.
+    return ops.log(ops.maximum(mean, 0.00033546))
+
+
+def _spread(units: Tensor) -> Tensor:
+    return ops.mean(ops.std(units, axis=0)) * units.shape[-1] ** 0.5
