@@ -31,11 +31,11 @@ def learning_signs(step: Step) -> dict[str, Tensor]:
         spread               = sqrt(dim) · mean_d std_i(u_id)
 
     Anchors are the first views of the first 128 samples of the batch, or 64
-    with a queue, so that a step takes hardly longer. Positives are the second views.
-    Candidates are all other views of the batch, 2 * batch - 1 of them; of a
-    model with a queue, the own key and the keys in the queue. Of BYOL, anchors
-    are the predictions of first views, and candidates the targets of all views
-    but the own first one.
+    with a queue, so that a step takes hardly longer. Positives are the second
+    views. Candidates are all other views of the batch, 2 * batch - 1 of them;
+    of a model with a queue, the own key and the keys in the queue. Of BYOL,
+    anchors are the predictions of first views, and candidates the targets of
+    all views but the own first one.
 
     Uniformity is -4 for a uniform sphere of many dimensions and 0 for a single
     point. Spread is 1 for a uniform sphere and 0 for a single point.
