@@ -199,6 +199,10 @@ def check_as_default(
     expected = default_run(make.kind, loss, momentum)
     assert set(expected.logs) <= set(logs)
     for name, values in expected.logs.items():
+        if name == "contrastive_accuracy" and tolerance > 1e-4:
+            # A share of 16 samples: rounding may turn one of them.
+            np.testing.assert_allclose(logs[name], values[start:], atol=0.07)
+            continue
         check_same([logs[name]], [values[start:]], tolerance)
     check_same(weights(model), expected.weights[-1], tolerance)
 

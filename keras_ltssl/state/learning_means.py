@@ -68,7 +68,7 @@ def look_at(views: Tensor) -> Tensor:
     few = views[:_LOOKED_AT]
     axes = tuple(range(1, len(few.shape)))
     is_same = ops.all(few[:, 0] == few[:, 1], axis=axes[:-1])
-    is_constant = ops.max(few, axis=axes[1:]) == ops.min(few, axis=axes[1:])
+    is_constant = ops.amax(few, axis=axes[1:]) == ops.amin(few, axis=axes[1:])
     counts = [
         ops.shape(few)[0],
         ops.sum(ops.cast(is_same, "int32")),
