@@ -145,7 +145,7 @@ $(VENV)/bench: $(VENV)/all
 bench: $(VENV)/bench
 	for backend in tensorflow torch jax; do \
 		for name in losses harmonization views boosted_views steps \
-				frameworks scaling; do \
+				frameworks scaling monitoring; do \
 			KERAS_BACKEND=$$backend $(BIN)/python benchmarks/$$name.py \
 				|| exit 1; \
 		done; \
