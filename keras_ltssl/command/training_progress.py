@@ -7,12 +7,12 @@ import keras
 
 from keras_ltssl.command.run_folder import RunFolder
 
-# Seconds between two lines.
-_PAUSE = 10.0
+# Seconds between two lines: first so few, and in long runs so many.
+_SHORT_PAUSE, _LONG_PAUSE = 10.0, 60.0
 
 
 class TrainingProgress(keras.callbacks.Callback):
-    """Prints a line with the time left, at most every ten seconds.
+    """Prints a line with the time left, every ten seconds to every minute.
 
     It also keeps the seconds of training in `run.json`, so that those before a
     kill are known.
@@ -36,6 +36,10 @@ class TrainingProgress(keras.callbacks.Callback):
         self._epoch = 0
 
     @property
+    def _epochs(self) -> int:
+        return int(self.params["epochs"])
+
+    @property
     def seconds(self) -> float:
         """Seconds of training, with those of earlier processes."""
         return self._seconds + time.monotonic() - self._began
@@ -52,27 +56,32 @@ class TrainingProgress(keras.callbacks.Callback):
         if self._first is None:
             # The first step compiles, which would make all of them look slow.
             self._first, self._began_steps = done, time.monotonic()
-        elif time.monotonic() - self._printed >= _PAUSE:
+        elif self._is_due():
             self._print(done, f"epoch {self._epoch + 1}", None)
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         done = epoch + 1
-        is_last = done == self.params["epochs"]
-        if time.monotonic() - self._printed >= _PAUSE or is_last or done == 1:
+        is_last = done == self._epochs
+        if self._is_due() or is_last or done == 1:
             self._print(done, f"epoch {done}", (logs or {}).get("loss"))
             self._settings["seconds"] = round(self.seconds, 1)
             self._folder.write_settings(self._settings)
 
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        pause = max(_SHORT_PAUSE, (now - self._began) / 50)
+        return now - self._printed >= min(pause, _LONG_PAUSE)
+
     def _print(self, done: float, where: str, loss: Any) -> None:
         self._printed = time.monotonic()
-        line = f"Training: {where} of {self.params['epochs']}"
+        line = f"Training: {where} of {self._epochs}"
         if loss is not None:
             line += f", loss {float(loss):.3f}"
-        if self._first is not None and done > self._first:
+        if self._first is not None and self._first < done < self._epochs:
             pace = (self._printed - self._began_steps) / (done - self._first)
-            left = pace * (self.params["epochs"] - done)
+            left = pace * (self._epochs - done)
             line += f", {in_words(left)} left"
         print(line, flush=True)
 
