@@ -203,6 +203,18 @@ class TorchModule(keras.layers.Layer):
                 self._by_name[name].assign(values[name])
         return outputs
 
+    def get_config(self) -> dict[str, Any]:
+        """Raises, since a module has no config. `TorchEncoder` has one.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "A torch.nn.Module has no config, so Keras cannot clone it. Make "
+            "an encoder of a copy: `torch_encoder(copy.deepcopy("
+            "encoder.module), ...)`."
+        )
+
     def save_own_variables(self, store: Any) -> None:
         """Saves the `state_dict` and the state of the random numbers."""
         for name, variable in self._by_name.items():

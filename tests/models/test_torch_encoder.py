@@ -484,6 +484,12 @@ def test_a_momentum_network_says_that_a_module_cannot_be_copied():
 
 
 @needs_torch
+def test_cloning_by_keras_is_refused_in_a_sentence():
+    with pytest.raises(ValueError, match="Make an encoder of a copy"):
+        keras.models.clone_model(encoder_of(convnet()))
+
+
+@needs_torch
 def test_an_encoder_inside_a_keras_model_is_copied_too():
     encoder = keras.Sequential([encoder_of(convnet()), keras.layers.Dense(3)])
     model = lt.models.BYOL(encoder)
