@@ -50,6 +50,7 @@ def run(arguments: Sequence[str]) -> int:
         choose_backend()
         module = importlib.import_module(f"keras_ltssl.command.{first}")
         with warnings.catch_warnings():
+            warnings.filterwarnings("default", category=UserWarning)
             warnings.showwarning = _show_warning
             getattr(module, first)(folder, values)
     except (ValueError, OSError, ImportError, flags.Error) as error:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from absl import flags
 
-from keras_ltssl.callbacks import ResumableCheckpoint
+from keras_ltssl.callbacks import FeatureMonitor, ResumableCheckpoint
 from keras_ltssl.callbacks.embedding import embed
 from keras_ltssl.command import recipe
 from keras_ltssl.command.image_labels import (
@@ -41,6 +41,8 @@ _FIXED = (
 )
 # Bytes of a report, with its pictures.
 _REPORT = 20_000_000
+# Images whose features are watched while it trains.
+_MONITORED = 500
 # Images that the encoder takes at once after training.
 _EMBEDDED = 256
 
@@ -182,6 +184,7 @@ def _train(
             verbose=0,
             callbacks=[
                 *callbacks,
+                _monitor_of(photos, epochs),
                 keras.callbacks.CSVLogger(folder.history, append=True),
                 progress,
                 checkpoint,
@@ -191,6 +194,15 @@ def _train(
         settings["seconds"] = round(progress.seconds, 1)
         print(f"Trained for {in_words(progress.seconds)}.", flush=True)
     folder.write_settings(settings)
+
+
+def _monitor_of(photos: DirectoryBatches, epochs: int) -> FeatureMonitor:
+    """Returns what logs the effective rank, twenty times in a run."""
+    count = len(photos.paths)
+    rows = np.linspace(0, count - 1, min(count, _MONITORED)).astype(int)
+    return FeatureMonitor(
+        photos.rows[rows], max(1, epochs // 20), batch_size=_EMBEDDED
+    )
 
 
 def _settings_of(directory: str, values: flags.FlagValues) -> dict[str, Any]:

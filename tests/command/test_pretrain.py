@@ -71,7 +71,10 @@ def test_a_folder_of_photos_becomes_an_encoder_and_features(photos, pretrain):
         path.relative_to(photos).as_posix() for path in photos.rglob("*.png")
     )
     assert {row["label"] for row in images} == {""}
-    assert len(rows_of("run/history.csv")) == 2
+    history = rows_of("run/history.csv")
+    assert len(history) == 2
+    assert all(float(row["effective_rank"]) > 1 for row in history)
+    assert all(float(row["contrastive_accuracy"]) >= 0 for row in history)
 
     assert "Written: " in told
     assert Path("run/report.html").stat().st_size > 10_000
