@@ -12,6 +12,11 @@ there. Labels are bought in the order of a choice; what they find, and how good
 a linear probe on them is, is stored in `--results`, one line for each class
 order and choice. Without `--features`, the tables of what is stored are
 printed. The choice was designed on class orders 0 and 1, so these are left out.
+
+Each class order is measured as it is, and spoiled as a folder of photos is:
+with a twentieth more rows that are strange (each number from a random row's),
+and ten bursts of ten near-copies of an image. A strange row costs a label, and
+finds nothing. Probes are trained on class orders as they are.
 """
 
 import json
@@ -26,6 +31,8 @@ from keras_ltssl.evaluation.groups import FEW, MANY, MEDIUM, class_groups
 
 HERE = Path(__file__).parent
 BUDGETS = (20, 50, 100, 200)
+STRANGE_SHARE, BURSTS, BURST_SIZE, NOISE = 0.05, 10, 10, 0.01
+STRANGE = -1  # The label of a row that has no class.
 GROUPS = {"many": MANY, "medium": MEDIUM, "few": FEW}
 RANDOM, CENTERS = "random", "k-center"
 CHOICE, WITH_HEADNESS = "choose_to_label", "choose_to_label, headness"
@@ -76,12 +83,13 @@ def choices(features):
 
 def found(order, labels, members):
     """Returns what the first labels of an order find."""
-    classes = np.unique(labels)
+    classes = np.unique(labels[labels != STRANGE])
     firsts = [np.flatnonzero(labels[order] == each)[0] for each in classes]
     result = {"every_class": int(max(firsts)) + 1}
     for budget in BUDGETS:
         bought = order[:budget]
-        result[f"classes_{budget}"] = len(np.unique(labels[bought]))
+        seen = labels[bought]
+        result[f"classes_{budget}"] = len(np.unique(seen[seen != STRANGE]))
         result[f"few_images_{budget}"] = int(np.sum(members[bought] == FEW))
     return result
 
@@ -92,12 +100,17 @@ def probed(order, data, groups):
     A class without a label has none of its images right.
     """
     result = {}
-    classes = np.unique(data["y_train"])
+    classes = np.unique(data["y_test"])
     for budget in BUDGETS:
         bought = order[:budget]
+        bought = bought[data["y_train"][bought] != STRANGE]
         labels = data["y_train"][bought]
         seen = np.isin(data["y_test"], labels)
         accuracy = np.zeros(len(classes))
+        if len(np.unique(labels)) < 2:  # All images are said to be of it.
+            accuracy[np.isin(classes, labels)] = 1
+            result |= accuracies(accuracy, groups, budget)
+            continue
         probe = lt.evaluation.linear_probe(
             data["train"][bought],
             labels,
@@ -105,18 +118,25 @@ def probed(order, data, groups):
             data["y_test"][seen],
         )
         accuracy[np.searchsorted(classes, probe.classes)] = probe.class_accuracy
-        result[f"accuracy_{budget}"] = 100 * float(accuracy.mean())
-        for name, group in GROUPS.items():
-            result[f"{name}_{budget}"] = 100 * float(
-                accuracy[groups == group].mean()
-            )
+        result |= accuracies(accuracy, groups, budget)
     return result
+
+
+def accuracies(accuracy, groups, budget):
+    """Returns the mean accuracy of all classes and of each group."""
+    return {
+        f"accuracy_{budget}": 100 * float(accuracy.mean()),
+        **{
+            f"{name}_{budget}": 100 * float(accuracy[groups == group].mean())
+            for name, group in GROUPS.items()
+        },
+    }
 
 
 def mean_of(results):
     return {
         key: round(float(np.mean([each[key] for each in results])), 4)
-        for key in results[0]
+        for key in (results[0] if results else ())
     }
 
 
@@ -133,27 +153,67 @@ def measure(path):
         data["y_train"], return_inverse=True, return_counts=True
     )
     groups = class_groups(counts)
-    rows = []
-    for name, orders in choices(data["train"]).items():
-        results = [
-            found(each, data["y_train"], groups[position]) for each in orders
-        ]
-        probes = [probed(each, data, groups) for each in orders[: FLAGS.probes]]
-        rows.append(
-            {
-                "protocol": protocol,
-                "arm": arm,
-                "order": order,
-                "choice": name,
-                "images": len(position),
-                "classes": len(classes),
-                "smallest_class": int(counts.min()),
-                "draws": len(orders),
-                **mean_of(results),
-                **mean_of(probes),
-            }
+    return [
+        {
+            "protocol": protocol,
+            "arm": arm,
+            "order": order,
+            "spoiled": is_spoiled,
+            "choice": name,
+            "images": len(position),
+            "classes": len(classes),
+            "smallest_class": int(counts.min()),
+            **numbers,
+        }
+        for is_spoiled in (False, True)
+        for name, numbers in numbers_of(
+            spoiled(data, order) if is_spoiled else data,
+            groups,
+            0 if is_spoiled else FLAGS.probes,
         )
-    return rows
+    ]
+
+
+def spoiled(data, seed):
+    """Returns the data with strange rows and bursts of near-copies added."""
+    random = np.random.default_rng(seed)
+    features, labels = data["train"], data["y_train"]
+    count, dim = features.shape
+    strange = features[
+        random.integers(count, size=(round(STRANGE_SHARE * count), dim)),
+        np.arange(dim),
+    ]
+    rows = np.repeat(random.choice(count, BURSTS, replace=False), BURST_SIZE)
+    lengths = np.linalg.norm(features[rows], axis=1, keepdims=True)
+    noise = random.normal(size=(len(rows), dim)) * lengths / np.sqrt(dim)
+    return {
+        **data,
+        "train": np.concatenate(
+            [features, strange, features[rows] + NOISE * noise]
+        ).astype("float32"),
+        "y_train": np.concatenate(
+            [labels, np.full(len(strange), STRANGE), labels[rows]]
+        ),
+    }
+
+
+def numbers_of(data, groups, probes):
+    """Yields the names of the choices and what they find.
+
+    So many draws of each choice are probed, at most.
+    """
+    labels = data["y_train"]
+    classes = np.unique(labels[labels != STRANGE])
+    members = np.full(len(labels), STRANGE)
+    known = labels != STRANGE
+    members[known] = groups[np.searchsorted(classes, labels[known])]
+    for name, orders in choices(data["train"]).items():
+        results = [found(each, labels, members) for each in orders]
+        accuracy = [probed(each, data, groups) for each in orders[:probes]]
+        yield (
+            name,
+            {"draws": len(orders), **mean_of(results), **mean_of(accuracy)},
+        )
 
 
 def paths():
@@ -184,7 +244,8 @@ def print_tables(lines):
     """Prints a table for each protocol."""
     by_protocol = {}
     for line in lines:
-        protocol = by_protocol.setdefault(line["protocol"], {})
+        title = line["protocol"] + (", spoiled" if line["spoiled"] else "")
+        protocol = by_protocol.setdefault(title, {})
         protocol.setdefault(line["choice"], {})[line["order"]] = line
     numbers = [
         ("labels until every class is seen", "every_class", 0),
@@ -214,6 +275,8 @@ def print_tables(lines):
         print("| |" + "|".join(names) + "|")
         print("|---|" + "---:|" * len(names))
         for title, key, digits in numbers:
+            if key not in next(iter(orders.values())):
+                continue
             cells = [
                 cell(
                     found_by[name],

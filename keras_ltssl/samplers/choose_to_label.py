@@ -71,8 +71,9 @@ def choose_to_label(
     `benchmarks/RESULTS.md` has how many labels it takes until every class is
     seen, beside random choice and greedy k-centers.
 
-    Time grows with the square of the samples: 100,000 of 128 features take
-    minutes on two cores. Memory beyond the features is one or two float32
+    Time grows with the square of the samples: 100,000 of 128 features took 156
+    s of processor time, and 7 minutes on two cores that other processes shared.
+    Memory beyond the features is one or two float32
     copies of them, and blocks of 16 MiB.
 
     Args:
