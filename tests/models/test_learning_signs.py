@@ -273,6 +273,16 @@ def test_a_training_at_chance_is_warned_of_once_after_the_first_steps():
     model.fit(views, batch_size=16, epochs=4, verbose=0)
 
 
+def test_byol_near_chance_is_not_warned_of():
+    model = small_model(lt.losses.BYOLLoss(), kind=lt.models.BYOL)
+    model.compile(keras.optimizers.SGD(0.0), loss=lt.losses.BYOLLoss())
+    views = projections(640, noise=1e6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        logs = model.fit(views, batch_size=16, epochs=3, verbose=0).history
+    assert logs["contrastive_accuracy"][-1] < 2 * logs["contrastive_chance"][-1]
+
+
 @pytest.mark.parametrize("framework", combinations.FRAMEWORKS)
 def test_a_healthy_training_is_not_warned_of(framework):
     views = projections(320, dim=6, noise=0.3)
