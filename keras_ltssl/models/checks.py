@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from keras_ltssl.backend import replicas
 from keras_ltssl.sample_ids import check_distinct
 
 
@@ -66,6 +67,28 @@ def shape_of_first_batch(x: Any) -> tuple[int | None, ...] | None:
         return None
     shape = getattr(x, "shape", None)
     return None if shape is None else tuple(shape[1:])
+
+
+def check_fit(
+    x: Any,
+    y: Any,
+    batch_size: int | None,
+    sample_weight: Any = None,
+    validation_data: Any = None,
+    class_weight: Any = None,
+    **others: Any,
+) -> None:
+    """Raises if the arguments of `fit` cannot be trained on."""
+    check_data(x, y, sample_weight)
+    check_validation_data(validation_data)
+    if class_weight is not None:
+        raise ValueError(
+            "`class_weight` weights samples by their class, and targets are "
+            "sample ids here. Pass `sample_weight`, one weight for each "
+            f"sample. Received: class_weight={class_weight}"
+        )
+    replicas.check_parts(x, y)
+    replicas.check_batches(x, batch_size)
 
 
 def check_data(x: Any, y: Any, sample_weight: Any, where: str = "") -> None:

@@ -14,8 +14,8 @@ from keras_ltssl.models.augmentation import holds_views, needs_ids
 from keras_ltssl.models.checks import (
     check_batch_size,
     check_data,
+    check_fit,
     check_metrics,
-    check_validation_data,
     sample_shape,
     shape_of_first_batch,
 )
@@ -138,7 +138,9 @@ class ContrastiveTrainer(keras.Model):
         callbacks: Any = None,
         **kwargs: Any,
     ) -> keras.callbacks.History:
-        self._check_fit(x, y, batch_size, **kwargs)
+        check_fit(x, y, batch_size, **kwargs)
+        if self.has_negatives_in_batch:
+            check_batch_size(x, batch_size, type(self.loss).__name__)
         shape = sample_shape(x)
         self._build_for(shape)
         if shape is not None and not holds_views((None, *shape), self.encoder):
@@ -186,30 +188,6 @@ class ContrastiveTrainer(keras.Model):
         history.on_train_begin()
         self.history = history
         return history
-
-    def _check_fit(
-        self,
-        x: Any,
-        y: Any,
-        batch_size: int | None,
-        sample_weight: Any = None,
-        validation_data: Any = None,
-        class_weight: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Raises if the arguments of `fit` cannot be trained on."""
-        check_data(x, y, sample_weight)
-        check_validation_data(validation_data)
-        if class_weight is not None:
-            raise ValueError(
-                "`class_weight` weights samples by their class, and targets "
-                "are sample ids here. Pass `sample_weight`, one weight for "
-                f"each sample. Received: class_weight={class_weight}"
-            )
-        if self.has_negatives_in_batch:
-            check_batch_size(x, batch_size, type(self.loss).__name__)
-        replicas.check_parts(x, y)
-        replicas.check_batches(x, batch_size)
 
     def _check_ids_for_loss(self, x: Any, y: Any) -> None:
         """Raises if ids known before the first step do not fit the loss."""
