@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_ltssl.callbacks.embedding import embed
 from keras_ltssl.evaluation.effective_rank import effective_rank
+from keras_ltssl.evaluation.embed_rows import embed_rows
 from keras_ltssl.evaluation.labeled_features import check_encoder
 from keras_ltssl.validation import check_integer, check_samples
 
@@ -117,7 +117,7 @@ class FeatureMonitor(keras.callbacks.Callback):
         # `self.encoder` would have the weights of an earlier epoch.
         model = self.model
         encoder = model.encoder if self.encoder is None else self.encoder
-        features = embed(encoder, self.images, self.batch_size)
+        features = embed_rows(encoder, self.images, self.batch_size)
         rank = effective_rank(features.astype("float32"))
         dimensions = int(np.min(features.shape))
         if rank < _COLLAPSED and dimensions >= 8 and not self._has_warned:

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_ltssl.callbacks.embedding import embed
 from keras_ltssl.evaluation import group_accuracy, knn_probe
+from keras_ltssl.evaluation.embed_rows import embed_rows
 from keras_ltssl.evaluation.groups import Grouping
 from keras_ltssl.evaluation.labeled_features import (
     as_labels,
@@ -163,7 +163,7 @@ class KNNProbe(keras.callbacks.Callback):
         model = self.model
         encoder = model.encoder if self.encoder is None else self.encoder
         bank, test = (
-            embed(encoder, images, self.batch_size)
+            embed_rows(encoder, images, self.batch_size)
             for images in (self.bank, self.test)
         )
         result = knn_probe(

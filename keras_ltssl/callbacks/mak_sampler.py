@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl.callbacks.embedding import embed
 from keras_ltssl.callbacks.pool_sampler import PoolSampler
 from keras_ltssl.datasets.mixed_batches import MixedBatches
+from keras_ltssl.evaluation.embed_rows import embed_rows
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.nt_xent import nt_xent
 from keras_ltssl.samplers import MAKChoice, choose_mak
@@ -227,7 +227,7 @@ class MAKSampler(PoolSampler):
             for number in range(self.passes):
                 if self.verbose:
                     print(f"Losses of the pool: pass {number + 1}")
-                z = embed(
+                z = embed_rows(
                     self._network,
                     self.data.pool_rows,
                     self.batch_size,

@@ -11,9 +11,9 @@ import numpy as np
 from keras import ops
 
 from keras_ltssl.backend import replicas
-from keras_ltssl.callbacks.embedding import VERBOSE, embed
 from keras_ltssl.datasets.epoch_batches import EpochBatches
 from keras_ltssl.datasets.mixed_batches import MixedBatches
+from keras_ltssl.evaluation.embed_rows import VERBOSE, embed_rows
 from keras_ltssl.samplers.pool_choice import PoolChoice
 from keras_ltssl.validation import (
     LARGEST_SEED,
@@ -262,8 +262,8 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
                 f"{len(rows)} of the pool"
             )
         choice = self.choose(
-            embed(encoder, id_rows, self.batch_size, self.verbose),
-            embed(encoder, pool_rows, self.batch_size, self.verbose, rows),
+            embed_rows(encoder, id_rows, self.batch_size, self.verbose),
+            embed_rows(encoder, pool_rows, self.batch_size, self.verbose, rows),
             rows,
             epoch,
         )

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_ltssl.arrays import unit_rows
 from keras_ltssl.backend import replicas
-from keras_ltssl.callbacks.embedding import VERBOSE, embed
+from keras_ltssl.evaluation.embed_rows import VERBOSE, embed_rows
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.samplers.kmeans import kmeans
 from keras_ltssl.state.prototypes import Prototypes
@@ -122,7 +122,7 @@ class PrototypeRefit(keras.callbacks.Callback):
             return
         prototypes = self._prototypes()
         assert self._network is not None  # `on_train_begin` has made it.
-        projections = embed(
+        projections = embed_rows(
             self._network, self.x, self.batch_size, self.verbose
         ).astype("float32")
         count = prototypes.num_prototypes

@@ -12,7 +12,6 @@ import numpy as np
 from absl import flags
 
 from keras_ltssl.callbacks import FeatureMonitor, ResumableCheckpoint
-from keras_ltssl.callbacks.embedding import embed
 from keras_ltssl.command import recipe
 from keras_ltssl.command.image_labels import (
     folder_labels,
@@ -28,6 +27,7 @@ from keras_ltssl.command.stopping import stopping_in_words
 from keras_ltssl.command.training_progress import TrainingProgress, in_words
 from keras_ltssl.datasets import DirectoryBatches, image_batches_from_directory
 from keras_ltssl.datasets.directory_messages import LEFT_OUT
+from keras_ltssl.evaluation.embed_rows import embed_rows
 from keras_ltssl.models import ContrastiveModel
 from keras_ltssl.report import write_report
 from keras_ltssl.version import __version__
@@ -113,7 +113,7 @@ def _pretrain(
 
     _train(model, photos, callbacks, settings, folder)
     print("Embedding the images:", flush=True)
-    features = embed(model.encoder, photos.rows, _EMBEDDED, verbose=1)
+    features = embed_rows(model.encoder, photos.rows, _EMBEDDED, verbose=1)
     folder.write_features(features.astype(np.float32))
     folder.write_encoder(model.encoder)
     print(
