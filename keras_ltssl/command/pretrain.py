@@ -1,7 +1,5 @@
 """Trains an encoder on a folder of photos."""
 
-import math
-import re
 import sys
 import warnings
 from pathlib import Path
@@ -13,6 +11,7 @@ from absl import flags
 
 from keras_ltssl.callbacks import FeatureMonitor, ResumableCheckpoint
 from keras_ltssl.command import recipe
+from keras_ltssl.command.disk_space import check_disk
 from keras_ltssl.command.image_labels import (
     folder_labels,
     labels_of,
@@ -21,8 +20,8 @@ from keras_ltssl.command.image_labels import (
 from keras_ltssl.command.run_folder import (
     RunFolder,
     check_output,
-    check_space,
 )
+from keras_ltssl.command.run_settings import check_same, settings_of
 from keras_ltssl.command.stopping import stopping_in_words
 from keras_ltssl.command.training_progress import TrainingProgress, in_words
 from keras_ltssl.datasets import DirectoryBatches, image_batches_from_directory
@@ -30,21 +29,11 @@ from keras_ltssl.datasets.directory_messages import LEFT_OUT
 from keras_ltssl.evaluation.embed_rows import embed_rows
 from keras_ltssl.models import ContrastiveModel
 from keras_ltssl.report import write_report
-from keras_ltssl.version import __version__
 
-# Flags that cannot change while a run goes on. `image_size` and `precision`
-# belong to them, under other names.
-_FIXED = (
-    *("color_mode", "method", "framework", "backbone", "epochs", "batch_size"),
-    *("temperature", "rand_augment", "horizontal_flip", "optimizer"),
-    *("learning_rate", "weight_decay", "seed"),
-)
-# Bytes of a report, with its pictures.
-_REPORT = 20_000_000
-# Images whose features are watched while it trains.
-_MONITORED = 500
 # Images that the encoder takes at once after training.
 _EMBEDDED = 256
+# Images whose features are watched while it trains.
+_MONITORED = 500
 
 
 def pretrain(directory: str, values: flags.FlagValues) -> None:
@@ -59,7 +48,7 @@ def pretrain(directory: str, values: flags.FlagValues) -> None:
             that is checked before training.
         OSError: If a file cannot be written.
     """
-    settings = _settings_of(directory, values)
+    settings = settings_of(directory, values)
     _check_photos(directory)
     labels = (
         read_labels(values.labels, directory)
@@ -87,7 +76,7 @@ def _pretrain(
 ) -> None:
     earlier = folder.read_settings()
     if earlier is not None:
-        _check_same(earlier, settings, folder)
+        check_same(earlier, settings, folder)
     photos = _read_photos(directory, values, settings, folder)
     if earlier is not None:
         _check_same_files(photos, folder)
@@ -99,7 +88,7 @@ def _pretrain(
     }
     known = _labels(values, names, labels, skipped, folder)
     model, callbacks = _model_of(settings, photos)
-    _check_space(model, folder, len(names))
+    check_disk(model, folder, len(names))
     settings.update(
         num_files=len(names) + len(skipped),
         num_images=len(names),
@@ -205,69 +194,6 @@ def _monitor_of(photos: DirectoryBatches, epochs: int) -> FeatureMonitor:
     )
 
 
-def _settings_of(directory: str, values: flags.FlagValues) -> dict[str, Any]:
-    """Returns what `run.json` holds before training; checks the flags."""
-    base, additions = recipe.split_method(values.method, ("ts", "gh", "bcl"))
-    if values.framework == "byol" and (base != "plain" or "ts" in additions):
-        raise ValueError(
-            "BYOL has no negatives and no temperature, so `--method` must be "
-            "plain, with gh or bcl if you like. Received: "
-            f"--framework=byol, --method={values.method}"
-        )
-    for name in ("temperature", "learning_rate"):
-        number = float(values[name].value or 0)
-        if not 0 < number < math.inf:
-            raise ValueError(
-                f"`--{name}` must be a number > 0. Received: --{name}={number}"
-            )
-    if not 0 <= values.rand_augment <= 1:
-        raise ValueError(
-            "`--rand_augment` must be a number from 0 to 1. "
-            f"Received: --rand_augment={values.rand_augment}"
-        )
-    if not 0 <= values.weight_decay < math.inf:
-        raise ValueError(
-            "`--weight_decay` must be a number >= 0. "
-            f"Received: --weight_decay={values.weight_decay}"
-        )
-    if values.labels is not None and values.folder_labels:
-        raise ValueError(
-            "Labels must come from one place. Received: both --labels and "
-            "--folder_labels"
-        )
-    return {
-        "directory": str(Path(directory).resolve()),
-        "image_size": _size_of(values.image_size),
-        **{name: values[name].value for name in _FIXED},
-        "dtype_policy": values.precision,
-        # Only recorded: nothing here depends on it.
-        "backend": keras.config.backend(),
-        "keras": keras.__version__,
-        "keras_ltssl": __version__,
-        "seconds": None,
-        "labels_file": (
-            None
-            if values.labels is None
-            else str(Path(values.labels).resolve())
-        ),
-        "folder_labels": values.folder_labels,
-    }
-
-
-def _size_of(text: str) -> list[int]:
-    """Returns height and width of a flag such as `64` or `48x64`."""
-    sizes = [int(part) for part in re.findall(r"\d+", text)]
-    if (
-        not re.fullmatch(r"\s*\d+\s*([x,]\s*\d+\s*)?", text)
-        or min(sizes, default=0) < 1
-    ):
-        raise ValueError(
-            "`--image_size` must be a number of pixels >= 1, such as 64, or "
-            f"height x width, such as 48x64. Received: --image_size={text}"
-        )
-    return sizes * 2 if len(sizes) == 1 else sizes
-
-
 def _check_photos(directory: str) -> None:
     if not Path(directory).is_dir():
         raise ValueError(
@@ -275,30 +201,6 @@ def _check_photos(directory: str) -> None:
             f"{directory}, which "
             + ("is a file" if Path(directory).exists() else "does not exist")
         )
-
-
-def _check_same(
-    earlier: dict[str, Any], settings: dict[str, Any], folder: RunFolder
-) -> None:
-    """Raises if a run was begun with other flags."""
-    flag_of = {"dtype_policy": "precision", "backend": "KERAS_BACKEND"}
-    changed = []
-    for name in (*_FIXED, "image_size", "dtype_policy", "backend"):
-        before, now = earlier.get(name), settings[name]
-        if before != now:
-            shown = flag_of.get(name, name)
-            shown = shown if shown.isupper() else f"--{shown}"
-            changed.append(f"{shown} was {_shown(before)}, now {_shown(now)}")
-    if changed:
-        raise ValueError(
-            f"The run in {folder.path} must go on with the flags it began "
-            f"with, or another run needs another --output. Received: "
-            f"{'; '.join(changed)}"
-        )
-
-
-def _shown(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _check_same_files(photos: DirectoryBatches, folder: RunFolder) -> None:
@@ -370,35 +272,4 @@ def _model_of(
     )
     return model, recipe.build_callbacks(
         additions, epochs, (temperature / 2, temperature * 3 / 2)
-    )
-
-
-def _check_space(
-    model: ContrastiveModel, folder: RunFolder, num_images: int
-) -> None:
-    """Raises if a disk is too small for what the run will write."""
-    weights = sum(_bytes_of(weight) for weight in model.variables)
-    # Two moments of AdamW; the momentum of SGD.
-    moments = 2 if isinstance(model.optimizer, keras.optimizers.AdamW) else 1
-    checkpoint = weights + moments * sum(
-        _bytes_of(weight) for weight in model.trainable_variables
-    )
-    # Two are kept, and one is being written.
-    missing = 3 * checkpoint - _size_on_disk(folder.checkpoints)
-    features = 4 * num_images * int(model.encoder.output_shape[-1])
-    check_space(
-        folder.path,
-        max(0, missing) + weights + features + _REPORT,
-        f"3 checkpoints of {checkpoint / 1e6:,.1f} MB, the encoder, the "
-        "features and the report",
-    )
-
-
-def _bytes_of(weight: keras.Variable) -> int:
-    return 4 * int(np.prod(weight.shape))
-
-
-def _size_on_disk(folder: Path) -> int:
-    return sum(
-        file.stat().st_size for file in folder.rglob("*") if file.is_file()
     )

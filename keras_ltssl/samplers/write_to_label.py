@@ -73,7 +73,14 @@ def write_to_label(
     header = ["rank", "path", "label"]
     unfinished = f"{os.fspath(path)}.{os.getpid()}"
     try:
-        with open(unfinished, "w", encoding="utf-8", newline="") as file:
+        # A name may hold any bytes, which are written as they are.
+        with open(
+            unfinished,
+            "w",
+            encoding="utf-8",
+            errors="surrogateescape",
+            newline="",
+        ) as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header if reasons is None else [*header, "reason"])
             for place, row in enumerate(rows):

@@ -346,7 +346,7 @@ def test_the_space_that_is_asked_for_is_what_checkpoints_take(
 ):
     asked = []
     monkeypatch.setattr(
-        "keras_ltssl.command.pretrain.check_space",
+        "keras_ltssl.command.disk_space.check_space",
         lambda folder, needed, what: asked.append(what),
     )
     assert pretrain()[0] == 0

@@ -1,6 +1,7 @@
 """The list of samples to label, as a file."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -61,3 +62,9 @@ def test_wrong_argument_is_named(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         write_to_label(**arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_no_text_is_written_as_it_is(tmp_path):
+    name = os.fsdecode(b"fox-\xff.png")
+    write_to_label(tmp_path / "a.csv", [0], [name])
+    assert b"fox-\xff.png" in (tmp_path / "a.csv").read_bytes()

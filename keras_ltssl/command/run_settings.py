@@ -1,0 +1,108 @@
+"""What a run is made with: the flags, checked, and what may not change."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import keras
+from absl import flags
+
+from keras_ltssl.command import recipe
+from keras_ltssl.command.run_folder import RunFolder
+from keras_ltssl.version import __version__
+
+# Flags that cannot change while a run goes on. `image_size` and `precision`
+# belong to them, under other names.
+_FIXED = (
+    *("color_mode", "method", "framework", "backbone", "epochs", "batch_size"),
+    *("temperature", "rand_augment", "horizontal_flip", "optimizer"),
+    *("learning_rate", "weight_decay", "seed"),
+)
+
+
+def settings_of(directory: str, values: flags.FlagValues) -> dict[str, Any]:
+    """Returns what `run.json` holds before training; checks the flags."""
+    base, additions = recipe.split_method(values.method, ("ts", "gh", "bcl"))
+    if values.framework == "byol" and (base != "plain" or "ts" in additions):
+        raise ValueError(
+            "BYOL has no negatives and no temperature, so `--method` must be "
+            "plain, with gh or bcl if you like. Received: "
+            f"--framework=byol, --method={values.method}"
+        )
+    for name in ("temperature", "learning_rate"):
+        number = float(values[name].value or 0)
+        if not 0 < number < math.inf:
+            raise ValueError(
+                f"`--{name}` must be a number > 0. Received: --{name}={number}"
+            )
+    if not 0 <= values.rand_augment <= 1:
+        raise ValueError(
+            "`--rand_augment` must be a number from 0 to 1. "
+            f"Received: --rand_augment={values.rand_augment}"
+        )
+    if not 0 <= values.weight_decay < math.inf:
+        raise ValueError(
+            "`--weight_decay` must be a number >= 0. "
+            f"Received: --weight_decay={values.weight_decay}"
+        )
+    if values.labels is not None and values.folder_labels:
+        raise ValueError(
+            "Labels must come from one place. Received: both --labels and "
+            "--folder_labels"
+        )
+    return {
+        "directory": str(Path(directory).resolve()),
+        "image_size": _size_of(values.image_size),
+        **{name: values[name].value for name in _FIXED},
+        "dtype_policy": values.precision,
+        # Only recorded: nothing here depends on it.
+        "backend": keras.config.backend(),
+        "keras": keras.__version__,
+        "keras_ltssl": __version__,
+        "seconds": None,
+        "labels_file": (
+            None
+            if values.labels is None
+            else str(Path(values.labels).resolve())
+        ),
+        "folder_labels": values.folder_labels,
+    }
+
+
+def _size_of(text: str) -> list[int]:
+    """Returns height and width of a flag such as `64` or `48x64`."""
+    sizes = [int(part) for part in re.findall(r"\d+", text)]
+    if (
+        not re.fullmatch(r"\s*\d+\s*([x,]\s*\d+\s*)?", text)
+        or min(sizes, default=0) < 1
+    ):
+        raise ValueError(
+            "`--image_size` must be a number of pixels >= 1, such as 64, or "
+            f"height x width, such as 48x64. Received: --image_size={text}"
+        )
+    return sizes * 2 if len(sizes) == 1 else sizes
+
+
+def check_same(
+    earlier: dict[str, Any], settings: dict[str, Any], folder: RunFolder
+) -> None:
+    """Raises if a run was begun with other flags."""
+    flag_of = {"dtype_policy": "precision", "backend": "KERAS_BACKEND"}
+    changed = []
+    for name in (*_FIXED, "image_size", "dtype_policy", "backend"):
+        before, now = earlier.get(name), settings[name]
+        if before != now:
+            shown = flag_of.get(name, name)
+            shown = shown if shown.isupper() else f"--{shown}"
+            changed.append(f"{shown} was {_shown(before)}, now {_shown(now)}")
+    if changed:
+        raise ValueError(
+            f"The run in {folder.path} must go on with the flags it began "
+            f"with, or another run needs another --output. Received: "
+            f"{'; '.join(changed)}"
+        )
+
+
+def _shown(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
