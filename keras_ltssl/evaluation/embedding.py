@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_ltssl.datasets.image_reader import ImageReader
-from keras_ltssl.datasets.rows import ArrayRows, FileRows, Rows
+from keras_ltssl.datasets.rows import FileRows, Rows
 from keras_ltssl.datasets.sample_sources import are_paths, rows_of
 from keras_ltssl.evaluation.embed_rows import VERBOSE
 from keras_ltssl.evaluation.features_file import FeaturesFile
@@ -24,7 +24,7 @@ _DTYPES = ("float16", "float32")
 # Batches between two writes to the file: what a kill costs.
 _BLOCK = 16
 
-# Rows of an array that tell it from another.
+# Samples that tell an array or a dataset from another.
 _WITNESSES = 64
 
 
@@ -46,7 +46,8 @@ def embed(
     With `path`, features are written to a `.npy` file as they are made, so
     that they need not fit into memory. A run that is killed goes on at the last
     rows that it wrote. If the file is there already, made by the same weights
-    of the same images, nothing is computed.
+    of the same images, nothing is computed. Files are compared by path and
+    size, arrays and datasets by 64 of their samples.
 
     Training is left as it is: no random number is drawn.
 
@@ -95,6 +96,8 @@ def embed(
     if path is None:
         blocks = [*_features(encoder, rows, 0, batch_size, dtype, verbose)]
         return np.concatenate(blocks)
+    if not encoder.built:  # It has no weights yet.
+        encoder.build((None, *rows.shape))
     file = FeaturesFile(
         path,
         {
@@ -195,6 +198,7 @@ def _as_dtype(features: Features, dtype: str, first: int) -> Features:
 
 
 def _digest_of_weights(encoder: keras.Model) -> str:
+    """Returns what tells the weights of an encoder from others."""
     digest = hashlib.sha256()
     for weight in encoder.weights:
         digest.update(keras.ops.convert_to_numpy(weight.value).tobytes())
@@ -205,9 +209,10 @@ def _digest_of_rows(rows: Rows) -> str:
     """Returns what tells images from others, without reading all of them."""
     digest = hashlib.sha256(f"{len(rows)} {rows.shape} {rows.dtype}".encode())
     if isinstance(rows, FileRows):
-        for name in rows.paths:
-            digest.update(os.fsencode(name) + b"\0")
-    elif isinstance(rows, ArrayRows):
+        for path in rows.paths:
+            size = os.stat(path).st_size
+            digest.update(os.fsencode(path) + f"\0{size}\0".encode())
+    else:
         picked = np.unique(np.linspace(0, len(rows) - 1, _WITNESSES, dtype=int))
         digest.update(np.ascontiguousarray(rows[picked]).tobytes())
     return digest.hexdigest()[:16]

@@ -151,6 +151,60 @@ def test_features_of_something_else_are_not_mixed(
         lt.evaluation.embed(encoder, images, path, batch_size=8)
 
 
+def test_images_of_another_dataset_or_file_are_not_taken_for_the_same(
+    encoder, images, tmp_path
+):
+    class Batches(keras.utils.PyDataset):
+        def __init__(self, images):
+            super().__init__()
+            self.images = images
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return self.images[25 * index : 25 * index + 25]
+
+    path = tmp_path / "of_batches.npy"
+    lt.evaluation.embed(encoder, Batches(images), path)
+    with pytest.raises(ValueError, match=r"`path` must name a new.*images="):
+        lt.evaluation.embed(encoder, Batches(255 - images), path)
+
+    photo, path = tmp_path / "a.png", tmp_path / "of_files.npy"
+    keras.utils.save_img(photo, np.zeros((8, 8, 3)))
+    lt.evaluation.embed(encoder, [str(photo)], path)
+    keras.utils.save_img(photo, images[0])
+    with pytest.raises(ValueError, match=r"`path` must name a new.*images="):
+        lt.evaluation.embed(encoder, [str(photo)], path)
+
+
+def test_an_encoder_without_weights_is_built_first(images, tmp_path):
+    path = tmp_path / "features.npy"
+
+    def encoder(units=3):
+        return keras.Sequential(
+            [keras.layers.Flatten(), keras.layers.Dense(units)]
+        )
+
+    lt.evaluation.embed(encoder(), images, path)
+    with pytest.raises(ValueError, match=r"`path` must name a new.*weights="):
+        lt.evaluation.embed(encoder(), images, path)
+
+
+@pytest.mark.every_backend
+def test_features_of_mixed_precision_are_float32(images):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        encoder = lt.models.small_convnet((8, 8, 3), width=4)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    features = lt.evaluation.embed(encoder, images, batch_size=16)
+    expected = encoder.predict(images, verbose=0).astype("float32")
+    assert features.dtype == "float32"
+    np.testing.assert_allclose(features, expected, rtol=0.02, atol=0.02)
+
+
 def changed(encoder):
     encoder.set_weights([weight + 1 for weight in encoder.get_weights()])
     return encoder
