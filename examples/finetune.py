@@ -109,6 +109,11 @@ def class_accuracies(model, images, labels):
 
 
 def main(_):
+    if FLAGS.export and keras.backend.backend() == "torch":
+        raise ValueError(
+            "`--export` must run on TensorFlow or JAX, since Keras writes no "
+            "SavedModel on PyTorch. Received: --export, KERAS_BACKEND=torch"
+        )
     split = training.load_split(FLAGS.data, FLAGS.imbalance, FLAGS.seed)
     encoder = pretrained_encoder(split)
     counts = split.class_counts

@@ -6,15 +6,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_ltssl.callbacks.encoder_probe import EncoderProbe
 from keras_ltssl.evaluation.effective_rank import effective_rank
-from keras_ltssl.evaluation.embed_rows import embed_rows
-from keras_ltssl.evaluation.labeled_features import check_encoder
-from keras_ltssl.validation import check_integer, check_samples
+from keras_ltssl.validation import check_samples
 
 _COLLAPSED = 1.5
 
 
-class FeatureMonitor(keras.callbacks.Callback):
+class FeatureMonitor(EncoderProbe):
     """Logs the effective rank of the features of some images, without labels.
 
     The callback embeds the images with `model.encoder` and runs
@@ -74,50 +73,23 @@ class FeatureMonitor(keras.callbacks.Callback):
         batch_size: int = 256,
         encoder: keras.Model | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(interval, batch_size, encoder)
         check_samples("images", images)
         self.images = images
-        self.interval = check_integer("interval", interval, minimum=1)
-        self.batch_size = check_integer("batch_size", batch_size, minimum=1)
-        if encoder is not None:
-            check_encoder(encoder, "`encoder`")
-        self.encoder = encoder
-        self._logged: dict[str, float] = {}
         self._has_warned = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Raises if there is no encoder; the next epoch measures again."""
-        self._logged = {}
+        super().on_train_begin(logs)
         self._has_warned = False
-        if self.encoder is None:
-            if getattr(self.model, "encoder", None) is None:
-                raise ValueError(
-                    "`FeatureMonitor` expects a model with an attribute "
-                    "`encoder`, a keras.Model with (batch, features) output, "
-                    "or the argument `encoder`. Received a "
-                    f"{type(self.model).__name__} without one"
-                )
-            check_encoder(self.model.encoder, "`model.encoder`")
 
-    def on_epoch_end(
-        self, epoch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        """Measures if the epoch is due, and logs the latest value."""
-        if (
-            not self._logged
-            or (epoch + 1) % self.interval == 0
-            or epoch + 1 == self.params["epochs"]
-        ):
-            self._logged = {"effective_rank": self._measure(epoch)}
-        if logs is not None:
-            logs.update(self._logged)
+    def measure(self, epoch: int) -> dict[str, float]:
+        """Returns the effective rank; warns if features collapse.
 
-    def _measure(self, epoch: int) -> float:
-        # On JAX, reading `self.model` updates the weights. Without it,
-        # `self.encoder` would have the weights of an earlier epoch.
-        model = self.model
-        encoder = model.encoder if self.encoder is None else self.encoder
-        features = embed_rows(encoder, self.images, self.batch_size)
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
+        features = self.features(self.images)
         rank = effective_rank(features.astype("float32"))
         dimensions = int(np.min(features.shape))
         if rank < _COLLAPSED and dimensions >= 8 and not self._has_warned:
@@ -130,4 +102,4 @@ class FeatureMonitor(keras.callbacks.Callback):
                 "may help.",
                 stacklevel=2,
             )
-        return rank
+        return {"effective_rank": rank}

@@ -5,18 +5,17 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_ltssl.callbacks.encoder_probe import EncoderProbe
 from keras_ltssl.evaluation import group_accuracy, knn_probe
-from keras_ltssl.evaluation.embed_rows import embed_rows
 from keras_ltssl.evaluation.groups import Grouping
 from keras_ltssl.evaluation.labeled_features import (
     as_labels,
-    check_encoder,
     check_seen,
 )
 from keras_ltssl.validation import check_instance, check_integer, check_samples
 
 
-class KNNProbe(keras.callbacks.Callback):
+class KNNProbe(EncoderProbe):
     """Logs k-NN accuracy of many-, medium- and few-image classes.
 
     The callback embeds the bank (the long-tailed training images) and the test
@@ -88,12 +87,10 @@ class KNNProbe(keras.callbacks.Callback):
         prefix: str = "knn_",
         encoder: keras.Model | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(interval, batch_size, encoder)
         check_samples("bank", bank)
         check_samples("test", test)
         check_integer("k", k, minimum=1)
-        check_integer("interval", interval, minimum=1)
-        check_integer("batch_size", batch_size, minimum=1)
         check_instance("prefix", prefix, str, "a string")
         self.bank = bank
         self.test = test
@@ -111,14 +108,9 @@ class KNNProbe(keras.callbacks.Callback):
                 "`k` must not exceed the number of bank images. Received: "
                 f"k={k}, and {len(self.bank_labels)} images"
             )
-        if encoder is not None:
-            check_encoder(encoder, "`encoder`")
         self.k = k
-        self.interval = interval
-        self.batch_size = batch_size
         self.groups = groups
         self.prefix = prefix
-        self.encoder = encoder
         classes, self.class_counts = np.unique(
             self.bank_labels, return_counts=True
         )
@@ -129,43 +121,14 @@ class KNNProbe(keras.callbacks.Callback):
             for name in ("many", "medium", "few")
             if not np.isnan(getattr(means, name))
         ]
-        self._logged: dict[str, float] = {}
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Raises if there is no encoder; the next epoch measures again."""
-        self._logged = {}
-        if self.encoder is None:
-            if getattr(self.model, "encoder", None) is None:
-                raise ValueError(
-                    "`KNNProbe` expects a model with an attribute `encoder`, a "
-                    "keras.Model with (batch, features) output, or the "
-                    "argument `encoder`. Received a "
-                    f"{type(self.model).__name__} without one"
-                )
-            check_encoder(self.model.encoder, "`model.encoder`")
+    def measure(self, epoch: int) -> dict[str, float]:
+        """Returns the accuracies.
 
-    def on_epoch_end(
-        self, epoch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        """Measures if the epoch is due, and logs the latest values."""
-        if (
-            not self._logged
-            or (epoch + 1) % self.interval == 0
-            or epoch + 1 == self.params["epochs"]
-        ):
-            self._logged = self._measure()
-        if logs is not None:
-            logs.update(self._logged)
-
-    def _measure(self) -> dict[str, float]:
-        # On JAX, reading `self.model` updates the weights. Without it,
-        # `self.encoder` would have the weights of an earlier epoch.
-        model = self.model
-        encoder = model.encoder if self.encoder is None else self.encoder
-        bank, test = (
-            embed_rows(encoder, images, self.batch_size)
-            for images in (self.bank, self.test)
-        )
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
+        bank, test = self.features(self.bank), self.features(self.test)
         result = knn_probe(
             bank, self.bank_labels, test, self.test_labels, k=self.k
         )

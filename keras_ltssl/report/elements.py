@@ -49,10 +49,10 @@ def escape(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Returns the text with `�` for what is no character or acts on others.
+    """Returns the text with `�` in place of what cannot be shown.
 
-    A file name may hold a line break, half of a character, or a mark that
-    turns the direction of the text after it.
+    That is a line break, half of a character, or a mark that turns the
+    direction of the text after it. A file name may hold all of them.
     """
     return "".join(
         "\ufffd"

@@ -75,9 +75,8 @@ def choose_to_label(
     hardly tell classes, 0.97, and 1.15 with strange images.
     `benchmarks/RESULTS.md` has all numbers.
 
-    Time grows with the square of the samples: 100,000 of 128 features took 156
-    s of processor time, and 7 minutes on two cores that other processes shared.
-    Memory beyond the features is one or two float32
+    Time grows with the square of the samples. 100,000 of 128 features took 156
+    seconds of processor time. Memory beyond the features is one or two float32
     copies of them, and blocks of 16 MiB.
 
     Args:

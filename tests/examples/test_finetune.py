@@ -91,3 +91,17 @@ def test_the_best_of_four_classifiers_is_saved_and_used_elsewhere(tmp_path):
     ]
     assert all(5 < float(accuracy) <= 100 for _, accuracy in rows)
     assert re.search(r"photo.png: class \d, probability \d+\.\d%", said)
+
+
+def test_an_export_that_cannot_work_is_refused_before_training():
+    if keras.backend.backend() != "torch":
+        pytest.skip("There it works.")
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "finetune.py"), "--export"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=dict(os.environ),
+    )
+    assert "`--export` must run on TensorFlow or JAX" in done.stderr
+    assert "Pretraining" not in done.stdout
