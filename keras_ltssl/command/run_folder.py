@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from keras_ltssl.callbacks.checkpoint_folder import epoch_of, find_checkpoints
 from keras_ltssl.callbacks.folder_lock import FolderLock
+from keras_ltssl.report.run_files import read_facts, read_features, read_images
 
 _LOCK = "checkpoint.lock"
 # What a run may leave behind that was stopped before its first epoch.
@@ -85,15 +86,7 @@ class RunFolder:
             ValueError: If the file is damaged.
         """
         path = self.path / "run.json"
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise ValueError(f"Cannot read {path}: {error}") from error
-        if not isinstance(settings, dict):
-            raise ValueError(f"Cannot read {path}: it holds no settings")
-        return settings
+        return read_facts(path) if path.exists() else None
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
         """Writes `run.json`."""
@@ -130,18 +123,7 @@ class RunFolder:
             ValueError: If the file is damaged.
         """
         path = self.path / "images.csv"
-        try:
-            with open(
-                path, encoding="utf-8", errors="surrogateescape", newline=""
-            ) as file:
-                header, *rows = csv.reader(file)
-            if header != ["path", "label"]:
-                raise ValueError(f"its columns are {header}")
-            return [name for name, _ in rows], [label for _, label in rows]
-        except FileNotFoundError:
-            return [], []
-        except (OSError, ValueError, csv.Error) as error:
-            raise ValueError(f"Cannot read {path}: {error}") from error
+        return read_images(path) if path.exists() else ([], [])
 
     def write_encoder(self, encoder: keras.Model) -> None:
         """Writes `encoder.keras`."""
@@ -151,27 +133,6 @@ class RunFolder:
     def write_features(self, features: npt.NDArray[np.float32]) -> None:
         """Writes `features.npy`: the features of each image, by its id."""
         self.write("features.npy", lambda path: np.save(path, features))
-
-    def read_features(self, num_images: int) -> npt.NDArray[np.float32]:
-        """Returns what `features.npy` holds.
-
-        Args:
-            num_images: How many images have features.
-
-        Raises:
-            ValueError: If the file is damaged, or belongs to other images.
-        """
-        path = self.path / "features.npy"
-        try:
-            features: npt.NDArray[np.float32] = np.load(path)
-        except (OSError, ValueError, EOFError) as error:
-            raise ValueError(f"Cannot read {path}: {error}") from error
-        if len(features) != num_images:
-            raise ValueError(
-                f"{path} must have a row for each of the {num_images} images "
-                f"in images.csv. Received: {len(features)} rows"
-            )
-        return features
 
     def write(self, name: str, write: Callable[[Path], Any]) -> None:
         """Writes a file that is complete, or as before, at any time.
@@ -248,22 +209,25 @@ def open_run(path: str | os.PathLike[str]) -> RunFolder:
     return folder
 
 
-def check_trained(folder: RunFolder) -> None:
-    """Raises if the training of a run has not ended.
+def features_of(folder: RunFolder) -> npt.NDArray[Any]:
+    """Returns the features of each image of a finished run.
 
     Args:
         folder: The folder of the run.
 
     Raises:
-        ValueError: If there are no features yet.
+        ValueError: If there are no features yet, or their file is damaged.
     """
-    if not (folder.path / "features.npy").exists():
+    names, _ = folder.read_images()
+    features = read_features(folder.path / "features.npy", len(names))
+    if features is None:
         settings = folder.read_settings() or {}
         raise ValueError(
             f"The run in {folder.path} must be finished first. Received: "
             f"{folder.epochs_done} of {settings.get('epochs')} epochs. To go "
             "on, enter the command `keras-ltssl pretrain` of that run again."
         )
+    return features
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:

@@ -8,7 +8,7 @@ from absl import flags
 from keras_ltssl.command.report import add_labels
 from keras_ltssl.command.run_folder import (
     RunFolder,
-    check_trained,
+    features_of,
     open_run,
 )
 from keras_ltssl.datasets import read_images
@@ -35,12 +35,11 @@ def suggest(path: str, values: flags.FlagValues) -> None:
             the budget have no label.
     """
     folder = open_run(path)
-    check_trained(folder)
+    features = features_of(folder)
     table = folder.path / "to_label.csv"
     if table.exists():
         add_labels(folder, str(table))
     names, labels = folder.read_images()
-    features = folder.read_features(len(names))
     labeled = np.array([bool(label) for label in labels])
     free = len(names) - int(labeled.sum())
     if values.budget > free:

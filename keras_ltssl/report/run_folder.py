@@ -2,13 +2,18 @@
 
 import csv
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from keras_ltssl.report.run_files import (
+    read_facts,
+    read_features,
+    read_images,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,15 +87,15 @@ def read_run_folder(
                 f"writes it, with the file {name}. Received: "
                 f"folder={os.fspath(folder)!r}, which has no such file"
             )
-    facts = _read_facts(place / "run.json")
+    facts = read_facts(place / "run.json")
     photos = facts.get("directory") if directory is None else directory
     if not isinstance(photos, str | os.PathLike) or not os.fspath(photos):
         raise ValueError(
             f"{str(place / 'run.json')!r} must name the folder of the photos. "
             f"Received: directory={photos!r}"
         )
-    paths, labels = _read_images(place / "images.csv")
-    features = _read_features(place / "features.npy", len(paths))
+    paths, labels = read_images(place / "images.csv")
+    features = read_features(place / "features.npy", len(paths))
     return RunFolder(
         folder=place,
         facts=facts,
@@ -100,57 +105,6 @@ def read_run_folder(
         history=_read_history(place / "history.csv"),
         features=features,
     )
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is not JSON: {error}") from error
-    if not isinstance(facts, dict):
-        raise ValueError(
-            f"{str(path)!r} must hold a JSON object. Received: "
-            f"{type(facts).__name__}"
-        )
-    return facts
-
-
-def _read_images(path: Path) -> tuple[list[str], list[str]]:
-    # A name that is not UTF-8 comes back as the system gave it.
-    with open(
-        path, encoding="utf-8", errors="surrogateescape", newline=""
-    ) as stream:
-        rows = list(csv.reader(stream))
-    if not rows or rows[0] != ["path", "label"]:
-        raise ValueError(
-            f"{str(path)!r} must begin with the row path,label. Received: "
-            f"{rows[:1]}"
-        )
-    for number, row in enumerate(rows[1:], start=1):
-        if len(row) != 2:
-            raise ValueError(
-                f"{str(path)!r} must have two cells in each row. Received: "
-                f"{len(row)} cells for image {number}"
-            )
-    return [row[0] for row in rows[1:]], [row[1] for row in rows[1:]]
-
-
-def _read_features(path: Path, num_images: int) -> NDArray[Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        features: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{str(path)!r} is damaged; write the features again: {error}"
-        ) from error
-    if features.ndim != 2 or len(features) != num_images:
-        raise ValueError(
-            f"{str(path)!r} must have one row for each of the {num_images} "
-            f"images in images.csv. Received: shape={features.shape}. The "
-            "features belong to other images; write them again"
-        )
-    return features
 
 
 def _read_history(path: Path) -> dict[str, NDArray[np.float64]]:

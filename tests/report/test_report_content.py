@@ -315,6 +315,7 @@ def test_unknown_columns_of_the_history_are_shown(make_run):
         ("images.csv", "a,b\n", "must begin with the row path,label"),
         ("images.csv", "path,label\na.jpg\n", "two cells in each row"),
         ("images.csv", "path,label\na.jpg,\n", "for each of the 1 images"),
+        ("images.csv", "path,label\n" + 200_000 * "a", "is damaged"),
         ("features.npy", "no array", "is damaged"),
     ],
 )
