@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_ltssl.arrays import as_features, as_floats, blocks, rescaled
+from keras_ltssl.datasets.rows import check_finite
 from keras_ltssl.samplers.duplicate_groups import SIMILARITY, duplicate_groups
 from keras_ltssl.validation import as_array, check_number
 
@@ -81,15 +82,7 @@ def _checked_images(images: NDArray[Any]) -> NDArray[Any]:
             "`features` must be real numbers, at least one image. Received: "
             f"dtype={images.dtype}, shape={images.shape}"
         )
-    if images.dtype.kind == "f":
-        width = int(np.prod(images.shape[1:]))
-        for some in blocks(len(images), width):
-            finite = np.isfinite(images[some].reshape(-1, width)).all(axis=1)
-            if not finite.all():
-                raise ValueError(
-                    "`features` must be finite. Received: NaN or infinity in "
-                    f"image {some.start + finite.argmin()}"
-                )
+    check_finite("features", images)
     return images
 
 

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_ltssl.evaluation.headness_runs import checked_features
+from keras_ltssl.samplers.duplicate_groups import checked_groups
 from keras_ltssl.samplers.isolation import NEIGHBORS, isolation
-from keras_ltssl.validation import as_array, check_integer
+from keras_ltssl.validation import check_integer
 
 
 def outliers(
@@ -81,13 +82,7 @@ def outliers(
     check_integer("num_neighbors", num_neighbors, minimum=1)
     if groups is None:
         return isolation(rows, num_neighbors)
-    numbers = as_array("groups", groups)
-    if numbers.shape != (len(rows),) or numbers.dtype.kind not in "iu":
-        raise ValueError(
-            "`groups` must be integers, one for each of the "
-            f"{len(rows)} samples. Received: dtype={numbers.dtype}, "
-            f"shape={numbers.shape}"
-        )
+    numbers = checked_groups(groups, len(rows))
     _, firsts, place = np.unique(
         numbers, return_index=True, return_inverse=True
     )

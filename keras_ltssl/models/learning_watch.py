@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 
+from keras_ltssl.learning_limits import COLLAPSED_SPREAD, is_at_chance
+
 # The mean of fewer steps tells little, and a small set needs epochs for them.
 _STEPS = 100
-# A network that has not learned yet starts above: see the tests.
-_COLLAPSED = 0.02
 _VIEWS = 32
 
 
@@ -80,7 +80,7 @@ class LearningWatch(keras.callbacks.Callback):
         spread = float(logs["spread"])
         accuracy = float(logs["contrastive_accuracy"])
         chance = float(logs["contrastive_chance"])
-        if spread < _COLLAPSED:
+        if spread < COLLAPSED_SPREAD:
             self._warn(
                 "collapsed",
                 f"Features collapse in epoch {epoch}: all samples have nearly "
@@ -92,7 +92,7 @@ class LearningWatch(keras.callbacks.Callback):
         elif (
             # BYOL learns long before it tells samples apart.
             not self.model.loss.requirements.target_views
-            and accuracy < min(2 * chance, chance + (1 - chance) / 4)
+            and is_at_chance(accuracy, chance)
         ):
             self._warn(
                 "chance",

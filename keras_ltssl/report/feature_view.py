@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from keras_ltssl.arrays import blocks, unit_rows
 from keras_ltssl.evaluation import near_duplicates, outliers
 from keras_ltssl.report.run_folder import RunFolder
+from keras_ltssl.samplers.duplicate_groups import first_of_groups
 from keras_ltssl.samplers.isolation import OUTLIER
 
 # With fewer images there is nothing to compare.
@@ -48,7 +49,7 @@ def view_features(features: NDArray[Any]) -> FeatureView:
     units = unit_rows(features, "features").astype("float32")
     groups = near_duplicates(units)
     scores = outliers(units, groups=groups)
-    distinct = np.sort(np.unique(groups, return_index=True)[1])
+    distinct = first_of_groups(groups)
     return FeatureView(
         features=units,
         duplicates=groups,

@@ -5,13 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_ltssl.learning_limits import COLLAPSED_SPREAD, is_at_chance
 from keras_ltssl.report.charts import number
 from keras_ltssl.report.words import count
 
 # With fewer epochs it is too early to say that nothing was learned.
 ENOUGH_EPOCHS = 3
-# A smaller spread is a collapse: 1 is a uniform sphere, 0 a point.
-COLLAPSED = 0.02
 
 
 def training_alerts(
@@ -47,8 +46,9 @@ def training_alerts(
         accuracy is not None
         and chance is not None
         and len(epochs) >= ENOUGH_EPOCHS
-        and accuracy[-1]
-        < min(2 * chance[-1], chance[-1] + (1 - chance[-1]) / 4)
+        and is_at_chance(accuracy[-1], chance[-1])
+        # BYOL learns long before it tells images apart.
+        and facts.get("framework") != "byol"
     ):
         alerts.append(
             "The two views of an image do not find each other: contrastive "
@@ -57,7 +57,7 @@ def training_alerts(
             "on what follows."
         )
     spread = columns.get("spread")
-    if spread is not None and len(epochs) and spread[-1] < COLLAPSED:
+    if spread is not None and len(epochs) and spread[-1] < COLLAPSED_SPREAD:
         alerts.append(
             f"The training has collapsed: the spread is {number(spread[-1])}, "
             "where 1 is even, so all images look the same to the model. Do "

@@ -15,7 +15,11 @@ from keras_ltssl.arrays import (
     rescaled,
 )
 from keras_ltssl.samplers.density_peaks import peak_distances
-from keras_ltssl.samplers.duplicate_groups import SIMILARITY, duplicate_groups
+from keras_ltssl.samplers.duplicate_groups import (
+    SIMILARITY,
+    checked_groups,
+    duplicate_groups,
+)
 from keras_ltssl.samplers.isolation import (
     NEIGHBORS,
     OUTLIER,
@@ -134,7 +138,7 @@ def choose_to_label(
             f"Received: budget={budget}, and {len(free)} samples"
         )
     factors = _factors(headness, len(rows))
-    numbers = None if groups is None else _as_groups(groups, len(rows))
+    numbers = None if groups is None else checked_groups(groups, len(rows))
     most = check_integer("max_samples", max_samples, minimum=2)
     random = np.random.default_rng(check_integer("seed", seed, minimum=0))
     later = free[:0]
@@ -228,17 +232,6 @@ def _factors(headness: ArrayLike | None, samples: int) -> NDArray[np.float64]:
         )
     rarity: NDArray[np.float64] = 1 - percentiles(scores) + LEAST_FACTOR
     return rarity**HEADNESS_POWER
-
-
-def _as_groups(groups: ArrayLike, samples: int) -> NDArray[np.int64]:
-    array = as_array("groups", groups)
-    if array.shape != (samples,) or array.dtype.kind not in "iu":
-        raise ValueError(
-            "`groups` must be integers, one for each of the "
-            f"{samples} samples. Received: dtype={array.dtype}, "
-            f"shape={array.shape}"
-        )
-    return array.astype("int64")
 
 
 def _as_labeled(labeled: ArrayLike | None, samples: int) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_ltssl.arrays import unit_rows
+from keras_ltssl.validation import as_array
 
 # Cosine from which on two samples are near-duplicates, unless told otherwise.
 SIMILARITY = 0.995
@@ -66,6 +67,18 @@ def duplicate_groups(
         groups[start : start + len(units)] = np.where(empty, blank, found)
         leaders.add(units[leading])
     return groups
+
+
+def checked_groups(groups: Any, samples: int) -> NDArray[np.int64]:
+    """Returns `groups` as int64; raises unless it has one for each sample."""
+    array = as_array("groups", groups)
+    if array.shape != (samples,) or array.dtype.kind not in "iu":
+        raise ValueError(
+            "`groups` must be integers, one for each of the "
+            f"{samples} samples. Received: dtype={array.dtype}, "
+            f"shape={array.shape}"
+        )
+    return array.astype("int64")
 
 
 def first_of_groups(groups: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import keras_ltssl
 PACKAGE = Path(keras_ltssl.__file__).parent
 
 # What every room may use: no room is below these.
-GROUND = {"types", "validation", "sample_ids", "version"}
+GROUND = {"types", "validation", "sample_ids", "learning_limits", "version"}
 
 # The rooms that each room may import from, beside itself and the ground.
 BELOW = {

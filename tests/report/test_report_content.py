@@ -224,6 +224,12 @@ def test_accuracy_at_chance_is_an_alert(make_run):
     assert sentence not in words(make_run(history=[HEADER, *learned]))
 
 
+def test_byol_at_chance_is_no_alert_as_it_may_learn_so(make_run):
+    at_chance = [[e, 0.012, 0.01, 5.0, 0.1] for e in range(3)]
+    run = make_run(history=[HEADER, *at_chance], framework="byol")
+    assert "do not find each other" not in words(run)
+
+
 def test_a_small_spread_is_an_alert(make_run):
     rows = [["epoch", "spread"], *[[e, 0.01] for e in range(3)]]
     assert "The training has collapsed" in words(make_run(history=rows))
