@@ -19,8 +19,8 @@ from keras_ltssl.backend import replicas
 SHAPE = (8, 8, 3)
 if keras.backend.backend() == "torch":
     import torch
+    from counting import Kernels
     from torch import nn
-    from torch.utils._python_dispatch import TorchDispatchMode
 else:
     # Only the first test runs there.
     torch, nn = None, None
@@ -113,21 +113,6 @@ if torch is not None:
             if self.training:
                 self.calls = self.calls + 1
             return self.dense(x.mean((2, 3)))
-
-    class Kernels(TorchDispatchMode):
-        """Counts the operations that compute: no views, no new memory."""
-
-        def __init__(self):
-            super().__init__()
-            self.count = 0
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            returns = func._schema.returns
-            is_view = any(
-                r.alias_info and not r.alias_info.is_write for r in returns
-            )
-            self.count += not (is_view or func.__name__.startswith("empty"))
-            return func(*args, **(kwargs or {}))
 
 
 MODULES = pytest.mark.parametrize(
