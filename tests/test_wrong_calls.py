@@ -599,6 +599,18 @@ CALLS |= {
         {"encoder": encoder},
         {**MODEL, "pruned_share": number(0, 1, 90)},
     ),
+    "models.backbone_encoder": (
+        {"backbone": "MobileNet", "input_shape": (32, 32, 3)},
+        {
+            "backbone": ["a", "", 1, None, [], ODD, keras.Model, encoder],
+            "input_shape": [*INPUT_SHAPE, (8, 8, 3), (32, 32, 2)],
+            "weights": ["a", 1, [], ODD],
+            "pooling": CHOICE,
+            "image_converter": ["a", 1, [], ODD],
+            "value_range": VALUE_RANGE,
+            "name": [1, [], ODD],
+        },
+    ),
     "models.resnet18": (
         {"input_shape": (8, 8, 3)},
         {

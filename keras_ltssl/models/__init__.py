@@ -1,5 +1,6 @@
 """Models: the frameworks that train, and encoders to start with."""
 
+from keras_ltssl.models.backbone_encoder import backbone_encoder
 from keras_ltssl.models.byol import BYOL
 from keras_ltssl.models.contrastive_model import ContrastiveModel
 from keras_ltssl.models.momentum_contrast import MomentumContrast
@@ -13,6 +14,7 @@ __all__ = [
     "ContrastiveModel",
     "MomentumContrast",
     "SelfDamagingContrast",
+    "backbone_encoder",
     "resnet18",
     "small_convnet",
     "torch_encoder",

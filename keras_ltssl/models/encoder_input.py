@@ -6,6 +6,31 @@ from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_pair, check_sizes
 
 
+def raw_images(input_shape: tuple[int, int, int]) -> Tensor:
+    """Returns symbolic raw images.
+
+    Args:
+        input_shape: Tuple `(height, width, channels)`.
+
+    Raises:
+        ValueError: If a size is out of range, or if Keras is configured for
+            channels first.
+
+    Example:
+
+    >>> tuple(raw_images((8, 8, 3)).shape)
+    (None, 8, 8, 3)
+    """
+    check_sizes("input_shape", input_shape, ("height", "width", "channels"))
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "The encoder needs images with the channels last. Received: "
+            "keras.config.image_data_format()="
+            f"{keras.config.image_data_format()!r}"
+        )
+    return keras.Input(input_shape, name="images")
+
+
 def image_input(
     input_shape: tuple[int, int, int], value_range: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
@@ -28,15 +53,8 @@ def image_input(
     >>> tuple(centered.shape)
     (None, 8, 8, 3)
     """
-    check_sizes("input_shape", input_shape, ("height", "width", "channels"))
     low, high = check_pair("value_range", value_range, may_be_equal=False)
-    if keras.config.image_data_format() != "channels_last":
-        raise ValueError(
-            "The encoder needs images with the channels last. Received: "
-            "keras.config.image_data_format()="
-            f"{keras.config.image_data_format()!r}"
-        )
-    images = keras.Input(input_shape, name="images")
+    images = raw_images(input_shape)
     centered = keras.layers.Rescaling(
         2 / (high - low), offset=-(high + low) / (high - low)
     )(images)
