@@ -76,11 +76,19 @@ def _define_pretrain(values: flags.FlagValues) -> None:
         ["simclr", "moco", "byol", "sdclr"],
         "What the method plugs into.",
     )
-    choice(
+    text(
         "backbone",
         "small_convnet",
-        ["small_convnet", "resnet18"],
-        "The encoder. resnet18 needs a GPU.",
+        "The encoder: small_convnet; resnet18; a network of keras.applications "
+        "such as mobilenetv2; or a preset of keras-hub. All but the first "
+        "need a GPU.",
+    )
+    text(
+        "weights",
+        "none",
+        "What the encoder begins with: none; imagenet, for a network of "
+        "keras.applications; preset, for one of keras-hub; or a file of "
+        "weights.",
     )
     integer("epochs", 100, 1, "How often each image is seen.")
     integer("batch_size", 128, 2, "Images that are compared with each other.")

@@ -268,6 +268,7 @@ def _model_of(
         boosts_views="bcl" in additions,
         rand_augment=0.0 if "bcl" in additions else settings["rand_augment"],
         horizontal_flip=0.5 if settings["horizontal_flip"] else 0.0,
+        weights=settings["weights"],
         **arguments,
     )
     return model, recipe.build_callbacks(

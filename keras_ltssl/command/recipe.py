@@ -21,6 +21,7 @@ from keras_ltssl.models import (
     ContrastiveModel,
     MomentumContrast,
     SelfDamagingContrast,
+    backbone_encoder,
     resnet18,
     small_convnet,
 )
@@ -35,6 +36,9 @@ FRAMEWORKS: dict[str, type[ContrastiveModel]] = {
     "byol": BYOL,
     "sdclr": SelfDamagingContrast,
 }
+
+# Encoders of this package.
+BACKBONES = ("small_convnet", "resnet18")
 
 # From this size on, ResNet-18 halves images at once, as for ImageNet.
 _LARGE = 96
@@ -139,13 +143,26 @@ def build_optimizer(
     )
 
 
-def build_encoder(backbone: str, shape: tuple[int, int, int]) -> keras.Model:
+def build_encoder(
+    backbone: str, shape: tuple[int, int, int], weights: str | None = None
+) -> keras.Model:
     """Returns an encoder for images of a shape.
 
     Args:
-        backbone: `"small_convnet"` or `"resnet18"`.
+        backbone: One of `BACKBONES`, or see `backbone_encoder`.
         shape: Tuple `(height, width, channels)`.
+        weights: See `backbone_encoder`. Defaults to `None`.
+
+    Raises:
+        ValueError: If there is no such encoder, or not for this shape.
     """
+    if backbone not in BACKBONES:
+        return backbone_encoder(backbone, shape, weights)
+    if weights is not None:
+        raise ValueError(
+            f"`weights` must be None for {backbone}, which has none. "
+            f"Received: weights={weights!r}"
+        )
     if backbone == "small_convnet":
         return small_convnet(shape)
     is_large = min(shape[:2]) >= _LARGE
@@ -162,6 +179,7 @@ def build_model(
     boosts_views: bool = False,
     rand_augment: float = 0.0,
     horizontal_flip: float = 0.5,
+    weights: str | None = None,
     **arguments: Any,
 ) -> ContrastiveModel:
     """Returns a built model whose weights depend on the seed alone.
@@ -176,10 +194,11 @@ def build_model(
         boosts_views: Whether views are those of BCL. Defaults to `False`.
         rand_augment: See `simclr_views`. Defaults to `0.0`.
         horizontal_flip: Probability of a mirrored view. Defaults to `0.5`.
+        weights: See `build_encoder`. Defaults to `None`.
         **arguments: Those of the framework beyond its parts.
     """
     keras.utils.set_random_seed(seed)
-    encoder = build_encoder(backbone, shape)
+    encoder = build_encoder(backbone, shape, weights)
     augmenter: keras.layers.Layer = simclr_views(
         shape[:2],
         horizontal_flip=horizontal_flip,

@@ -12,8 +12,8 @@ from keras_ltssl.command import recipe
 from keras_ltssl.command.run_folder import RunFolder
 from keras_ltssl.version import __version__
 
-# Flags that cannot change while a run goes on. `image_size` and `precision`
-# belong to them, under other names.
+# Flags that cannot change while a run goes on. `image_size`, `precision` and
+# `weights` belong to them, in other words.
 _FIXED = (
     *("color_mode", "method", "framework", "backbone", "epochs", "batch_size"),
     *("temperature", "rand_augment", "horizontal_flip", "optimizer"),
@@ -51,10 +51,14 @@ def settings_of(directory: str, values: flags.FlagValues) -> dict[str, Any]:
             "Labels must come from one place. Received: both --labels and "
             "--folder_labels"
         )
+    size = _size_of(values.image_size)
+    weights = None if values.weights in ("none", "") else values.weights
+    _check_encoder(values, size, weights)
     return {
         "directory": str(Path(directory).resolve()),
-        "image_size": _size_of(values.image_size),
+        "image_size": size,
         **{name: values[name].value for name in _FIXED},
+        "weights": weights,
         "dtype_policy": values.precision,
         # Only recorded: nothing here depends on it.
         "backend": keras.config.backend(),
@@ -68,6 +72,25 @@ def settings_of(directory: str, values: flags.FlagValues) -> dict[str, Any]:
         ),
         "folder_labels": values.folder_labels,
     }
+
+
+def _check_encoder(
+    values: flags.FlagValues, size: list[int], weights: str | None
+) -> None:
+    """Raises if there is no such encoder; it may download its weights."""
+    channels = 3 if values.color_mode == "rgb" else 1
+    try:
+        recipe.build_encoder(
+            values.backbone, (size[0], size[1], channels), weights
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"`--backbone` must be {', '.join(recipe.BACKBONES)}, or a network "
+            "that takes images of --image_size and begins with --weights. "
+            f"Received: --backbone={values.backbone}, "
+            f"--image_size={values.image_size}, --weights={values.weights}. "
+            f"What is wrong: {error}"
+        ) from error
 
 
 def _size_of(text: str) -> list[int]:
@@ -90,7 +113,7 @@ def check_same(
     """Raises if a run was begun with other flags."""
     flag_of = {"dtype_policy": "precision", "backend": "KERAS_BACKEND"}
     changed = []
-    for name in (*_FIXED, "image_size", "dtype_policy", "backend"):
+    for name in (*_FIXED, "weights", "image_size", "dtype_policy", "backend"):
         before, now = earlier.get(name), settings[name]
         if before != now:
             shown = flag_of.get(name, name)
@@ -105,4 +128,6 @@ def check_same(
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
     return "x".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -161,8 +161,9 @@ def test_bad_files_are_left_out_and_listed(photos, pretrain):
             *("--framework=sdclr", "--method=tase"),
             *("--precision=mixed_bfloat16", "--image_size=12x20"),
         ],
+        ["--backbone=mobilenet", "--image_size=32", "--epochs=1"],
     ],
-    ids=["moco", "byol", "sdclr"],
+    ids=["moco", "byol", "sdclr", "mobilenet"],
 )
 def test_each_flag_trains(photos, pretrain, flags):
     policy = keras.config.dtype_policy()
@@ -213,6 +214,9 @@ def test_labels_come_from_a_file_and_stay(finished, pretrain):
         (["--output=photos"], "must lie outside of the photos"),
         (["--output=file"], "--output=file, which is a file"),
         (["--output=full"], "which holds thesis.txt"),
+        (["--backbone=resnet19"], "small_convnet, resnet18, or a network.*19"),
+        (["--backbone=xception"], "--image_size=16.* at least 71 x 71 pixels"),
+        (["--weights=imagenet"], "`weights` must be None for small_convnet"),
     ],
 )
 def test_what_is_wrong_is_a_sentence_before_anything_is_written(
