@@ -1,6 +1,6 @@
-"""PyTorch modules as layers, where Keras runs on PyTorch."""
+"""What Keras runs on PyTorch: modules as layers, and PyTorch's own kernels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -20,6 +20,27 @@ def check_pytorch() -> None:
             "variable KERAS_BACKEND=torch before Keras is imported. "
             f"Received: keras.backend.backend()={backend!r}"
         )
+
+
+def set_torch_kernels(
+    layers: Iterable[keras.layers.Layer], enabled: bool
+) -> int:
+    """Replaces `call` of layers by faster ones, or restores it.
+
+    See `torch_layers.set_torch_kernels`. On other backends this does nothing.
+
+    Args:
+        layers: Any layers.
+        enabled: Whether to replace `call`.
+
+    Returns:
+        How many layers have a faster `call` now.
+    """
+    if keras.backend.backend() != "torch":
+        return 0
+    from keras_ltssl.backend import torch_layers
+
+    return torch_layers.set_torch_kernels(layers, enabled)
 
 
 def checked_module(module: Any) -> Any:

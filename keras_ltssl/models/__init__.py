@@ -8,6 +8,7 @@ from keras_ltssl.models.resnet18 import resnet18
 from keras_ltssl.models.self_damaging_contrast import SelfDamagingContrast
 from keras_ltssl.models.small_convnet import small_convnet
 from keras_ltssl.models.torch_encoder import torch_encoder
+from keras_ltssl.models.torch_kernels import use_torch_kernels
 
 __all__ = [
     "BYOL",
@@ -18,4 +19,5 @@ __all__ = [
     "resnet18",
     "small_convnet",
     "torch_encoder",
+    "use_torch_kernels",
 ]

@@ -113,6 +113,7 @@ class ContrastiveModel(ContrastiveTrainer):
         # Every layer builds itself on a symbolic batch.
         self.call(keras.KerasTensor(input_shape))
         self.built = True
+        self._choose_kernels()
 
     def call(
         self, x: Tensor | SamplesWithIds, training: bool | None = None

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_ltssl.backend import replicas
+from keras_ltssl.backend import pytorch, replicas
 from keras_ltssl.datasets.epoch_batches import EpochBatches
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.models.augmentation import holds_views, needs_ids
@@ -46,12 +46,15 @@ class ContrastiveTrainer(keras.Model):
     loss_state: LossState
     training_data: Any
 
+    _torch_kernels: bool | None = None
+
     def compile(
         self,
         optimizer: Any = "rmsprop",
         loss: ContrastiveLoss | None = None,
         *,
         monitor_learning: bool = True,
+        torch_kernels: bool = True,
         **kwargs: Any,
     ) -> None:
         """Configures training; as for any Keras model, but for the loss.
@@ -67,6 +70,9 @@ class ContrastiveTrainer(keras.Model):
                 `uniformity` and `spread`, of at most 128 samples of each batch,
                 and `fit` warns if they say that nothing is learned. What is
                 trained does not depend on it. Defaults to `True`.
+            torch_kernels: Whether layers of this model, with its encoder, run
+                PyTorch's own operations, as by `use_torch_kernels`. Only on
+                PyTorch. Defaults to `True`.
             **kwargs: Every other argument of `keras.Model.compile`.
 
         Reference:
@@ -81,6 +87,7 @@ class ContrastiveTrainer(keras.Model):
                 f"NTXentLoss(). Received: loss={loss!r}"
             )
         check_boolean("monitor_learning", monitor_learning)
+        check_boolean("torch_kernels", torch_kernels)
         self.check_loss(loss)
         loss.check_augmenter(self.augmenter)
         check_metrics([kwargs.get("metrics"), kwargs.get("weighted_metrics")])
@@ -94,6 +101,16 @@ class ContrastiveTrainer(keras.Model):
         self.loss_state.attach(loss)
         self.loss_state.monitor_learning(monitor_learning)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        self._torch_kernels = torch_kernels
+        if self.built:
+            self._choose_kernels()
+
+    def _choose_kernels(self) -> None:
+        """Sets what the layers of the built model run, as compiled."""
+        if self._torch_kernels is not None:
+            pytorch.set_torch_kernels(
+                self._flatten_layers(), self._torch_kernels
+            )
 
     def check_loss(self, loss: ContrastiveLoss) -> None:
         """Raises if this framework cannot train with a loss.
@@ -114,7 +131,11 @@ class ContrastiveTrainer(keras.Model):
         if not config:
             return config
         is_on = self.loss_state.learning is not None
-        return {**config, "monitor_learning": is_on}
+        return {
+            **config,
+            "monitor_learning": is_on,
+            "torch_kernels": self._torch_kernels,
+        }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as saved. Keras cannot, since `compile` is overridden.
