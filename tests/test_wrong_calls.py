@@ -1082,6 +1082,24 @@ CALLS |= {
             "l2": POSITIVE,
         },
     ),
+    "evaluation.minibatch_linear_probe": (
+        {
+            **dict.fromkeys(["train_features", "test_features"], ROWS),
+            **dict.fromkeys(["train_labels", "test_labels"], LABELS),
+        },
+        {
+            "train_features": FEATURES,
+            "train_labels": [*CLASS_OF_EACH, [0] * 12],
+            **PROBE,
+            "validation": ["a", 1, ODD, (ROWS,), (ROWS, [7] * 12)],
+            "learning_rates": ["a", None, 1, ODD, [], [0], ["a"], [NAN]],
+            "l2": ["a", None, 1, ODD, [], [-1], ["a"], [INF]],
+            "epochs": COUNT,
+            "batch_size": COUNT,
+            "seed": SEED,
+            "verbose": ["auto", None, 3, ODD],
+        },
+    ),
     "evaluation.long_tail_report": (
         {"encoder": None, "split": feature_split, "shots": 2},
         {

@@ -12,6 +12,10 @@ from keras_ltssl.evaluation.headness_estimate import headness_estimate
 from keras_ltssl.evaluation.imbalance_curve import ImbalanceCurve
 from keras_ltssl.evaluation.linear_probes import few_shot_probe, linear_probe
 from keras_ltssl.evaluation.long_tail import LongTailData, long_tail_report
+from keras_ltssl.evaluation.minibatch_probe import (
+    LinearProbeSweep,
+    minibatch_linear_probe,
+)
 from keras_ltssl.evaluation.near_duplicates import near_duplicates
 from keras_ltssl.evaluation.nearest_neighbors import knn_probe
 from keras_ltssl.evaluation.outliers import outliers
@@ -39,6 +43,7 @@ __all__ = [
     "GroupAccuracy",
     "GroupShare",
     "ImbalanceCurve",
+    "LinearProbeSweep",
     "LongTailData",
     "LongTailReport",
     "ProbeResult",
@@ -55,6 +60,7 @@ __all__ = [
     "knn_probe",
     "linear_probe",
     "long_tail_report",
+    "minibatch_linear_probe",
     "near_duplicates",
     "outliers",
     "plot_class_accuracy",

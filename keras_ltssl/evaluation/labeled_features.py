@@ -7,12 +7,24 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_ltssl.arrays import blocks
 from keras_ltssl.evaluation.probe_result import ProbeResult
 from keras_ltssl.validation import as_array
 
 
 def as_features(features: Any, name: str) -> NDArray[Any]:
-    """Returns a finite float array `(samples, dim)`; raises otherwise."""
+    """Returns a finite float array `(samples, dim)`; raises otherwise.
+
+    In float64 if it came so, else in float32.
+    """
+    return as_float_rows(check_features(features, name))
+
+
+def check_features(features: Any, name: str) -> NDArray[Any]:
+    """Returns an array `(samples, dim)` as it is; raises if it is not finite.
+
+    A `numpy.memmap` is read in blocks and stays in its file.
+    """
     array = as_array(name, features)
     if array.ndim != 2 or 0 in array.shape:
         hint = " (pool feature maps before probing)" if array.ndim > 2 else ""
@@ -24,15 +36,27 @@ def as_features(features: Any, name: str) -> NDArray[Any]:
         raise ValueError(
             f"`{name}` must be real numbers. Received: dtype={array.dtype}"
         )
-    if array.dtype != np.float64:
-        array = array.astype("float32", copy=False)
-    if not np.all(np.isfinite(array)):
-        rows = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    finite = np.concatenate(
+        [
+            np.isfinite(as_float_rows(array[rows])).all(axis=1)
+            for rows in blocks(*array.shape)
+        ]
+    )
+    wrong = np.flatnonzero(~finite)
+    if len(wrong):
         raise ValueError(
             f"`{name}` must be finite. Received: NaN or infinity in "
-            f"{len(rows)} of {len(array)} rows, the first is row {rows[0]}"
+            f"{len(wrong)} of {len(array)} rows, the first is row {wrong[0]}"
         )
     return array
+
+
+def as_float_rows(rows: NDArray[Any]) -> NDArray[Any]:
+    """Returns rows in float64 if they are so already, else in float32."""
+    if rows.dtype == np.float64:
+        return rows
+    with np.errstate(over="ignore"):
+        return rows.astype("float32", copy=False)
 
 
 def as_labels(labels: Any, name: str, length: int, of: str) -> NDArray[Any]:
@@ -90,7 +114,11 @@ def check_encoder(encoder: Any, name: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class LabeledFeatures:
-    """Checked inputs of one probe; labels are positions in `classes`."""
+    """Checked inputs of one probe; labels are positions in `classes`.
+
+    Features keep the dtype in which they came, and a `numpy.memmap` stays one:
+    `as_float_rows` makes numbers of them, some rows at a time.
+    """
 
     classes: NDArray[Any]
     features: NDArray[Any]
@@ -109,8 +137,8 @@ class LabeledFeatures:
     ) -> "LabeledFeatures":
         """Checks arrays named `{role}_features`, `{role}_labels`, `test_*`."""
         names = f"{role}_features", f"{role}_labels"
-        known = as_features(features, names[0])
-        test = as_features(test_features, "test_features")
+        known = check_features(features, names[0])
+        test = check_features(test_features, "test_features")
         if known.shape[1] != test.shape[1]:
             raise ValueError(
                 f"`{names[0]}` and `test_features` must have the same number "

@@ -6,12 +6,15 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_ltssl.arrays import unit_rows
+from keras_ltssl.arrays import blocks, unit_rows
 from keras_ltssl.evaluation.labeled_features import (
     LabeledFeatures,
 )
 from keras_ltssl.evaluation.probe_result import ProbeResult
 from keras_ltssl.validation import check_integer
+
+# Entries of the bank that are compared at a time: 128 MiB of float32.
+BANK_ENTRIES = 2**25
 
 
 def knn_probe(
@@ -29,8 +32,10 @@ def knn_probe(
     this too, the one with the nearest neighbor. The usual bank is the
     long-tailed training set, so a rare class has few rows to vote for it.
 
-    Test rows are taken `chunk_size` at a time, in float32 on the device of the
-    Keras backend: memory grows with `chunk_size * bank_samples`.
+    Test rows are taken `chunk_size` at a time, and bank rows as many as have
+    2**25 entries, in float32 on the device of the Keras backend. So features
+    may be a `numpy.memmap`, of `evaluation.embed` say, that is larger than
+    memory.
 
     Args:
         bank_features: Float array of shape `(bank_samples, features)`.
@@ -71,30 +76,52 @@ def knn_probe(
             "`k` must not exceed the number of bank rows. Received: "
             f"k={k}, and {len(data.features)} rows"
         )
-    bank = ops.transpose(
-        ops.convert_to_tensor(
-            unit_rows(data.features, "bank_features"), dtype="float32"
-        )
+    similarity, neighbors = _nearest(
+        data.features, data.test_features, k, chunk_size
     )
-    predictions = []
-    for start in range(0, len(data.test_features), chunk_size):
-        chunk = data.test_features[start : start + chunk_size]
-        similarity, neighbors = ops.top_k(
-            ops.matmul(
-                ops.convert_to_tensor(
-                    unit_rows(chunk, "test_features"), "float32"
-                ),
-                bank,
-            ),
-            k,
-        )
-        predictions.append(
-            _vote(
-                data.labels[ops.convert_to_numpy(neighbors)],
-                ops.convert_to_numpy(similarity),
-            )
-        )
+    predictions = [
+        _vote(data.labels[neighbors[rows]], similarity[rows])
+        for rows in blocks(len(neighbors), k * k)
+    ]
     return data.result(np.concatenate(predictions))
+
+
+def _nearest(
+    bank: NDArray[Any], test: NDArray[Any], k: int, chunk_size: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Returns similarities and numbers of the k nearest bank rows: `(test, k)`.
+
+    The nearest come first; of equal ones, the one with the lower number.
+    """
+    similarity = np.full((len(test), k), -np.inf, "float32")
+    neighbors = np.zeros((len(test), k), "int64")
+    for rows in blocks(len(bank), bank.shape[1], BANK_ENTRIES):
+        columns = ops.transpose(_unit_tensor(bank[rows], "bank_features"))
+        for start in range(0, len(test), chunk_size):
+            chunk = slice(start, start + chunk_size)
+            found, places = ops.top_k(
+                ops.matmul(_unit_tensor(test[chunk], "test_features"), columns),
+                min(k, columns.shape[1]),
+            )
+            closest = np.concatenate(
+                [similarity[chunk], ops.convert_to_numpy(found)], axis=1
+            )
+            numbers = np.concatenate(
+                [
+                    neighbors[chunk],
+                    rows.start + ops.convert_to_numpy(places).astype("int64"),
+                ],
+                axis=1,
+            )
+            # Stable, so that equal ones stay in the order of bank rows.
+            order = np.argsort(-closest, axis=1, kind="stable")[:, :k]
+            similarity[chunk] = np.take_along_axis(closest, order, axis=1)
+            neighbors[chunk] = np.take_along_axis(numbers, order, axis=1)
+    return similarity, neighbors
+
+
+def _unit_tensor(rows: NDArray[Any], name: str) -> Any:
+    return ops.convert_to_tensor(unit_rows(rows, name), "float32")
 
 
 def _vote(

@@ -143,3 +143,35 @@ BROKEN[2, 1] = np.nan
 def test_bad_input_is_named(change, message):
     with pytest.raises(ValueError, match=message):
         knn_probe(**(GOOD | change))
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("entries", [7, 64, 2**25])
+def test_a_bank_in_blocks_gives_the_same_neighbors(monkeypatch, entries):
+    import keras_ltssl.evaluation.nearest_neighbors as module
+
+    rng = np.random.default_rng(0)
+    bank, test = rng.normal(size=(50, 4)), rng.normal(size=(30, 4))
+    monkeypatch.setattr(module, "BANK_ENTRIES", entries)
+    similarity, neighbors = module._nearest(bank, test, k=6, chunk_size=8)
+    units = [
+        rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        for rows in (bank, test)
+    ]
+    cosine = units[1] @ units[0].T
+    expected = np.argsort(-cosine, axis=1)[:, :6]
+    np.testing.assert_array_equal(neighbors, expected)
+    np.testing.assert_allclose(
+        similarity, np.take_along_axis(cosine, expected, axis=1), atol=1e-6
+    )
+
+
+def test_features_in_a_file_of_half_precision_are_a_bank(tmp_path):
+    rng = np.random.default_rng(0)
+    bank, labels = rng.normal(size=(50, 4)).astype("float16"), np.arange(50) % 3
+    np.save(tmp_path / "bank.npy", bank)
+    mapped = np.load(tmp_path / "bank.npy", mmap_mode="r")
+    test = rng.normal(size=(30, 4))
+    assert knn_probe(mapped, labels, test, labels[:30]) == knn_probe(
+        bank.astype("float32"), labels, test, labels[:30]
+    )

@@ -1,0 +1,169 @@
+r"""Times the probes on made-up features of many rows, and their memory.
+
+    python benchmarks/probes.py --rows 10000,100000,1280000 --folder /tmp/probes
+
+Features are class means, common directions and noise, in float16 files, sorted
+by class as lists of images are. Each probe runs in a process of its own. Memory
+is the peak of what the process asked for; pages of the file, which the system
+may drop, are not in it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+
+flags.DEFINE_list("rows", ["10000", "100000"], "Training rows to try.")
+flags.DEFINE_integer("classes", 1000, "Number of classes.")
+flags.DEFINE_integer("dim", 512, "Number of features.")
+flags.DEFINE_integer("test", 10_000, "Test rows.")
+flags.DEFINE_integer("epochs", 10, "Epochs of the mini-batch probe.")
+flags.DEFINE_list(
+    "probes",
+    ["minibatch", "minibatch_sweep", "knn", "few_shot", "converged"],
+    "Probes to time. `converged` runs up to 10,000 rows alone.",
+)
+flags.DEFINE_string("folder", "runs/probes", "Folder of the feature files.")
+flags.DEFINE_string("output", "runs/bench/probes.json", "File of the results.")
+flags.DEFINE_string("only", None, "PROBE ROWS, for the process of one probe.")
+FLAGS = flags.FLAGS
+
+L2 = 1e-3
+
+
+def make(rows, seed, path):
+    """Writes features and labels; classes differ in size by up to 100."""
+    if path.with_suffix(".labels.npy").exists():
+        return
+    shape = np.random.default_rng(0)
+    means = shape.normal(size=(FLAGS.classes, FLAGS.dim)).astype("float32")
+    common = shape.normal(size=(8, FLAGS.dim)).astype("float32")
+    shares = np.full(FLAGS.classes, 1.0)
+    if seed == 0:
+        shares = 100 ** -np.linspace(0, 1, FLAGS.classes)
+    counts = np.maximum(10, rows * shares / shares.sum()).astype(int)
+    while counts.sum() != rows:  # Rounding, at the cost of the largest.
+        counts[0] += rows - counts.sum()
+    labels = np.repeat(np.arange(FLAGS.classes), counts)
+    rng = np.random.default_rng([1, seed])
+    file = np.lib.format.open_memmap(
+        path, mode="w+", dtype="float16", shape=(rows, FLAGS.dim)
+    )
+    for start in range(0, rows, 2**14):
+        chosen = slice(start, start + 2**14)
+        size = len(labels[chosen])
+        file[chosen] = (
+            0.35 * means[labels[chosen]]
+            + rng.normal(size=(size, 8)).astype("float32") @ common
+            + rng.normal(size=(size, FLAGS.dim)).astype("float32")
+        )
+    file.flush()
+    np.save(path.with_suffix(".labels.npy"), labels)
+
+
+class Peak(threading.Thread):
+    """Watches how much memory this process has asked for, in MiB."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.peak = 0
+        self.start()
+
+    def run(self):
+        while True:
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("RssAnon"):
+                    self.peak = max(self.peak, int(line.split()[1]) // 1024)
+            time.sleep(0.05)
+
+
+def measure(probe, rows):
+    """Prints time, memory and accuracy of one probe as JSON."""
+    import keras
+
+    import keras_ltssl as lt
+
+    folder = Path(FLAGS.folder)
+    train, test = [
+        (np.load(path, mmap_mode="r"), np.load(path.with_suffix(".labels.npy")))
+        for path in (folder / f"{rows}.npy", folder / "test.npy")
+    ]
+    keras.ops.matmul(np.ones((8, 8), "float32"), np.ones((8, 8), "float32"))
+    peak = Peak()
+    time.sleep(0.2)
+    before, begin = peak.peak, time.perf_counter()
+    found = {}
+    if probe == "knn":
+        result = lt.evaluation.knn_probe(*train, *test, k=10)
+    elif probe == "few_shot":
+        result = lt.evaluation.few_shot_probe(*train, *test, shots=10, draws=1)
+    elif probe == "converged":
+        result = lt.evaluation.linear_probe(*train, *test, l2=L2)
+    else:
+        pairs = {"learning_rates": [0.03], "l2": [L2]}
+        sweep = lt.evaluation.minibatch_linear_probe(
+            *train,
+            *test,
+            validation=test,
+            epochs=FLAGS.epochs,
+            **(pairs if probe == "minibatch" else {}),
+        )
+        found = {"learning_rate": sweep.learning_rate, "l2": sweep.l2}
+        result = sweep.result
+    seconds = time.perf_counter() - begin
+    counts = np.bincount(train[1])
+    groups = result.group_accuracy(counts, "thresholds")
+    found |= {
+        "probe": probe,
+        "rows": rows,
+        "backend": keras.backend.backend(),
+        "seconds": round(seconds, 1),
+        "MiB": peak.peak,
+        "MiB before": before,
+        "accuracy": round(result.accuracy, 4),
+        "few": round(groups.few, 4),
+    }
+    print("RESULT " + json.dumps(found), flush=True)
+
+
+def main(_):
+    if FLAGS.only:
+        probe, rows = FLAGS.only.split()
+        return measure(probe, int(rows))
+    folder = Path(FLAGS.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    make(FLAGS.test, 1, folder / "test.npy")
+    results = []
+    for rows in map(int, FLAGS.rows):
+        make(rows, 0, folder / f"{rows}.npy")
+        for probe in FLAGS.probes:
+            if probe == "converged" and rows > 10_000:
+                continue
+            done = subprocess.run(
+                [sys.executable, *sys.argv, f"--only={probe} {rows}"],
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            line = next(
+                line
+                for line in done.stdout.splitlines()
+                if line.startswith("RESULT ")
+            )
+            results.append(json.loads(line.removeprefix("RESULT ")))
+            print(results[-1], flush=True)
+    output = Path(FLAGS.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(results, indent=1) + "\n")
+    return None
+
+
+if __name__ == "__main__":
+    app.run(main)
