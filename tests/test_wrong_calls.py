@@ -1318,6 +1318,7 @@ FILLED_IN = {
     "evaluation.ClassSimilarity",
     "evaluation.GroupAccuracy",
     "evaluation.GroupShare",
+    "evaluation.LinearProbeSweep",
     "evaluation.LongTailReport",
     "evaluation.TailAgreement",
     "evaluation.TailDiagnosis",
