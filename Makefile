@@ -25,6 +25,11 @@ PACKAGE_tensorflow := tensorflow-cpu
 PACKAGE_torch := $(TORCH)
 PACKAGE_jax := jax
 
+# It asks for tensorflow-text, which brings all of TensorFlow beside
+# tensorflow-cpu, and which backbones for images do without.
+HUB ?= keras-hub==0.32.0
+HUB_NEEDS := kagglehub regex rich sentencepiece tokenizers
+
 # Python compiles the modules that it imports. pip would compile them all, which
 # takes longer than the rest of an installation.
 INSTALL := -m pip install --quiet --no-compile
@@ -42,7 +47,8 @@ $(VENV)/demo-%: $(BIN)/python pyproject.toml
 
 $(VENV)/all: $(BIN)/python pyproject.toml
 	$(BIN)/python $(INSTALL) "$(TORCH)" tensorflow-cpu jax \
-		-e ".[test,lint,keras-cv,notebook]"
+		-e ".[test,lint,keras-cv,notebook,onnx]" $(HUB_NEEDS)
+	$(BIN)/python $(INSTALL) --no-deps $(HUB)
 	touch $@
 
 demo: $(VENV)/demo-$(KERAS_BACKEND)

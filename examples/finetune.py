@@ -13,10 +13,12 @@ class's share of the labels to its logit, in training alone:
 so that a rare class is not given up (Menon et al., ICLR 2021,
 https://arxiv.org/abs/2007.07314). The best classifier, by the mean accuracy of
 the classes on labels that were held out, is saved as `classifier.keras`. That
-file loads without this package, as `classify.py` shows.
+file loads without this package, as `classify.py` shows. `--export=onnx` also
+writes `classifier.onnx`, which `classify_onnx.py` uses without Keras.
 """
 
 import dataclasses
+import importlib.util
 import os
 
 import keras
@@ -34,8 +36,13 @@ flags.DEFINE_integer("epochs", 60, "Epochs of each classifier.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 64, "Labels in a batch.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of everything random.")
 flags.DEFINE_string("output", "runs/finetune", "Folder for the classifier.")
-flags.DEFINE_bool("export", False, "Also write a TensorFlow SavedModel.")
+flags.DEFINE_enum(
+    "export", None, ["saved_model", "onnx"], "Also write it in this form."
+)
 FLAGS = flags.FLAGS
+
+# What Keras needs to write ONNX.
+ONNX_WRITERS = {"tensorflow": "tf2onnx", "torch": "onnx", "jax": "jax2onnx"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,12 +115,38 @@ def class_accuracies(model, images, labels):
     return np.array([hits[labels == each].mean() for each in np.unique(labels)])
 
 
-def main(_):
-    if FLAGS.export and keras.backend.backend() == "torch":
+def check_export():
+    """Raises, before anything is trained, if `--export` cannot work."""
+    backend = keras.backend.backend()
+    if FLAGS.export == "saved_model" and backend == "torch":
         raise ValueError(
-            "`--export` must run on TensorFlow or JAX, since Keras writes no "
-            "SavedModel on PyTorch. Received: --export, KERAS_BACKEND=torch"
+            "`--export` must run on TensorFlow or JAX to write a SavedModel, "
+            "which Keras does not do on PyTorch. Received: "
+            "--export=saved_model, KERAS_BACKEND=torch"
         )
+    writer = ONNX_WRITERS[backend]
+    if FLAGS.export == "onnx" and importlib.util.find_spec(writer) is None:
+        raise ValueError(
+            f"`--export` must find the package {writer} to write ONNX. To "
+            f"install it: pip install {writer}. Received: --export=onnx, "
+            f"KERAS_BACKEND={backend}"
+        )
+
+
+def export(classifier, shape):
+    """Writes the classifier in the form of `--export`."""
+    classifier(np.zeros((1, *shape), "uint8"))  # Which Keras needs on JAX.
+    if FLAGS.export == "onnx":
+        path = os.path.join(FLAGS.output, "classifier.onnx")
+        classifier.export(path, format="onnx", verbose=False)
+    else:
+        path = os.path.join(FLAGS.output, "saved_model")
+        classifier.export(path, verbose=False)
+    print(f"{path}: the same, for use without Keras")
+
+
+def main(_):
+    check_export()
     split = training.load_split(FLAGS.data, FLAGS.imbalance, FLAGS.seed)
     encoder = pretrained_encoder(split)
     counts = split.class_counts
@@ -135,8 +168,8 @@ def main(_):
     path = os.path.join(FLAGS.output, "classifier.keras")
     best.save(path)
     print(f"{path}: {name}, {best_accuracy:.1%} on images that were held out")
-    if FLAGS.export:
-        best.export(os.path.join(FLAGS.output, "saved_model"), verbose=False)
+    if FLAGS.export is not None:
+        export(best, split.x_train.shape[1:])
 
 
 if __name__ == "__main__":

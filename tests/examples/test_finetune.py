@@ -1,5 +1,6 @@
 """A classifier of few labels, and its use without this package."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -14,10 +15,16 @@ from keras import ops
 from examples import training
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-WITHOUT_PACKAGE = (
-    "import runpy, sys; sys.modules['keras_ltssl'] = None; "
-    "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-)
+ONNX_WRITER = {"tensorflow": "tf2onnx", "torch": "onnx", "jax": "jax2onnx"}
+
+
+def without(package):
+    """Python code that runs a script as if a package were not installed."""
+    return (
+        f"import runpy, sys; sys.modules[{package!r}] = None; "
+        f"sys.path.insert(0, {str(EXAMPLES)!r}); sys.argv = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
 
 
 def run(*command):
@@ -60,29 +67,43 @@ def test_equal_shares_leave_the_plain_loss_as_it_is():
     )
 
 
-def test_the_best_of_four_classifiers_is_saved_and_used_elsewhere(tmp_path):
+@pytest.fixture(scope="module")
+def writes_onnx():
+    names = ("onnxruntime", ONNX_WRITER[keras.backend.backend()])
+    return all(importlib.util.find_spec(name) for name in names)
+
+
+@pytest.fixture(scope="module")
+def trained(writes_onnx, tmp_path_factory):
+    """A folder with classifiers, what was printed, and a photo."""
+    folder = tmp_path_factory.mktemp("finetune")
     printed = run(
         EXAMPLES / "finetune.py",
         "--data=digits",
         "--imbalance=20",
         "--pretrain_epochs=1",
         "--epochs=3",
-        f"--output={tmp_path}",
+        f"--output={folder}",
+        *(["--export=onnx"] if writes_onnx else []),
     )
+    pixels = np.full((20, 30, 3), 200, "uint8")
+    keras.utils.save_img(folder / "photo.png", pixels)
+    return folder, printed
+
+
+def class_of(folder, script, classifier, package):
+    said = run(
+        *("-c", without(package), EXAMPLES / script),
+        *(folder / classifier, folder / "photo.png"),
+    )
+    return re.search(r"photo.png: (class \d, probability \d+\.\d%)", said)[1]
+
+
+def test_the_best_of_four_classifiers_is_saved_and_used_elsewhere(trained):
+    folder, printed = trained
     rows = re.findall(
         r"^((?:frozen|whole), \S+)\s+(\S+)%", printed, re.MULTILINE
     )
-    photo = tmp_path / "photo.png"
-    keras.utils.save_img(photo, np.full((20, 30, 3), 200, "uint8"))
-
-    said = run(
-        "-c",
-        WITHOUT_PACKAGE,
-        EXAMPLES / "classify.py",
-        tmp_path / "classifier.keras",
-        photo,
-    )
-
     assert [name for name, _ in rows] == [
         "frozen, plain",
         "frozen, logit-adjusted",
@@ -90,18 +111,42 @@ def test_the_best_of_four_classifiers_is_saved_and_used_elsewhere(tmp_path):
         "whole, logit-adjusted",
     ]
     assert all(5 < float(accuracy) <= 100 for _, accuracy in rows)
-    assert re.search(r"photo.png: class \d, probability \d+\.\d%", said)
+    assert class_of(folder, "classify.py", "classifier.keras", "keras_ltssl")
 
 
-def test_an_export_that_cannot_work_is_refused_before_training():
-    if keras.backend.backend() != "torch":
-        pytest.skip("There it works.")
+def test_the_classifier_as_onnx_says_the_same_without_keras(
+    trained, writes_onnx
+):
+    if not writes_onnx:
+        pytest.skip("needs onnxruntime and what writes ONNX")
+    folder, _ = trained
+    assert class_of(
+        folder, "classify_onnx.py", "classifier.onnx", "keras"
+    ) == class_of(folder, "classify.py", "classifier.keras", "keras_ltssl")
+
+
+def refusal_of(*command):
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / "finetune.py"), "--export"],
+        [sys.executable, *map(str, command)],
         capture_output=True,
         text=True,
         check=False,
         env=dict(os.environ),
     )
-    assert "`--export` must run on TensorFlow or JAX" in done.stderr
     assert "Pretraining" not in done.stdout
+    return done.stderr
+
+
+def test_an_export_that_cannot_work_is_refused_before_training():
+    if keras.backend.backend() != "torch":
+        pytest.skip("There it works.")
+    said = refusal_of(EXAMPLES / "finetune.py", "--export=saved_model")
+    assert "`--export` must run on TensorFlow or JAX" in said
+
+
+def test_onnx_is_refused_before_training_without_what_writes_it():
+    writer = ONNX_WRITER[keras.backend.backend()]
+    said = refusal_of(
+        "-c", without(writer), EXAMPLES / "finetune.py", "--export=onnx"
+    )
+    assert f"`--export` must find the package {writer}" in said
