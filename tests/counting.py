@@ -6,6 +6,7 @@ step with small batches.
 
 import collections
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -39,3 +40,53 @@ def count_kernels(function):
     with Kernels() as kernels:
         function()
     return kernels.count
+
+
+class RoundTrips(TorchDispatchMode):
+    """Counts what would make PyTorch wait for a GPU, also on a processor.
+
+    These are numbers read to the host, tensors made of numbers or arrays of the
+    host, and tensors that become arrays.
+
+    Attributes:
+        by_name: How often each of them happened, a `Counter`.
+    """
+
+    _OPERATIONS = ("_local_scalar_dense", "lift_fresh", "nonzero")
+    _METHODS = ("cpu", "numpy", "tolist", "__array__")
+
+    def __init__(self):
+        super().__init__()
+        self.by_name = collections.Counter()
+
+    @property
+    def count(self):
+        return self.by_name.total()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.__name__.partition(".")[0]
+        if name in self._OPERATIONS:
+            self.by_name[name] += 1
+        return func(*args, **(kwargs or {}))
+
+    def __enter__(self):
+        self._methods = {
+            name: getattr(torch.Tensor, name) for name in self._METHODS
+        }
+        for name in self._METHODS:
+            setattr(torch.Tensor, name, self._counted(name))
+        return super().__enter__()
+
+    def __exit__(self, *raised):
+        for name, method in self._methods.items():
+            setattr(torch.Tensor, name, method)
+        return super().__exit__(*raised)
+
+    def _counted(self, name):
+        method = self._methods[name]
+
+        def counted(tensor, *args, **kwargs):
+            self.by_name[name] += 1
+            return method(tensor, *args, **kwargs)
+
+        return counted

@@ -23,6 +23,8 @@ class TrainingProgress(keras.callbacks.Callback):
         num_batches: Batches of an epoch.
     """
 
+    reads_step_logs = False
+
     def __init__(
         self, folder: RunFolder, settings: dict[str, Any], num_batches: int
     ) -> None:

@@ -30,6 +30,26 @@ class Epoch:
         return self.rows.read(numbers), self.ids[numbers]
 
 
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A batch of an epoch, and whether the ones after it will be needed."""
+
+    epoch: Epoch
+    index: int
+    in_sequence: bool = dataclasses.field(default=True, compare=False)
+
+    def following(self, count: int) -> list["Request"]:
+        """Returns requests for the next batches of the epoch, if needed.
+
+        Args:
+            count: Integer, the largest number of batches.
+        """
+        if not self.in_sequence:
+            return []
+        end = min(self.index + 1 + count, len(self.epoch.batches))
+        return [Request(self.epoch, i) for i in range(self.index + 1, end)]
+
+
 class EpochBatches(keras.utils.PyDataset):
     """Base class: batches of successive epochs, read ahead by threads.
 
@@ -45,6 +65,9 @@ class EpochBatches(keras.utils.PyDataset):
             nearly equal size, and only the part of this index is read. `None`
             reads whole batches.
     """
+
+    reads_ahead = True
+    """Whether `fit` reads the next batches while a step runs."""
 
     def __init__(
         self,
@@ -123,8 +146,18 @@ class EpochBatches(keras.utils.PyDataset):
         return self.num_batches
 
     def __getitem__(self, index: int) -> tuple[Images, Ids]:
-        current = self._current
-        num_batches = len(current.batches)
+        return self.read(self.request(index))
+
+    def request(self, index: int) -> "Request":
+        """Notes that a batch is used. It is not read yet.
+
+        Args:
+            index: Integer, index of the batch in its epoch.
+
+        Returns:
+            What `read` takes.
+        """
+        num_batches = len(self._current.batches)
         if not 0 <= index < num_batches:
             raise IndexError(
                 f"`index` must lie in 0 ... {num_batches - 1}. "
@@ -132,20 +165,21 @@ class EpochBatches(keras.utils.PyDataset):
             )
         if index == num_batches - 1:
             self._reached_the_end = True
-        if self._look_ahead is None:
-            return current.read(index)
         # Read ahead only if batches are requested in sequence, which they are
         # not under `fit(shuffle=True)` of a plain Keras model.
         in_sequence = index in (0, self._last_index + 1)
         self._last_index = index
-        end = index + 1 + (self._num_ahead if in_sequence else 0)
-        return self._look_ahead.get(
-            (current, index),
-            following=[
-                (current, later)
-                for later in range(index + 1, min(end, num_batches))
-            ],
-        )
+        return Request(self._current, index, in_sequence)
+
+    def read(self, request: "Request") -> tuple[Images, Ids]:
+        """Returns a batch. It has no effect on `epoch`.
+
+        Args:
+            request: What `request` returned, or one of the following requests.
+        """
+        if self._look_ahead is None:
+            return request.epoch.read(request.index)
+        return self._look_ahead.get(request, request.following(self._num_ahead))
 
     def on_epoch_end(self) -> None:
         """Moves on to the next epoch if the last batch was requested."""
@@ -175,6 +209,5 @@ def checked_part(part: tuple[int, int]) -> tuple[int, int]:
     return part[0], part[1]
 
 
-def _read_batch(key: tuple[Epoch, int]) -> tuple[Images, Ids]:
-    epoch, index = key
-    return epoch.read(index)
+def _read_batch(request: Request) -> tuple[Images, Ids]:
+    return request.epoch.read(request.index)

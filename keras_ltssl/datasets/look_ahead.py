@@ -51,3 +51,9 @@ class LookAhead(Generic[Key, Value]):
                     self._pending[each] = self._threads.submit(self._read, each)
             item = self._pending.pop(key)
         return item.result()
+
+    def close(self) -> None:
+        """Drops what was read ahead. Threads end with what they are reading."""
+        with self._lock:
+            self._pending.clear()
+            self._threads.shutdown(wait=False, cancel_futures=True)

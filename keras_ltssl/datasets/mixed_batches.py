@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_ltssl.datasets.dataset_rows import DatasetRows
-from keras_ltssl.datasets.epoch_batches import Epoch, EpochBatches, Ids
+from keras_ltssl.datasets.epoch_batches import (
+    Epoch,
+    EpochBatches,
+    Request,
+)
 from keras_ltssl.datasets.image_batches import checked_ids
 from keras_ltssl.datasets.image_reader import ImageReader
-from keras_ltssl.datasets.rows import (
-    Images,
-    JoinedRows,
-    Numbers,
-)
+from keras_ltssl.datasets.rows import JoinedRows, Numbers
 from keras_ltssl.datasets.sample_sources import (
     Source,
     are_paths,
@@ -248,12 +248,12 @@ class MixedBatches(EpochBatches):
             ),
         )
 
-    def __getitem__(self, index: int) -> tuple[Images, Ids]:
+    def request(self, index: int) -> Request:
         if index == 0:
             self._begin()
         self._has_begun = True
         self.num_batches_read += 1
-        return super().__getitem__(index)
+        return super().request(index)
 
     def on_epoch_begin(self) -> None:
         """Begins an epoch with the rows that are chosen now."""

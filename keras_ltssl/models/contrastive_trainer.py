@@ -7,8 +7,10 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_ltssl.backend import pytorch, replicas
+from keras_ltssl.backend import pytorch, replicas, steps
+from keras_ltssl.backend.transfer import transfer_to_device
 from keras_ltssl.datasets.epoch_batches import EpochBatches
+from keras_ltssl.datasets.fed_batches import FedBatches, can_be_fed
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.models.augmentation import holds_views, needs_ids
 from keras_ltssl.models.checks import (
@@ -21,6 +23,7 @@ from keras_ltssl.models.checks import (
 )
 from keras_ltssl.models.learning_watch import LearningWatch
 from keras_ltssl.models.samples_with_ids import with_ids
+from keras_ltssl.models.step_logs import StepLogs
 from keras_ltssl.models.training_watch import TrainingWatch
 from keras_ltssl.models.value_range import check_value_range
 from keras_ltssl.state.loss_state import LossState
@@ -45,6 +48,8 @@ class ContrastiveTrainer(keras.Model):
     augmenter: keras.layers.Layer | None
     loss_state: LossState
     training_data: Any
+    train_function: Any
+    _step_logs: StepLogs | None = None
 
     _torch_kernels: bool | None = None
 
@@ -185,11 +190,19 @@ class ContrastiveTrainer(keras.Model):
                 if start >= epochs:
                     return self._no_history()
         self.training_data = x
+        self._step_logs = StepLogs(known, verbose in ("auto", 1))
+        transfer = transfer_to_device() if can_be_fed(x) else None
+        fed = None if transfer is None else FedBatches(x, transfer)
+        data = x if fed is None else fed
         try:
-            return super().fit(
-                x, y, batch_size, epochs, verbose, callbacks, **kwargs
-            )
+            with steps.unwaiting(compiled=bool(self.jit_compile)):
+                return super().fit(
+                    data, y, batch_size, epochs, verbose, callbacks, **kwargs
+                )
         finally:
+            if fed is not None:
+                fed.close()
+            self._step_logs = None
             self.training_data = None
             self.loss_state.watches_data = False
 
@@ -265,11 +278,39 @@ class ContrastiveTrainer(keras.Model):
             x, y, batch_size, verbose, sample_weight, **kwargs
         )
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """Makes what trains on a batch, and lets Keras read few of its logs.
+
+        Args:
+            force: Whether to make it anew.
+        """
+        before = self.train_function
+        super().make_train_function(force)
+        made = self.train_function
+        if made is before:
+            return
+
+        def train_function(*args: Any) -> Any:
+            result = made(*args)
+            if self._step_logs is None:
+                return result
+            # On JAX, the state of the training comes after the logs.
+            logs, *state = result if isinstance(result, tuple) else (result,)
+            if isinstance(logs, dict):
+                logs = self._step_logs.of_step(logs)
+            return (logs, *state) if state else logs
+
+        self.train_function = train_function
+
     def train_step(self, *args: Any) -> Any:
         """Trains on a batch; the data are the last argument."""
         # On JAX, the state of the training comes first.
         *state, data = args
-        return super().train_step(*state, self._as_called(data))
+        if self.jit_compile:  # PyTorch would compile what surrounds the step.
+            return super().train_step(*state, self._as_called(data))
+        with steps.unwaiting():
+            data = self._as_called(steps.on_device(data))
+            return super().train_step(*state, data)
 
     def test_step(self, *args: Any) -> Any:
         """Evaluates a batch; the data are the last argument."""

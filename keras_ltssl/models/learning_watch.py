@@ -27,6 +27,8 @@ class LearningWatch(keras.callbacks.Callback):
     The last two are judged at the end of epochs, after 100 steps.
     """
 
+    reads_step_logs = False
+
     def __init__(self) -> None:
         super().__init__()
         self._warned: set[str] = set()
@@ -39,15 +41,14 @@ class LearningWatch(keras.callbacks.Callback):
     ) -> None:
         """Warns of views that teach nothing."""
         self._steps_of_epoch = batch + 1
-        learning = self.model.loss_state.learning
-        if (
-            learning is None
-            or not self._looks_at_views
-            or self._steps_of_epoch < self._next_look
-        ):
+        if not self._looks_at_views or self._steps_of_epoch < self._next_look:
             return
-        # Rarely: reading the counts waits for the device.
+        # Rarely: reading the counts waits for the device, and on JAX `model`
+        # takes the weights out of the training loop.
         self._next_look = 2 * self._steps_of_epoch
+        learning = self.model.loss_state.learning
+        if learning is None:
+            return
         samples, same, constant = learning.views_seen()
         if samples < _VIEWS:
             return

@@ -20,6 +20,8 @@ class TrainingWatch(keras.callbacks.Callback):
             weight is NaN or infinite at the end of an epoch.
     """
 
+    reads_step_logs = False
+
     def __init__(self) -> None:
         super().__init__()
         self._is_first_epoch = True
@@ -97,8 +99,15 @@ class TrainingWatch(keras.callbacks.Callback):
         self._is_first_epoch = False
         model.loss_state.watches_data = False
         model.loss_state.check_ids_seen()
-        for weight in model.trainable_weights:
-            if not bool(ops.all(ops.isfinite(weight))):
+        weights = model.trainable_weights
+        if not weights:
+            return
+        # Together, since reading each result would wait for the device.
+        finite = ops.convert_to_numpy(
+            ops.stack([ops.all(ops.isfinite(weight)) for weight in weights])
+        )
+        for weight, is_finite in zip(weights, finite, strict=True):
+            if not is_finite:
                 raise ValueError(
                     f"Training has diverged in epoch {epoch}: the weight "
                     f"{weight.path} holds NaN or infinity. A smaller learning "

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_ltssl.backend import replicas
+from keras_ltssl.backend.seeds import seed_generator
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import LARGEST_KERAS_SEED, check_integer
 
@@ -36,7 +37,7 @@ class RandomTags(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_tags = check_integer("num_tags", num_tags, minimum=1)
         self.seed = check_integer("seed", seed, 0, LARGEST_KERAS_SEED)
-        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self.seed_generator = seed_generator(self.seed)
 
     def draw(self, batch: int | Tensor) -> Tensor:
         """Returns the tags of the samples of a batch.

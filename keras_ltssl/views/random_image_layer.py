@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_ltssl.backend.seeds import seed_generator
 from keras_ltssl.validation import LARGEST_KERAS_SEED, check_integer_or_none
 
 
@@ -28,7 +29,7 @@ class RandomImageLayer(keras.layers.Layer):
                 f"{keras.config.image_data_format()!r}"
             )
         self.seed = check_integer_or_none("seed", seed, 0, LARGEST_KERAS_SEED)
-        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self.seed_generator = seed_generator(self.seed)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Raises if `input_shape` is not that of a batch of images.

@@ -34,7 +34,9 @@ OF_ONE_BACKEND = dict.fromkeys(
         "torch_modules",
         "torch_processes",
         "torch_randomness",
+        "torch_steps",
         "torch_tensors",
+        "torch_transfer",
     ),
     "torch",
 )
