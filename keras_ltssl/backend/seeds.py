@@ -32,7 +32,7 @@ class SeedGenerator(keras.random.SeedGenerator):
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)
-        self._known: tuple[Any, int, list[int]] | None = None
+        self._known: tuple[Any, int, tuple[int, int]] | None = None
 
     def next(self, ordered: bool = True) -> Any:
         """Returns the seed and the number of the draw, two integers.
@@ -43,11 +43,14 @@ class SeedGenerator(keras.random.SeedGenerator):
         if not ordered or is_stateless():
             return super().next(ordered)
         state: Any = self.state.value
+        known = self._known
         # PyTorch counts the writes to a tensor.
-        known, writes, numbers = self._known or (None, -1, [])
-        if state is not known or state._version != writes:
-            numbers = state.tolist()
+        is_known = (
+            known is not None
+            and known[0] is state
+            and known[1] == state._version
+        )
+        seed, draw = known[2] if known and is_known else state.tolist()
         state.detach()[1] += 1
-        seed, draw = numbers
-        self._known = (state, state._version, [seed, draw + 1])
+        self._known = (state, state._version, (seed, draw + 1))
         return seed, draw
