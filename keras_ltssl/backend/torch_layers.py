@@ -111,9 +111,10 @@ def _can_normalize(
         return False
     if not is_training:
         return True
-    # One value for each channel has no unbiased variance.
+    # One value for each channel has no unbiased variance. Older versions of
+    # Keras have no `renorm`.
     return (
-        not layer.renorm
+        not getattr(layer, "renorm", False)
         and layer.momentum != 0
         and inputs.numel() >= 2 * len(mean)
     )
