@@ -33,16 +33,19 @@ def compiled(function):
 
         run = jax.jit(jax.value_and_grad(function))
     else:
-        import torch
 
         def run(z):
-            z = torch.tensor(z, requires_grad=True)
+            # A copy, on the device of Keras.
+            z = keras.ops.convert_to_tensor(np.array(z)).requires_grad_()
             value = function(z)
             value.backward()
             return value.detach(), z.grad
 
     def on_arrays(z):
         value, gradient = run(z)
-        return np.asarray(value), np.asarray(gradient)
+        return (
+            keras.ops.convert_to_numpy(value),
+            keras.ops.convert_to_numpy(gradient),
+        )
 
     return on_arrays
