@@ -79,24 +79,16 @@ def three_products(z):
 def of_lightly(z):
     """Returns a call of lightly's NT-Xent, or `None` without it."""
     try:
-        import torch
         from lightly.loss import NTXentLoss
     except (ImportError, RuntimeError):  # Of torchvision, without its torch.
         return None
     loss = NTXentLoss(temperature=0.2)
-
-    def run():
-        leaf = torch.tensor(z, requires_grad=True)
-        loss(leaf[:, 0], leaf[:, 1]).backward()
-        return leaf.grad
-
-    return run
+    return measuring.compiled_gradient(lambda z: loss(z[:, 0], z[:, 1]), z)
 
 
 def of_metric_learning(z):
     """Returns a call of pytorch-metric-learning's, or `None` without it."""
     try:
-        import torch
         from pytorch_metric_learning.losses import (
             NTXentLoss,
             SelfSupervisedLoss,
@@ -104,13 +96,7 @@ def of_metric_learning(z):
     except (ImportError, RuntimeError):  # Of torchvision, without its torch.
         return None
     loss = SelfSupervisedLoss(NTXentLoss(temperature=0.2))
-
-    def run():
-        leaf = torch.tensor(z, requires_grad=True)
-        loss(leaf[:, 0], leaf[:, 1]).backward()
-        return leaf.grad
-
-    return run
+    return measuring.compiled_gradient(lambda z: loss(z[:, 0], z[:, 1]), z)
 
 
 def at(batch_size, with_slow_peer):

@@ -32,13 +32,9 @@ def compiled(function, *arrays, xla=True):
     if backend == "jax":
         import jax
 
-        arrays = [jax.numpy.asarray(array) for array in arrays]
-        run = jax.jit(function)
-        return lambda: jax.block_until_ready(run(*arrays))
-    import torch
-
-    arrays = [torch.tensor(array) for array in arrays]
-    return lambda: function(*arrays)
+        return compiled_by_jax(function, *map(jax.numpy.asarray, arrays))
+    arrays = [keras.ops.convert_to_tensor(array) for array in arrays]
+    return lambda: finished(function(*arrays))
 
 
 def compiled_gradient(function, z, xla=True):
@@ -61,14 +57,61 @@ def compiled_gradient(function, z, xla=True):
         import jax
 
         return compiled(jax.value_and_grad(function), z)
-    import torch
+    z = keras.ops.convert_to_tensor(z)
 
     def run():
-        leaf = torch.tensor(z, requires_grad=True)
+        leaf = z.detach().requires_grad_()
         function(leaf).backward()
-        return leaf.grad
+        return finished(leaf.grad)
 
     return run
+
+
+def finished(result):
+    """Returns a result of PyTorch once the device has computed it."""
+    if result.is_cuda:
+        import torch
+
+        torch.cuda.synchronize()
+    return result
+
+
+def device_name():
+    """Returns what the backend computes on, and the name of a GPU."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.devices()[0].device_kind
+    if backend == "torch":
+        import torch
+
+        return (
+            torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        )
+    import tensorflow as tf
+
+    return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+
+
+def memory_of_device_mib(call):
+    """Returns what a call takes on a GPU beyond what was there before.
+
+    `None` on processors. On JAX, a call has it as `temporary_mib`, from the
+    compiler's plan.
+    """
+    if keras.backend.backend() == "jax":
+        return getattr(call, "temporary_mib", None)
+    if keras.backend.backend() != "torch" or device_name() == "cpu":
+        return None
+    import torch
+
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call()
+    torch.cuda.synchronize()
+    return round((torch.cuda.max_memory_allocated() - before) / 2**20)
 
 
 def training_step(
@@ -85,10 +128,11 @@ def training_step(
     state.monitor_learning(monitor)
     state(z, training=True)
     if keras.backend.backend() != "jax":
+        ids = keras.ops.convert_to_tensor(ids)
 
         def value(z):
             state(z, training=True, queue=queue)
-            return loss(keras.ops.convert_to_tensor(ids), z)
+            return loss(ids, z)
 
         if torch_compile:
             import torch
@@ -107,10 +151,29 @@ def training_step(
             after = [scope.get_current_value(v) for v in variables]
         return result, after
 
-    run = jax.jit(jax.value_and_grad(value_and_state, has_aux=True))
     values = [variable.value for variable in variables]
     z, ids = jax.numpy.asarray(z), jax.numpy.asarray(ids)
-    return lambda: jax.block_until_ready(run(z, values, ids))
+    return compiled_by_jax(
+        jax.value_and_grad(value_and_state, has_aux=True), z, values, ids
+    )
+
+
+def compiled_by_jax(function, *arguments):
+    """Returns a call, compiled ahead; it says what memory it takes for a time.
+
+    As `temporary_mib`.
+    """
+    import jax
+
+    run = jax.jit(function).lower(*arguments).compile()
+
+    def call():
+        return jax.block_until_ready(run(*arguments))
+
+    plan = run.memory_analysis()
+    if plan is not None:
+        call.temporary_mib = round(plan.temp_size_in_bytes / 2**20)
+    return call
 
 
 def rounds(calls, repeats, warm_up=3):
@@ -164,16 +227,18 @@ def of_own_process(**arguments):
     return float(child.stdout.split()[-1])
 
 
-def store(name, **result):
-    """Prints a result with what it was measured on, and stores it as JSON."""
+def store(name, prints=True, **result):
+    """Stores a result with what it was measured on as JSON, and prints it."""
     result = {
         "backend": keras.backend.backend(),
         "keras": keras.version(),
+        "device": device_name(),
         "threads": os.environ.get("OMP_NUM_THREADS", f"{os.cpu_count()}"),
         **result,
     }
     text = json.dumps(result, indent=2)
-    print(text)
+    if prints:
+        print(text)
     output = Path(flags.FLAGS.output)
     output.mkdir(parents=True, exist_ok=True)
     (output / f"{name}-{result['backend']}.json").write_text(text + "\n")

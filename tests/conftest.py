@@ -5,8 +5,15 @@ import shutil
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# For a GPU, which several processes of tests share; on a processor nothing
+# changes. Float32 products are not rounded to TF32, and a sum has one order.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+os.environ.setdefault("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import keras
+import on_gpu  # noqa: F401
 import pytest
 
 # A script that asks for virtual devices, before anything else uses one.

@@ -39,6 +39,9 @@ def start(path, **settings):
         **os.environ,
         "KERAS_BACKEND": BACKEND,
         "PYTHONPATH": os.pathsep.join(sys.path),
+        # Where there is a GPU, too.
+        "CUDA_VISIBLE_DEVICES": "",
+        "JAX_PLATFORMS": "cpu",
         **settings,
     }
     environment.pop("XLA_FLAGS", None)

@@ -4,12 +4,12 @@ import json
 import re
 from pathlib import Path
 
-import jupytext
 import keras
-import nbclient
-import nbformat
 import pytest
 
+jupytext = pytest.importorskip("jupytext")
+nbclient = pytest.importorskip("nbclient")
+nbformat = pytest.importorskip("nbformat")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT = EXAMPLES / "keras_ltssl_kaggle.py"
 METADATA = json.loads((EXAMPLES / "kernel-metadata.json").read_text())

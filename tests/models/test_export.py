@@ -26,8 +26,9 @@ def test_an_exported_encoder_gives_the_same_features(tmp_path):
         model.encoder.export(path, format="torch", verbose=False)
         exported = torch.export.load(path).module()
         # Keras fixes the batch at 1.
-        features = torch.cat([exported(torch.tensor(x[None])) for x in images])
-        features = features.detach()
+        inputs = keras.ops.convert_to_tensor(images)
+        features = torch.cat([exported(x[None]) for x in inputs])
+        features = keras.ops.convert_to_numpy(features)
     else:
         tensorflow = pytest.importorskip("tensorflow")
         path = str(tmp_path / "encoder")

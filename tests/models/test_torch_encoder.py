@@ -21,9 +21,13 @@ if keras.backend.backend() == "torch":
     import torch
     from counting import Kernels
     from torch import nn
+
+    DEVICE = keras.ops.convert_to_tensor(0.0).device
 else:
     # Only the first test runs there.
     torch, nn = None, None
+
+as_array = keras.ops.convert_to_numpy
 
 needs_torch = pytest.mark.skipif(torch is None, reason="It runs on PyTorch.")
 
@@ -134,19 +138,24 @@ def encoder_of(module, **arguments):
 
 
 def state_of(module):
-    return {name: t.detach().clone() for name, t in module.state_dict().items()}
+    state = module.state_dict()
+    return {name: t.detach().cpu().clone() for name, t in state.items()}
 
 
 def assert_same_state(one, other, rtol=0.0, atol=0.0):
     assert list(one) == list(other)
     for name in one:
         torch.testing.assert_close(
-            one[name], other[name], rtol=rtol, atol=atol, msg=name
+            one[name].cpu(),
+            other[name].cpu(),
+            rtol=rtol,
+            atol=atol,
+            msg=name,
         )
 
 
 def as_the_module_gets_them(batch):
-    x = torch.tensor(batch).float() / 127.5 - 1
+    x = keras.ops.convert_to_tensor(batch).float() / 127.5 - 1
     return x.permute(0, 3, 1, 2)
 
 
@@ -161,7 +170,7 @@ def policy():
 def test_a_training_step_is_that_of_a_plain_loop(make):
     torch.manual_seed(1)
     module = make()
-    plain = make()
+    plain = make().to(DEVICE)
     plain.load_state_dict(module.state_dict())
     batch = views()
 
@@ -175,7 +184,7 @@ def test_a_training_step_is_that_of_a_plain_loop(make):
     z = plain(as_the_module_gets_them(batch.reshape(-1, *SHAPE)))
     z = nn.functional.normalize(z)
     similarity = (z @ z.T / 0.5).fill_diagonal_(-np.inf)
-    other = torch.arange(32) ^ 1
+    other = torch.arange(32, device=DEVICE) ^ 1
     loss = nn.functional.cross_entropy(similarity, other)
     loss.backward()
     with torch.no_grad():
@@ -198,12 +207,12 @@ def test_the_module_taken_out_gives_the_features_in_plain_pytorch(make):
 
     assert encoder.module is module
     assert list(module.state_dict()) == names
-    plain = make().eval()
+    plain = make().to(DEVICE).eval()
     plain.load_state_dict(module.state_dict())
     with torch.no_grad():
         expected = plain(as_the_module_gets_them(images()))
     features = encoder.predict(images(), verbose=0)
-    np.testing.assert_allclose(features, expected, 1e-5, 1e-6)
+    np.testing.assert_allclose(features, as_array(expected), 1e-5, 1e-6)
 
 
 @needs_torch
@@ -219,7 +228,7 @@ def test_the_module_gets_scaled_images_with_the_channels_first(dtype):
     expected = (x / 255 - np.array(mean)) / np.array(std)
     assert got.is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_allclose(
-        got.permute(0, 2, 3, 1), expected, rtol=1e-5, atol=1e-5
+        as_array(got.permute(0, 2, 3, 1)), expected, rtol=1e-5, atol=1e-5
     )
 
 
@@ -268,7 +277,7 @@ def test_under_a_mixed_policy_the_module_runs_under_autocast(dtype, policy):
     before = state_of(module)
     # In float16, Keras skips steps until the scale of the loss is small enough.
     model.fit(views(), batch_size=16, epochs=12, verbose=0)
-    assert not torch.equal(module[0].weight, before["0.weight"])
+    assert not torch.equal(state_of(module)["0.weight"], before["0.weight"])
     assert {t.dtype for t in module.parameters()} == {torch.float32}
 
 
@@ -278,12 +287,12 @@ def test_a_step_starts_no_more_kernels_than_plain_pytorch(dtype, policy):
     policy(dtype)
     module = convnet()
     encoder = encoder_of(module)
-    x = torch.tensor(images(4))
+    x = keras.ops.convert_to_tensor(images(4))
     is_mixed = dtype != "float32"
     module.train()
     with (
         Kernels() as plain,
-        torch.autocast("cpu", torch.bfloat16, enabled=is_mixed),
+        torch.autocast(DEVICE.type, torch.bfloat16, enabled=is_mixed),
     ):
         module(x.permute(0, 3, 1, 2).float() / 127.5 - 1).sum().backward()
     module.zero_grad()
@@ -428,15 +437,15 @@ def test_frameworks_train_it_as_the_same_encoder_of_keras(framework):
 
     np.testing.assert_allclose(own, losses, rtol=1e-4)
     kernel, *_ = encoder.get_weights()
-    np.testing.assert_allclose(module[1].weight.detach(), kernel.T, 1e-3, 1e-4)
+    np.testing.assert_allclose(as_array(module[1].weight), kernel.T, 1e-3, 1e-4)
     if framework in ("MomentumContrast", "BYOL"):
         followers = one.momentum_network.copies[0].get_weights()
         copy = other.momentum_network.copies[0].module
         np.testing.assert_allclose(
-            copy[1].weight.detach(), followers[0].T, 1e-3, 1e-4
+            as_array(copy[1].weight), followers[0].T, 1e-3, 1e-4
         )
         np.testing.assert_allclose(
-            copy[2].running_mean, followers[4], 1e-3, 1e-4
+            as_array(copy[2].running_mean), followers[4], 1e-3, 1e-4
         )
         assert copy is not module
         assert not any(p.requires_grad for p in copy.parameters())
@@ -445,7 +454,7 @@ def test_frameworks_train_it_as_the_same_encoder_of_keras(framework):
         for mask, same in zip(
             one.pruned_encoder.masks, other.pruned_encoder.masks, strict=True
         ):
-            np.testing.assert_array_equal(mask.numpy().T, same.numpy())
+            np.testing.assert_array_equal(as_array(mask).T, as_array(same))
 
 
 @needs_torch
@@ -685,4 +694,6 @@ def test_a_run_that_was_ended_goes_on_bit_for_bit(tmp_path, framework):
 
 
 if __name__ == "__main__":
+    import on_gpu  # noqa: F401  As in the process that resumes the run.
+
     run(Path(sys.argv[1]), "ContrastiveModel", Stop(kill))
