@@ -4,6 +4,8 @@
 #                    what differs by backend (marked `every_backend`)
 #   make test-all    every test on each of the three
 #   make test-minimum  what differs by backend on the oldest Keras, on one backend
+#   make test-gpu  the tests where there is a GPU, in the environment at hand:
+#                those of `make test` on PyTorch and JAX
 #   make wheel   builds wheel and sdist, tests the wheel from outside the source
 #   make extras  that pip can install the wheel with each extra alone
 #   make docs    the documentation as a site, in site/; warnings are errors
@@ -35,7 +37,8 @@ HUB_NEEDS := kagglehub regex rich sentencepiece tokenizers
 INSTALL := -m pip install --quiet --no-compile
 
 .PHONY: environment demo test test-torch test-tensorflow test-jax test-all \
-	test-all-tensorflow test-all-jax test-minimum lint types wheel extras \
+	test-all-tensorflow test-all-jax test-minimum test-gpu \
+	test-gpu-torch test-gpu-jax lint types wheel extras \
 	docs notebook bench clean
 
 $(BIN)/python:
@@ -95,6 +98,17 @@ $(MINIMUM)/%: pyproject.toml
 # Warnings are shown, not errors: old packages warn about newer ones.
 test-minimum: $(MINIMUM)/$(KERAS_BACKEND)
 	$(call pytest,$(MINIMUM),$(KERAS_BACKEND),-W default -m every_backend tests --ignore tests/examples)
+
+# PyTorch and JAX with CUDA are there; .[test] and TensorFlow need not be.
+GPU_WORKERS ?= 8
+test-gpu: test-gpu-torch test-gpu-jax
+
+test-gpu-torch:
+	KERAS_BACKEND=torch $(PYTHON) -m pytest -n $(GPU_WORKERS)
+
+test-gpu-jax:
+	KERAS_BACKEND=jax $(PYTHON) -m pytest -n $(GPU_WORKERS) \
+		-m every_backend tests
 
 lint: $(VENV)/all
 	$(BIN)/ruff check .

@@ -75,7 +75,7 @@ class Sizes:
 
     def __init__(self, batch, image, epoch):
         small = is_small()
-        self.batch = 4 if small else batch
+        self.batch = 2 if small else batch
         self.image = min(image, 64) if small else image
         self.steps = 2 if small else epoch
         self.shape = (self.image, self.image, 3)

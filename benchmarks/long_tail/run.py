@@ -4,6 +4,11 @@ r"""Trains every arm of a long-tail benchmark and stores each run as JSON.
     python benchmarks/long_tail/run.py --protocol cifar10 \
         --data cifar10_lt.npz --pool cifar100.npz
     python benchmarks/long_tail/run.py --protocol mnist --arms ablation
+    KERAS_BACKEND=jax python benchmarks/long_tail/run.py \
+        --protocol cifar10_lt_500 --data cifar10_lt.npz \
+        --arms tuning,bcl,gh --orders 1 --dtype_policy mixed_bfloat16
+
+The last is for a GPU.
 
 First SimCLR at every temperature and view strength of the protocol, then the
 arms at the pair that did best on the validation set. All arms share class
@@ -77,7 +82,11 @@ flags.DEFINE_string("work", "runs/long_tail", "Folder for what is unfinished.")
 flags.DEFINE_string(
     "features", None, "Folder to keep the encoders' features in, float16."
 )
-flags.DEFINE_string("dtype_policy", "float32", "Such as mixed_bfloat16.")
+flags.DEFINE_string(
+    "dtype_policy",
+    "float32",
+    "Such as mixed_bfloat16, for a GPU; stored with each run.",
+)
 flags.DEFINE_integer("workers", 1, "Runs at a time.", lower_bound=1)
 flags.DEFINE_integer("worker", None, "Which of the workers this one is.")
 FLAGS = flags.FLAGS

@@ -5,7 +5,7 @@
 accuracies by probe and group, some of each class, agreements of tail estimates,
 device, date and seconds. `read_runs` and `read_all` read either, and return the
 same for both. A run is told from others by its protocol, arm and class order,
-and by where it was made: the backend and the device.
+and by where it was made: the backend, the device and the dtype policy.
 
 The table begins with one line for each protocol. The lines of runs name their
 protocol and its digest.
@@ -188,8 +188,15 @@ def key_of(row):
 
 
 def place_of(run):
-    """Returns where a run was made: its backend and its device."""
-    return run["made"]["backend"], run["made"]["device"]
+    """Returns where a run was made: its backend and its device.
+
+    Runs in another precision than float32 count as those of another device,
+    so that pairs share the precision.
+    """
+    made = run["made"]
+    policy = made.get("dtype_policy") or "float32"
+    suffix = "" if policy == "float32" else f" ({policy})"
+    return made["backend"], made["device"] + suffix
 
 
 def accuracy_by_rank(run, probe):

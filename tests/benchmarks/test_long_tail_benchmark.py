@@ -4,10 +4,12 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -169,6 +171,28 @@ def test_a_probe_on_the_long_tailed_labels_has_a_table(folder):
         assert cells[place].startswith(f"{mean:.1f}")
         assert cells[4 + place] == "+0.0\u00a0±\u00a00.0"
     assert len(row(part, "True counts: weights, power 1")) == 8
+
+
+def test_a_run_in_bfloat16_says_so_and_is_no_pair_of_one_in_float32(
+    folder, tmp_path
+):
+    shutil.copytree(folder, tmp_path / "mixed")
+    mixed = tmp_path / "mixed"
+    policy = "--dtype_policy=mixed_bfloat16"
+    path = mixed / "results" / "tiny" / "tase" / "2.json"
+    path.unlink()
+    done = run(mixed, "--arms=tase", policy)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(path.read_text())["made"]["dtype_policy"] == policy[15:]
+
+    page = tmp_path / "page.md"
+    results = f"--results={mixed / 'results'}"
+    done = command("table.py", results, f"--output={page}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    backend = keras.backend.backend()
+    assert f"{backend} on cpu; {backend} on cpu (mixed_bfloat16)" in (
+        page.read_text()
+    )
 
 
 def section(text, title):
