@@ -61,6 +61,8 @@ def _normalize(
     """
     is_training = bool(training and layer.trainable)
     mean = layer.moving_mean.value
+    if not inputs.is_meta:
+        inputs = keras.ops.convert_to_tensor(inputs)  # On the device of Keras.
     if not _can_normalize(layer, inputs, is_training, mask, mean):
         return type(layer).call(  # type: ignore[no-any-return]
             layer, inputs, training=training, mask=mask
@@ -161,6 +163,7 @@ def _convolve(layer: Any, inputs: torch.Tensor) -> torch.Tensor:
     bias = layer.bias.value if layer.use_bias else None
     if not _has_channels_last(layer, inputs) or inputs.dtype != kernel.dtype:
         return type(layer).call(layer, inputs)  # type: ignore[no-any-return]
+    inputs = keras.ops.convert_to_tensor(inputs)  # On the device of Keras.
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
     x, padding = _channels_first(inputs), [0, 0]
@@ -206,6 +209,7 @@ def _pool(layer: Any, inputs: torch.Tensor) -> torch.Tensor:
     """Calls `MaxPooling2D` or `AveragePooling2D` without a copy."""
     if not _has_channels_last(layer, inputs) or layer.padding != "valid":
         return type(layer).call(layer, inputs)  # type: ignore[no-any-return]
+    inputs = keras.ops.convert_to_tensor(inputs)  # On the device of Keras.
     pool: Callable[..., torch.Tensor] = (
         functional.max_pool2d
         if layer.pool_mode == "max"

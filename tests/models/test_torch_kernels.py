@@ -45,7 +45,11 @@ def replaced(model):
 
 def values(shape, seed=0, dtype="float32"):
     x = np.random.default_rng(seed).normal(0.5, 2, shape)
-    return torch.tensor(x.astype("float32")).to(getattr(torch, dtype))
+    return ops.convert_to_tensor(x.astype("float32"), dtype)
+
+
+def device():
+    return ops.convert_to_tensor(0.0).device
 
 
 def clone(layer):
@@ -75,7 +79,8 @@ def run(layer, x, **arguments):
     x = x.detach().clone().requires_grad_()
     y = layer(x, **arguments)
     weights = [w.value for w in layer.trainable_weights]
-    loss = (y.double() * torch.cos(torch.arange(y.numel())).view_as(y)).sum()
+    weighting = torch.cos(torch.arange(y.numel(), device=y.device)).view_as(y)
+    loss = (y.double() * weighting).sum()
     gradients = torch.autograd.grad(
         loss + (y.double() ** 2).sum(), [x, *weights]
     )
@@ -259,7 +264,7 @@ def test_what_pytorch_has_no_kernel_for_stays_that_of_keras(
 @pytest.mark.parametrize("training", [True, False])
 def test_masked_samples_do_not_count(training):
     fast, own = two_of(layers.BatchNormalization(), (6, 5, 3))
-    mask = torch.arange(30).reshape(6, 5) % 3 > 0
+    mask = ops.convert_to_tensor(np.arange(30).reshape(6, 5) % 3 > 0)
     x = values((6, 5, 3))
     assert_equal(fast, own, x, training=training, mask=mask)
     # A mask that comes with the samples.
@@ -271,7 +276,7 @@ def test_masked_samples_do_not_count(training):
     for w, v in zip(fast.weights, own.weights, strict=True):
         torch.testing.assert_close(w.value, v.value)
     with pytest.raises(ValueError, match="mask"):
-        fast(x, mask=torch.ones(6, 5, 3, dtype=bool))
+        fast(x, mask=ops.ones((6, 5, 3), bool))
 
 
 @needs_torch
@@ -463,13 +468,12 @@ def test_resnet18_starts_about_as_many_kernels_as_one_written_by_hand(
     dtype, policy
 ):
     policy(dtype)
-    encoder, net = lt.models.resnet18(), HandWritten()
-    images = torch.tensor(np.arange(4 * 32 * 32 * 3) % 256).float()
-    images = images.reshape(4, 32, 32, 3)
+    encoder, net = lt.models.resnet18(), HandWritten().to(device())
+    images = values((4, 32, 32, 3))
 
     def step(model, **arguments):
         model.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
+        with torch.autocast(device().type, torch.bfloat16, enabled=is_mixed):
             y = model(images, **arguments)
         y.sum().backward()
 
@@ -607,7 +611,7 @@ def test_a_subclass_and_a_layer_somebody_else_changed_stay_as_they_are():
 @needs_torch
 def test_it_can_be_turned_on_and_off():
     encoder = lt.models.small_convnet((8, 8, 3), width=4)
-    x = torch.tensor(images()).float()
+    x = ops.convert_to_tensor(images(), "float32")
     own = count_kernels(lambda: encoder(x))
     for _ in range(2):
         assert lt.models.use_torch_kernels(encoder) == 6
@@ -627,7 +631,7 @@ def test_clones_and_copies_are_those_of_keras():
     config = encoder.get_config()
     lt.models.use_torch_kernels(encoder)
     assert encoder.get_config() == config
-    x = torch.tensor(images()).float()
+    x = ops.convert_to_tensor(images(), "float32")
     for other in (
         keras.models.clone_model(encoder),
         copy.deepcopy(encoder),
@@ -687,3 +691,26 @@ def test_layers_can_be_compiled(training):
     fast, own = pairs[1]
     for w, v in zip(fast.weights, own.weights, strict=True):
         torch.testing.assert_close(w.value, v.value, rtol=1e-5, atol=1e-6)
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Conv2D(4, 3),
+        lambda: layers.MaxPooling2D(),
+        lambda: layers.BatchNormalization(),
+    ],
+)
+def test_inputs_are_moved_to_the_device_of_keras(make, monkeypatch):
+    fast, _ = two_of(make(), IMAGE)
+    asked = []
+    convert = ops.convert_to_tensor
+    monkeypatch.setattr(
+        ops,
+        "convert_to_tensor",
+        lambda x, *rest: asked.append(x) or convert(x, *rest),
+    )
+    x = values(IMAGE)
+    fast(x)
+    assert any(one is x for one in asked)
