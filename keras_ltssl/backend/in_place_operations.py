@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.backend.compilation import is_stateless
 from keras_ltssl.types import Tensor
 
 
@@ -57,26 +58,24 @@ def exp_in_place(tensor: Tensor) -> Tensor:
     return ops.exp(tensor)
 
 
-def add_to_diagonals_of_blocks(
-    matrix: Tensor, size: int | Tensor, value: float
-) -> Tensor:
-    """Returns a matrix with `value` added to the diagonals of its four blocks.
+def add_to_blocks_of_two(matrix: Tensor, value: float) -> Tensor:
+    """Returns a matrix with `value` added to the 2 x 2 blocks on its diagonal.
 
     On PyTorch this overwrites the argument, since `ops.diagonal` is a view
-    there. On the other backends, XLA does not store the matrix that is added.
+    there. On the other backends, XLA does not store the mask.
 
     Args:
         matrix: `(2 * size, 2 * size)`; no gradient flows through it.
-        size: Rows of a block.
         value: Number to add.
     """
+    rows = ops.shape(matrix)[0]
     if keras.backend.backend() == "torch":
-        for offset in (-size, 0, size):
-            diagonal = ops.diagonal(matrix, offset)
-            diagonal += value
+        by_block = ops.reshape(matrix, (rows // 2, 2, rows // 2, 2))
+        blocks = ops.diagonal(by_block, axis1=0, axis2=2)
+        blocks += value
         return matrix
-    diagonal = value * ops.eye(size, dtype=matrix.dtype)
-    return matrix + ops.tile(diagonal, (2, 2))
+    block = ops.arange(rows, dtype="int32") // 2
+    return ops.where(block[:, None] == block, matrix + value, matrix)
 
 
 def fill_columns(matrix: Tensor, columns: Tensor, value: float) -> Tensor:
@@ -96,6 +95,19 @@ def fill_columns(matrix: Tensor, columns: Tensor, value: float) -> Tensor:
         is_meant = columns[:, which, None] == every
         matrix = ops.where(is_meant, value, matrix)
     return matrix
+
+
+def add_to(variable: keras.Variable, values: int | Tensor) -> None:
+    """Adds to a variable. On PyTorch this takes one kernel instead of two.
+
+    Args:
+        variable: Any variable.
+        values: Number or tensor, without a gradient.
+    """
+    if keras.backend.backend() == "torch" and not is_stateless():
+        variable.value.add_(values)
+    else:
+        variable.assign_add(values)
 
 
 def take_rows(variable: keras.Variable, rows: Tensor) -> Tensor:

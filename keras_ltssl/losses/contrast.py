@@ -19,7 +19,7 @@ class BatchContrast:
         z: Projections, `(batch, 2, dim)`.
         temperature: τ, a scalar or `(batch,)`.
         chunk_size: Anchors held at a time, or `None` for all.
-        normalized: Precomputed `unit_anchors(z)`. Defaults to `None`.
+        normalized: Precomputed `units_and_norms(z)`. Defaults to `None`.
 
     Attributes:
         losses: The loss of each anchor, `(batch, 2)`.

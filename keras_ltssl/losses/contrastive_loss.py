@@ -170,8 +170,10 @@ class ContrastiveLoss(keras.losses.Loss):
             state.observe(ids, ops.shape(z)[0])
         losses = self.per_sample(step)
         if state is not None and call is not None:
-            keys = None if step.queue is None else unit_views(z)[:, 1]
-            is_ood = None if ids is None else ids < 0
+            keys = is_ood = None
+            if step.queue is not None:
+                keys = unit_views(z)[:, 1]
+                is_ood = None if ids is None else ids < 0
             signs = None if state.learning is None else learning_signs(step)
             state.finish(call, losses, step.logged, keys, is_ood, signs)
         return replicas.own(y_pred, losses)

@@ -72,7 +72,7 @@ def supcon_of_anchors(
 
     Args:
         anchors: The losses of `compare_anchors`, `(batch, 2)`.
-        units: The unit vectors of all anchors, `(2 * batch, dim)`.
+        units: The unit vectors of all anchors, `(batch, 2, dim)`.
         is_ood: `(batch,)`.
         temperature: The τ of `anchors`.
     """
@@ -85,22 +85,20 @@ def supcon_of_anchors(
             "`is_ood` must hold one value for each sample, shape (batch,) = "
             f"({samples},). Received: is_ood.shape={tuple(is_ood.shape)}"
         )
-    batch = ops.shape(anchors)[0]
     ood = ops.cast(ops.cast(is_ood, "bool"), units.dtype)
     tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
 
     # A mean of cosines is a cosine with a mean: two domains, two vectors. Both
     # anchors of a sample have the same positives, but for each other.
     member = ops.stack([ood, 1.0 - ood], axis=1)
-    both = units[:batch] + units[batch:]
+    both = ops.sum(units, axis=1)
     totals = ops.transpose(member) @ both
     others = ops.maximum(2.0 * ops.sum(member, axis=0) - 1.0, 1.0)
     # The members include the anchors themselves, whose cosine is constant.
-    squares = ops.stop_gradient(ops.sum(units * units, axis=1, keepdims=True))
-    itself = squares[:batch] + squares[batch:]
+    itself = ops.stop_gradient(ops.sum(units * units, axis=(1, 2)))[:, None]
     means = 0.5 * (both @ ops.transpose(totals) - itself) / others
     same = ops.sum(means * member, axis=1)
-    positive = ops.sum(units[:batch] * units[batch:], axis=1)
+    positive = ops.sum(units[:, 0] * units[:, 1], axis=1)
     losses = ops.mean(anchors, axis=1) + (positive - same) / tau
     return losses * ops.amax(ood)  # Without the other domain, no term.
 

@@ -50,7 +50,8 @@ def global_contrast(
         gamma: γ in (0, 1].
     """
     log_g = negatives.log_exponentials
-    known = ops.cast(log_normalizers, log_g.dtype)
+    known = ops.cast(log_normalizers, log_g.dtype)[:, None]
+    is_known = is_known[:, None]
     log_u = log_g
     if gamma < 1:
         kept = math.log1p(-gamma) + ops.where(is_known, known, 0.0)
@@ -58,9 +59,9 @@ def global_contrast(
         log_u = ops.where(is_known, moved, log_g)
     # The mean of p s is that of the softmax, scaled: its sum is g, not u.
     factors = ops.exp(log_g - ops.maximum(log_u, _LOWEST))
-    losses = negatives.exist * ops.mean(negatives.margins(factors), axis=0)
-    tau = ops.cast(temperature, log_g.dtype)
+    losses = negatives.exist * ops.mean(negatives.margins(factors), axis=1)
+    tau = ops.reshape(ops.cast(temperature, log_g.dtype), (-1, 1))
     slopes = log_u - factors * negatives.cosines / tau
-    after = ops.logsumexp(log_u, axis=0) - math.log(log_u.shape[0])
-    after = ops.where(negatives.exist > 0, after, known)
-    return GlobalContrast(losses, after, ops.mean(slopes, axis=0))
+    after = ops.logsumexp(log_u, axis=1) - math.log(log_u.shape[1])
+    after = ops.where(negatives.exist > 0, after, known[:, 0])
+    return GlobalContrast(losses, after, ops.mean(slopes, axis=1))

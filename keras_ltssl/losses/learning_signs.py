@@ -4,7 +4,7 @@ from keras import ops
 
 from keras_ltssl.losses.kernels.unit_views import (
     as_floats,
-    units_and_inverse_norms,
+    units_and_norms,
 )
 from keras_ltssl.losses.step import Step
 from keras_ltssl.state.learning_means import LEARNING_SIGNS
@@ -52,21 +52,21 @@ def learning_signs(step: Step) -> dict[str, Tensor]:
           Wang and Isola, ICML 2020
     """
     if step.z.shape[1] == 4:
-        anchors, others, batch = _of_predictions(step.z)
+        anchors, others = _of_predictions(step.z)
     elif step.queue is None:
-        others, _ = step.unit_anchors
-        batch = ops.shape(others)[0] // 2
-        anchors = others[:batch][:MAX_ANCHORS]
+        others, _ = step.normalized
+        anchors = others[:MAX_ANCHORS, 0]
     else:
         z = as_floats(step.z)[:MAX_QUERIES]
-        units, _ = units_and_inverse_norms(z)
+        units, _ = units_and_norms(z)
         anchors = units[:, 0]
     if step.queue is None:
-        count = ops.shape(anchors)[0]
-        cosines = anchors @ ops.transpose(others)
-        # First views come first, and sample i of the anchors is sample i.
-        own = ops.diagonal(cosines[:, :count])
-        positive = ops.diagonal(cosines[:, batch : batch + count])
+        count, batch = ops.shape(anchors)[0], ops.shape(others)[0]
+        flat = ops.reshape(others, (-1, others.shape[-1]))
+        cosines = anchors @ ops.transpose(flat)
+        # Sample i of the anchors is sample i of the others.
+        by_sample = ops.reshape(cosines, (-1, batch, 2))[:, :count]
+        own, positive = ops.unstack(ops.diagonal(by_sample), 2)
         is_as_near = ops.cast(cosines >= positive[:, None], "float32")
         nearer = ops.sum(is_as_near, axis=1) - 1.0
         nearer -= ops.cast(own >= positive, "float32")
@@ -91,14 +91,12 @@ def learning_signs(step: Step) -> dict[str, Tensor]:
     return dict(zip(LEARNING_SIGNS, values, strict=True))
 
 
-def _of_predictions(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns BYOL's anchors, its candidates and the size of the batch."""
+def _of_predictions(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns BYOL's anchors and its candidates, `(batch, 2, dim)`."""
     z = as_floats(z)
-    anchors, _ = units_and_inverse_norms(z[:MAX_ANCHORS, 0])
-    targets, _ = units_and_inverse_norms(
-        ops.concatenate([z[:, 2], z[:, 3]], axis=0)
-    )
-    return anchors, targets, ops.shape(z)[0]
+    anchors, _ = units_and_norms(z[:MAX_ANCHORS, 0])
+    targets, _ = units_and_norms(z[:, 2:])
+    return anchors, targets
 
 
 def _uniformity(units: Tensor) -> Tensor:

@@ -5,9 +5,8 @@ from typing import TypeVar
 import keras
 
 from keras_ltssl.losses.contrast import BatchContrast, Contrast
-from keras_ltssl.losses.kernels.anchors import unit_anchors
 from keras_ltssl.losses.kernels.queue import QueueContrast
-from keras_ltssl.losses.kernels.unit_views import as_floats
+from keras_ltssl.losses.kernels.unit_views import as_floats, units_and_norms
 from keras_ltssl.state.call import Call
 from keras_ltssl.state.loss_state import LossState
 from keras_ltssl.types import Tensor
@@ -93,10 +92,10 @@ class Step:
             self.logged[name] = value
 
     @property
-    def unit_anchors(self) -> tuple[Tensor, Tensor]:
-        """What the function `unit_anchors` returns, computed once a step."""
+    def normalized(self) -> tuple[Tensor, Tensor]:
+        """What `units_and_norms` returns for `z`, computed once a step."""
         if self._units is None:
-            self._units = unit_anchors(as_floats(self.z))
+            self._units = units_and_norms(as_floats(self.z))
         return self._units
 
     def contrast(
@@ -118,7 +117,7 @@ class Step:
         made: Contrast
         if self.queue is None:
             made = BatchContrast(
-                self.z, temperature, chunk_size, self.unit_anchors
+                self.z, temperature, chunk_size, self.normalized
             )
         else:
             made = QueueContrast(self.z, self.queue, temperature, chunk_size)

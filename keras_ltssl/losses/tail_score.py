@@ -110,11 +110,11 @@ def _of_anchors(
 def _of_shares(shares: Softmax, miss: Tensor, top_k: int) -> Tensor:
     """Returns `tail_score` from a softmax that is held as a whole."""
     # The softmax is over the negatives; of all others, they have this part.
-    scale = (miss / shares.sums)[:, None]
-    exponentials = shares.exponentials
-    batch = ops.shape(scale)[0] // 2
-    both = scale[:batch] * exponentials[:batch]
-    both += scale[batch:] * exponentials[batch:]  # In place on PyTorch.
+    scale = miss / ops.reshape(shares.sums, (-1, 2))
+    anchors = ops.shape(shares.sums)[0]
+    views = ops.reshape(shares.exponentials, (-1, 2, anchors))
+    both = scale[:, :1] * views[:, 0]
+    both += scale[:, 1:] * views[:, 1]  # In place on PyTorch.
     return 0.5 * _sum_of_largest(both, top_k)
 
 
@@ -129,7 +129,7 @@ def _in_chunks(
 
     Args:
         losses: Those of `compare_anchors`, `(batch, 2)`.
-        units: The unit vectors of all anchors, `(2 * batch, dim)`.
+        units: The unit vectors of all anchors, `(batch, 2, dim)`.
         temperature: The τ of `losses`.
         top_k: k.
         chunk_size: Samples held at a time.
@@ -138,13 +138,13 @@ def _in_chunks(
     batch = ops.shape(losses)[0]
     tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
     tau = ops.broadcast_to(tau, (batch,))[:, None]
-    first, second = units[:batch], units[batch:]
+    first, second = units[:, 0], units[:, 1]
     positive = ops.sum(first * second, axis=-1)[:, None]
     log_partition = losses + positive / tau
-    # Both views of sample i are the columns i and batch + i.
-    others = ops.transpose(units)
+    # Both views of sample i are the columns 2 * i and 2 * i + 1.
+    others = ops.transpose(ops.reshape(units, (-1, units.shape[-1])))
     sample = ops.arange(batch, dtype="int32")
-    own = ops.stack([sample, sample + batch], axis=1)
+    own = ops.stack([2 * sample, 2 * sample + 1], axis=1)
     buffers = ProductBuffer(), ProductBuffer()
 
     def scores_of(block: tuple[Tensor, ...]) -> Tensor:

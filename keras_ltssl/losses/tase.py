@@ -229,9 +229,8 @@ class TASELoss(TemperatureLoss):
     def _assess(self, step: Step) -> tuple[Tensor, Tensor, Assignment]:
         prototypes = step.layer("prototypes", Prototypes)
         headness = step.layer("headness", Headness)
-        anchors, _ = step.unit_anchors
-        batch = ops.shape(step.z)[0]
-        both = ops.cast(anchors[:batch] + anchors[batch:], "float32")
+        views, _ = step.normalized
+        both = ops.cast(ops.sum(views, axis=1), "float32")
         # Zero where views are opposite; no other sum is that short.
         squared = ops.sum(both * both, axis=-1, keepdims=True)
         units = both * ops.rsqrt(squared + 1e-30)
@@ -260,11 +259,10 @@ class TASELoss(TemperatureLoss):
         prototypes = step.layer("prototypes", Prototypes)
         headness = step.layer("headness", Headness)
         if self.scale_by_reliability:
-            anchors = ops.cast(step.unit_anchors[0], "float32")
-            batch = ops.shape(step.z)[0]
+            views = ops.cast(step.normalized[0], "float32")
             one, other = (
-                headness.estimate(prototypes.assign(view, step.ids))
-                for view in (anchors[:batch], anchors[batch:])
+                headness.estimate(prototypes.assign(views[:, i], step.ids))
+                for i in (0, 1)
             )
             step.layer("reliability", Reliability).update(one, other)
         prototypes.update(assignment)

@@ -14,6 +14,7 @@ from keras_ltssl.backend.compilation import (
     one_after,
     traced_function,
 )
+from keras_ltssl.backend.in_place_operations import add_to
 from keras_ltssl.state.call import Call
 from keras_ltssl.state.key_queue import KeyQueue
 from keras_ltssl.state.learning_means import (
@@ -355,9 +356,7 @@ class LossState(Progress):
                 if is_ood is None:
                     is_ood = ops.zeros_like(keys[:, 0]) > 0
                 call.queue.enqueue(keys, is_ood)
-            self.step.assign(
-                ops.convert_to_tensor(self.step) + one_after(losses)
-            )
+            add_to(self.step, one_after(losses))
         self._metric.update_state(logged, losses)
 
     def check_ids_seen(self) -> None:

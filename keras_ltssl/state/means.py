@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_ltssl.backend.compilation import one_after
+from keras_ltssl.backend.in_place_operations import add_to
 from keras_ltssl.types import Tensor
 
 
@@ -50,9 +51,10 @@ class _Means(keras.metrics.Metric):
         """
         if not logged:
             return
-        zero, known = ops.zeros((), self.dtype), ops.ones((), self.dtype)
+        one = ops.ones((), self.dtype)
+        zero = one if len(logged) == len(self.names) else ops.zeros_like(one)
         new = [logged.get(name, zero) for name in self.names]
-        new += [known if name in logged else zero for name in self.names]
+        new += [one if name in logged else zero for name in self.names]
         self._add(self.sums, new, one_after(after))
 
     def _add(
@@ -61,7 +63,7 @@ class _Means(keras.metrics.Metric):
         new = ops.stack([ops.cast(value, self.dtype) for value in values])
         if ops.is_tensor(one):
             new *= ops.cast(one, self.dtype)
-        variable.assign_add(ops.stop_gradient(new))
+        add_to(variable, ops.stop_gradient(new))
 
     def result(self) -> dict[str, Tensor]:
         """Returns the mean of each value since the last reset, by name."""

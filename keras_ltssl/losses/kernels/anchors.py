@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import minus_product
 from keras_ltssl.losses.kernels.negatives import (
     Negatives,
     PairScale,
@@ -15,7 +16,7 @@ from keras_ltssl.losses.kernels.negatives import (
 from keras_ltssl.losses.kernels.unit_views import (
     as_floats,
     through_units,
-    units_and_inverse_norms,
+    units_and_norms,
 )
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
@@ -70,19 +71,17 @@ def check_one_a_sample(name: str, values: Tensor, z: Tensor) -> None:
 class Anchors(NamedTuple):
     """The NT-Xent losses of anchors, and what they were computed from.
 
-    Anchors are in the order of `all_at_once`. Only the losses have a gradient.
+    Only the losses have a gradient.
     """
 
     losses: Tensor
     """`(batch, 2)`."""
     miss: Tensor
-    """Softmax probability of the negatives of each anchor, `(2 * batch,)`."""
+    """Softmax probability of the negatives of each anchor, `(batch, 2)`."""
     normalized: tuple[Tensor, Tensor]
-    """What `unit_anchors` returns."""
+    """What `units_and_norms` returned."""
     tau: Tensor
-    """The temperature of each anchor, `(2 * batch,)`."""
-    positive: Tensor
-    """The cosine of the two views of each sample, `(batch,)`."""
+    """The temperature of each sample, `(batch,)`."""
     negatives: Negatives
     """What each anchor is compared with."""
 
@@ -92,55 +91,19 @@ class Anchors(NamedTuple):
         return self.negatives.shares
 
 
-def unit_anchors(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the unit vectors of all anchors, and their inverse norms.
-
-    Args:
-        z: Projections `(batch, 2, dim)`, floats.
-
-    Returns:
-        `(2 * batch, dim)` and `(2 * batch, 1)`, first views first.
-    """
-    z = ops.stop_gradient(z)
-    return units_and_inverse_norms(ops.concatenate([z[:, 0], z[:, 1]]))
-
-
 def with_gradient_to(z: Tensor, normalized: tuple[Tensor, Tensor]) -> Tensor:
-    """Returns the unit vectors of `unit_anchors(z)`, with their gradient."""
+    """Returns the unit vectors of `units_and_norms(z)`, with their gradient."""
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def units_of(
-        z: Tensor, units: Tensor, inverse_norms: Tensor
-    ) -> tuple[Tensor, Any]:
+    def units_of(z: Tensor, units: Tensor, norms: Tensor) -> tuple[Tensor, Any]:
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
             if upstream is None:
                 (upstream,) = args
-            return through_anchors(upstream, units, inverse_norms), None, None
+            return through_units(upstream, units, norms), None, None
 
         return units, gradient
 
     return units_of(as_floats(z), *normalized)
-
-
-def pull_views(weights: Tensor, units: Tensor) -> Tensor:
-    """Returns the gradient of Σ_i w_i s_i1,i2 to the unit vectors.
-
-    Args:
-        weights: w, `(batch,)`.
-        units: `(2 * batch, dim)`, first views first.
-    """
-    batch = ops.shape(weights)[0]
-    weights = weights[:, None]
-    return ops.concatenate([weights * units[batch:], weights * units[:batch]])
-
-
-def through_anchors(
-    to_units: Tensor, units: Tensor, inverse_norms: Tensor
-) -> Tensor:
-    """Returns the gradient to `z` from that to the anchors' unit vectors."""
-    to_z = through_units(to_units, units, inverse_norms)
-    batch = ops.shape(to_z)[0] // 2
-    return ops.stack([to_z[:batch], to_z[batch:]], axis=1)
 
 
 def anchor_losses(
@@ -180,7 +143,7 @@ def compare_anchors(
         pair_scale: What the τ of a pair is multiplied by, an elementwise
             function of its cosine: τ_ab = τ_a · pair_scale(s_ab). A constant
             to the gradient, too. Defaults to `None`, 1 for every pair.
-        normalized: Precomputed `unit_anchors(z)`. Defaults to `None`,
+        normalized: Precomputed `units_and_norms(z)`. Defaults to `None`,
             computed here.
     """
     z = as_tensor("z", z)
@@ -188,28 +151,23 @@ def compare_anchors(
     check_temperatures(temperature)
     check_integer_or_none("chunk_size", chunk_size, minimum=1)
     z = as_floats(z)
-    batch = ops.shape(z)[0]
     tau = ops.stop_gradient(ops.cast(temperature, z.dtype))
     check_one_a_sample("temperature", tau, z)
-    tau = ops.broadcast_to(tau, (batch,))
+    tau = ops.broadcast_to(tau, (ops.shape(z)[0],))
 
-    if normalized is None:
-        normalized = unit_anchors(z)
-    units, inverse_norms = normalized
-    cosine = ops.sum(units[:batch] * units[batch:], axis=-1)
+    units, norms = units_and_norms(z) if normalized is None else normalized
     tau_positive = tau
     if pair_scale is not None:
+        cosine = ops.sum(units[:, 0] * units[:, 1], axis=-1)
         tau_positive = tau * pair_scale(cosine)
-    taus = ops.concatenate([tau, tau])
+    scaled = units / tau_positive[:, None, None]
+    positive = ops.sum(scaled[:, 0] * units[:, 1], axis=-1, keepdims=True)
     if chunk_size is None:
-        negatives = all_at_once(units, taus, pair_scale)
+        negatives = all_at_once(units, scaled, tau, pair_scale)
     else:
-        negatives = in_chunks(units, taus, pair_scale, chunk_size)
-    positive = cosine / tau_positive
-    excess = negatives.log_sums - ops.concatenate([positive, positive])
-    losses = ops.softplus(excess)
-    losses = ops.stack([losses[:batch], losses[batch:]], axis=1)
-    miss = ops.sigmoid(excess)
+        negatives = in_chunks(units, scaled, tau, pair_scale, chunk_size)
+    excess = negatives.log_sums - positive
+    losses, miss = ops.softplus(excess), ops.sigmoid(excess)
 
     # Values are final here and reusable; only the gradient follows.
     @ops.custom_gradient  # type: ignore[untyped-decorator]
@@ -217,27 +175,27 @@ def compare_anchors(
         z: Tensor,
         losses: Tensor,
         miss: Tensor,
-        tau_positive: Tensor,
+        scaled: Tensor,
         units: Tensor,
-        inverse_norms: Tensor,
+        norms: Tensor,
         *held: Tensor,
     ) -> tuple[Tensor, Any]:
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
             if upstream is None:
                 (upstream,) = args
-            weights = miss * ops.concatenate([upstream[:, 0], upstream[:, 1]])
+            weights = miss * upstream
             pulled = negatives.pull(units, *held)
             to_units = negatives.push(weights, pulled, units, *held)
-            together = (weights[:batch] + weights[batch:]) / tau_positive
-            to_units -= pull_views(together, units)
-            to_z = through_anchors(to_units, units, inverse_norms)
+            # Both anchors of a sample have the same cosine with their positive.
+            together = ops.sum(weights, axis=1)[:, None, None]
+            others = ops.flip(scaled, axis=1)
+            to_units = minus_product(to_units, together, others)
+            to_z = through_units(to_units, units, norms)
             return to_z, *[None] * (5 + len(held))
 
         return losses, gradient
 
     losses = with_gradient(
-        z, losses, miss, tau_positive, units, inverse_norms, *negatives.held
+        z, losses, miss, scaled, units, norms, *negatives.held
     )
-    return Anchors(
-        losses, miss, (units, inverse_norms), taus, cosine, negatives
-    )
+    return Anchors(losses, miss, (units, norms), tau, negatives)

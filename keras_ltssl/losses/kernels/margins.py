@@ -5,16 +5,14 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_ltssl.losses.kernels.anchors import (
-    Anchors,
-    pull_views,
-    through_anchors,
-)
+from keras_ltssl.backend.fused_operations import minus_product
+from keras_ltssl.losses.kernels.anchors import Anchors
+from keras_ltssl.losses.kernels.unit_views import through_units
 from keras_ltssl.types import Tensor
 
 
 class NegativeMeans(NamedTuple):
-    """Means over the negatives of each anchor, `(views, batch)`.
+    """Means over the negatives of each anchor, `(batch, views)`.
 
     `views` is how many anchors a sample has: two in a batch, one before a
     queue. Where there are no negatives, the numbers are finite and have no
@@ -41,19 +39,19 @@ def means_over_batch(z: Tensor, anchors: Anchors) -> NegativeMeans:
         z: Projections, `(batch, 2, dim)`, float32 or float64.
         anchors: What `compare_anchors` returned for them.
     """
-    units, inverse_norms = anchors.normalized
-    negatives, tau = anchors.negatives, anchors.tau
+    units, norms = anchors.normalized
+    negatives, tau = anchors.negatives, anchors.tau[:, None]
     pulled = negatives.pull(units, *negatives.held)
-    cosines = tau * ops.sum(units * pulled, axis=-1)
-    count = ops.cast(ops.shape(units)[0] - 2, tau.dtype)
 
-    def by_view(values: Tensor) -> Tensor:
-        return ops.reshape(values, (2, -1))
+    by_units = ops.sum(units * ops.reshape(pulled, ops.shape(units)), axis=-1)
+    cosines = tau * by_units / negatives.divisors
+    count = 2.0 * ops.cast(ops.shape(units)[0], tau.dtype) - 2.0
 
     def margins(factors: Tensor) -> Tensor:
-        values = factors * by_view(cosines) - anchors.positive
+        positive = ops.sum(units[:, 0] * units[:, 1], axis=-1, keepdims=True)
+        values = factors * cosines - positive
         # The gradient of a log-sum is that of its mean cosine over τ.
-        scale = tau * ops.reshape(factors, (-1,))
+        scale = tau * factors
 
         @ops.custom_gradient  # type: ignore[untyped-decorator]
         def with_gradient(
@@ -62,27 +60,29 @@ def means_over_batch(z: Tensor, anchors: Anchors) -> NegativeMeans:
             scale: Tensor,
             pulled: Tensor,
             units: Tensor,
-            inverse_norms: Tensor,
+            norms: Tensor,
             *held: Tensor,
         ) -> tuple[Tensor, Any]:
             def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
                 if upstream is None:
                     (upstream,) = args
-                weights = scale * ops.reshape(upstream, (-1,))
+                weights = scale * upstream
                 to_units = negatives.push(weights, pulled, units, *held)
-                to_units -= pull_views(ops.sum(upstream, axis=0), units)
-                to_z = through_anchors(to_units, units, inverse_norms)
+                together = ops.sum(upstream, axis=1)[:, None, None]
+                others = ops.flip(units, axis=1)
+                to_units = minus_product(to_units, together, others)
+                to_z = through_units(to_units, units, norms)
                 return to_z, *[None] * (5 + len(held))
 
             return values, gradient
 
         return with_gradient(
-            z, values, scale, pulled, units, inverse_norms, *negatives.held
+            z, values, scale, pulled, units, norms, *negatives.held
         )
 
     return NegativeMeans(
-        by_view(negatives.log_sums - ops.log(ops.maximum(count, 1.0))),
-        by_view(cosines),
+        negatives.log_sums - ops.log(ops.maximum(count, 1.0)),
+        cosines,
         ops.cast(count > 0, tau.dtype),
         margins,
     )

@@ -1,8 +1,8 @@
 """The log-sum over the negatives of each anchor, and its gradient.
 
-Anchors are the rows of `(2 * batch, dim)` unit vectors, first views first, so
-that the positive of anchor a is `batch` rows away. With τ_ab the temperature of
-a pair, both functions here compute
+Anchors are the unit vectors `(batch, 2, dim)` of a batch as rows, so that the
+positive of an anchor is the row beside it. With τ_ab the temperature of a pair,
+both functions here compute
 
     log Σ_{negatives b} exp(s_ab/τ_ab),  (2 * batch,)
 
@@ -23,9 +23,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import plus_matmul
 from keras_ltssl.backend.in_place_operations import (
     ProductBuffer,
-    add_to_diagonals_of_blocks,
+    add_to_blocks_of_two,
     exp_in_place,
     fill_columns,
 )
@@ -51,14 +52,19 @@ class Softmax(NamedTuple):
 
 
 class Negatives(NamedTuple):
-    """The result of `all_at_once` and of `in_chunks`."""
+    """The result of `all_at_once` and of `in_chunks`.
+
+    What is pulled is a multiple D_a of its meaning, Σ_b P_ab/τ_ab u_b.
+    """
 
     log_sums: Tensor
-    """The log-sums, `(2 * batch,)`."""
+    """The log-sums, `(batch, 2)`."""
+    divisors: Tensor
+    """D, `(batch, 2)`."""
     pull: Callable[..., Tensor]
-    """From `(units, *held)` to Σ_b P_ab/τ_ab u_b, `(2 * batch, dim)`."""
+    """From `(units, *held)` to D_a Σ_b P_ab/τ_ab u_b, `(2 * batch, dim)`."""
     push: Callable[..., Tensor]
-    """From `(w, pulled, units, *held)` to the gradient, `(2 * batch, dim)`."""
+    """From `(w, pulled, units, *held)` to the gradient, `(batch, 2, dim)`."""
     held: tuple[Tensor, ...]
     """Arguments of both. On JAX, they may not close over tensors."""
     shares: Softmax | None
@@ -84,46 +90,50 @@ def lowest(tensor: Tensor) -> float:
     return 0.5 * float(np.finfo(dtype).min)
 
 
-def _mask_own(logits: Tensor, batch: int | Tensor) -> Tensor:
-    """Masks the entries of each anchor itself and of its positive.
-
-    These are the diagonals of the four blocks of views.
-    """
-    return add_to_diagonals_of_blocks(logits, batch, lowest(logits))
+def _rows(units: Tensor) -> Tensor:
+    """Returns the vectors of all anchors as rows."""
+    return ops.reshape(units, (-1, units.shape[-1]))
 
 
 def all_at_once(
-    units: Tensor, tau: Tensor, pair_scale: PairScale | None
+    units: Tensor, scaled: Tensor, tau: Tensor, pair_scale: PairScale | None
 ) -> Negatives:
     """Returns sums and gradient from all similarities at once.
 
     This is the fastest form if the similarities fit into memory.
 
     Args:
-        units: Anchors, `(2 * batch, dim)`.
-        tau: Their temperatures, `(2 * batch,)`.
+        units: Anchors, `(batch, 2, dim)`.
+        scaled: Anchors over their temperatures. Not used with `pair_scale`.
+        tau: The temperatures of samples, `(batch,)`.
         pair_scale: What τ of a pair is multiplied by, a function of its cosine,
             or `None`.
     """
+    rows = _rows(units)
     if pair_scale is None:  # Cheaper than dividing the logits.
-        logits = (units / tau[:, None]) @ ops.transpose(units)
+        logits = _rows(scaled) @ ops.transpose(rows)
     else:
-        cosine = units @ ops.transpose(units)
-        tau_pairs = tau[:, None] * pair_scale(cosine)
+        cosine = rows @ ops.transpose(rows)
+        tau_pairs = ops.repeat(tau, 2)[:, None] * pair_scale(cosine)
         logits = cosine / tau_pairs
-    shares = softmax_over(_mask_own(logits, ops.shape(units)[0] // 2))
+    # Neither an anchor itself nor its positive is a negative.
+    logits = add_to_blocks_of_two(logits, lowest(logits))
+    shares = softmax_over(logits)
 
-    pairs, scale = shares.exponentials, 1.0 / shares.sums
+    pairs, divisors = shares.exponentials, ops.reshape(shares.sums, (-1, 2))
     if pair_scale is None:
-        scale = scale / tau
+        divisors = divisors * tau[:, None]
     else:
         pairs = pairs / tau_pairs
-    held = (pairs, scale)
-    return Negatives(shares.log_sums, _pull_of_all, _push_of_all, held, shares)
+    held = (pairs, divisors)
+    log_sums = ops.reshape(shares.log_sums, (-1, 2))
+    return Negatives(
+        log_sums, divisors, _pull_of_all, _push_of_all, held, shares
+    )
 
 
-def _pull_of_all(units: Tensor, pairs: Tensor, scale: Tensor) -> Tensor:
-    return scale[:, None] * (pairs @ units)
+def _pull_of_all(units: Tensor, pairs: Tensor, divisors: Tensor) -> Tensor:
+    return pairs @ _rows(units)
 
 
 def _push_of_all(
@@ -131,71 +141,78 @@ def _push_of_all(
     pulled: Tensor,
     units: Tensor,
     pairs: Tensor,
-    scale: Tensor,
+    divisors: Tensor,
 ) -> Tensor:
-    pushed = weights[:, None] * pulled
-    pushed += ops.transpose(pairs) @ ((weights * scale)[:, None] * units)
-    return pushed
+    weights = ops.reshape(weights / divisors, (-1, 1))
+    weighted = weights * _rows(units)
+    both = plus_matmul(weights * pulled, ops.transpose(pairs), weighted)
+    return ops.reshape(both, ops.shape(units))
 
 
 def in_chunks(
-    units: Tensor, tau: Tensor, pair_scale: PairScale | None, size: int
+    units: Tensor,
+    scaled: Tensor,
+    tau: Tensor,
+    pair_scale: PairScale | None,
+    size: int,
 ) -> Negatives:
     """Returns sums and gradient from `size` rows of similarities at a time.
 
     The gradient computes the similarities again.
 
     Args:
-        units: Anchors, `(2 * batch, dim)`.
-        tau: Their temperatures, `(2 * batch,)`.
+        units: Anchors, `(batch, 2, dim)`.
+        scaled: Anchors over their temperatures. Not used with `pair_scale`.
+        tau: The temperatures of samples, `(batch,)`.
         pair_scale: What τ of a pair is multiplied by, a function of its cosine,
             or `None`.
         size: Integer >= 1.
     """
-    anchors = ops.shape(units)[0]
+    rows, tau = _rows(units), ops.repeat(tau, 2)
+    first = 2 * (ops.arange(ops.shape(rows)[0], dtype="int32") // 2)
     # An anchor itself and its positive.
-    sample = ops.arange(anchors, dtype="int32") % (anchors // 2)
-    own = ops.stack([sample, sample + anchors // 2], axis=1)
+    own = ops.stack([first, first + 1], axis=1)
 
     buffer = ProductBuffer()
 
-    def pull_of(block: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        rows, tau_rows, own = block
-        logits = buffer.multiply(rows, ops.transpose(units))
+    def pull_of(block: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        block_rows, tau_rows, own = block
+        logits = buffer.multiply(block_rows, ops.transpose(rows))
         tau_pairs = tau_rows[:, None]
         if pair_scale is not None:
             tau_pairs = tau_pairs * pair_scale(logits)
-        logits /= tau_pairs  # In place on PyTorch.
+            logits /= tau_pairs  # In place on PyTorch.
         logits = fill_columns(logits, own, lowest(logits))
         pairs, sums, log_sums = softmax_over(logits)
         if pair_scale is None:
-            return log_sums, pairs @ units / (tau_pairs * sums[:, None])
-        return log_sums, (pairs / tau_pairs) @ units / sums[:, None]
+            return log_sums, sums * tau_rows, pairs @ rows
+        return log_sums, sums, (pairs / tau_pairs) @ rows
 
-    log_sums, pulled = in_blocks(pull_of, (units, tau, own), size)
+    compared = _rows(scaled) if pair_scale is None else rows
+    log_sums, divisors, pulled = in_blocks(pull_of, (compared, tau, own), size)
 
     def push(
         weights: Tensor,
         pulled: Tensor,
         units: Tensor,
+        scaled: Tensor,
         tau: Tensor,
         own: Tensor,
         log_sums: Tensor,
+        divisors: Tensor,
         _: Tensor,
     ) -> Tensor:
-        if pair_scale is None:
-            weighted = (weights / tau)[:, None] * units
-        else:
-            weighted = weights[:, None] * units
+        rows = _rows(units)
+        compared = rows if pair_scale is not None else _rows(scaled)
+        weighted = ops.reshape(weights, (-1, 1)) * compared
         buffer = ProductBuffer()
 
         def push_of(block: tuple[Tensor, ...]) -> Tensor:
-            rows, own = block
-            logits = buffer.multiply(rows, ops.transpose(units))
-            tau_pairs = tau
+            block_rows, own = block
+            logits = buffer.multiply(block_rows, ops.transpose(compared))
             if pair_scale is not None:
-                tau_pairs = tau_pairs * pair_scale(logits)
-            logits /= tau_pairs
+                tau_pairs = tau * pair_scale(logits)
+                logits /= tau_pairs
             logits -= log_sums
             logits = fill_columns(logits, own, lowest(logits))
             shares = exp_in_place(logits)
@@ -203,11 +220,15 @@ def in_chunks(
                 shares = shares / tau_pairs
             return shares @ weighted
 
-        by_others = in_blocks(push_of, (units, own), size)
-        return weights[:, None] * pulled + by_others
+        by_others = in_blocks(push_of, (rows, own), size)
+        weights = ops.reshape(weights / divisors, (-1, 1))
+        both = weights * pulled + by_others
+        return ops.reshape(both, ops.shape(units))
 
-    held = (tau, own, log_sums, pulled)
-    return Negatives(log_sums, _last_held, push, held, None)
+    divisors = ops.reshape(divisors, (-1, 2))
+    held = (scaled, tau, own, log_sums, divisors, pulled)
+    log_sums = ops.reshape(log_sums, (-1, 2))
+    return Negatives(log_sums, divisors, _last_held, push, held, None)
 
 
 def _last_held(units: Tensor, *held: Tensor) -> Tensor:

@@ -229,17 +229,17 @@ class QueueContrast:
         fixed = ops.stop_gradient(self.units)
         queries, own = fixed[:, 0], fixed[:, 1]
         means, dtype = self.queries.means, fixed.dtype
-        cosines = ops.sum(queries * means, axis=-1)[None]
-        positive = ops.sum(queries * own, axis=-1)
+        cosines = ops.sum(queries * means, axis=-1, keepdims=True)
+        positive = ops.sum(queries * own, axis=-1, keepdims=True)
         count = ops.sum(ops.cast(self.is_filled, dtype))
 
         def margins(factors: Tensor) -> Tensor:
             # Linear in the queries, as the losses are: no key has a gradient.
-            slope = factors[0][:, None] * means - own
+            slope = factors * means - own
             moved = self.units[:, 0] - queries
-            at_queries = ops.sum(slope * moved, axis=-1)
+            at_queries = ops.sum(slope * moved, axis=-1, keepdims=True)
             return factors * cosines - positive + at_queries
 
         log_sums = self.queries.log_sums - ops.log(ops.maximum(count, 1.0))
         exist = ops.cast(count > 0, dtype)
-        return NegativeMeans(log_sums[None], cosines, exist, margins)
+        return NegativeMeans(log_sums[:, None], cosines, exist, margins)

@@ -1,10 +1,16 @@
 """Projections of any scale as unit vectors."""
 
+import math
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import (
+    at_least,
+    fill_where,
+    minus_product,
+)
 from keras_ltssl.types import Tensor
 
 
@@ -16,33 +22,33 @@ def as_floats(values: Tensor) -> Tensor:
     return ops.cast(values, "float32")
 
 
-def units_and_inverse_norms(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns `z / ||z||` over the last axis, and `1 / ||z||`.
+def units_and_norms(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns `z / ||z||` over the last axis, and `||z||`.
 
-    Both are zero for a zero vector; vectors of any scale that floats can hold
-    come out as exact unit vectors. No gradient flows: see `through_units`.
+    For a zero vector, these are zero and infinity. Vectors of any scale that
+    floats can hold come out as exact unit vectors. No gradient flows: see
+    `through_units`.
     """
     z = ops.stop_gradient(z)
     # Scaled to entries of at most 1, so that no square over- or underflows.
     largest = ops.amax(abs(z), axis=-1, keepdims=True)
-    is_zero = ops.cast(largest == 0, z.dtype)
-    largest = largest + is_zero
+    largest = fill_where(largest == 0, largest, math.inf)
     z = z / largest
-    squared = ops.sum(z * z, axis=-1, keepdims=True)
-    inverse = ops.rsqrt(squared + is_zero) * (1.0 - is_zero)
-    return z * inverse, inverse / largest
+    # One entry is 1, but in a zero vector.
+    length = at_least(ops.norm(z, axis=-1, keepdims=True), 1.0)
+    return z / length, length * largest
 
 
-def through_units(to_units: Tensor, units: Tensor, inverse: Tensor) -> Tensor:
+def through_units(to_units: Tensor, units: Tensor, norms: Tensor) -> Tensor:
     """Returns the gradient to `z` from that to `z / ||z||`.
 
     Args:
         to_units: Gradient with respect to the unit vectors.
         units: The unit vectors.
-        inverse: `1 / ||z||`.
+        norms: `||z||`, as `units_and_norms` returns it.
     """
     along = ops.sum(to_units * units, axis=-1, keepdims=True)
-    return inverse * (to_units - along * units)
+    return minus_product(to_units, along, units) / norms
 
 
 def unit_views(z: Tensor) -> Tensor:
@@ -54,12 +60,12 @@ def unit_views(z: Tensor) -> Tensor:
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def units_of(z: Tensor) -> tuple[Tensor, Any]:
-        units, inverse = units_and_inverse_norms(z)
+        units, norms = units_and_norms(z)
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
             if upstream is None:
                 (upstream,) = args
-            return through_units(upstream, units, inverse)
+            return through_units(upstream, units, norms)
 
         return units, gradient
 

@@ -1,0 +1,90 @@
+"""Operations that Keras makes of several kernels on PyTorch, in one.
+
+Small batches take as long as there are kernels to start on a GPU. Where one of
+two arguments is a Python number, Keras copies it to the device first, and the
+host waits for that.
+"""
+
+import keras
+from keras import ops
+
+from keras_ltssl.types import Tensor
+
+
+def minus_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Returns `x - a * b`.
+
+    Args:
+        x: Tensor.
+        a: Tensor; both are broadcast to the shape of `x`.
+        b: Tensor.
+    """
+    if keras.backend.backend() != "torch":
+        return x - a * b
+    import torch
+
+    return torch.addcmul(x, a, b, value=-1)
+
+
+def plus_matmul(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Returns `x + a @ b`.
+
+    Args:
+        x: Matrix.
+        a: Matrix.
+        b: Matrix.
+    """
+    if keras.backend.backend() != "torch":
+        return x + a @ b
+    import torch
+
+    return torch.addmm(x, a, b)
+
+
+def fill_where(condition: Tensor, x: Tensor, number: float) -> Tensor:
+    """Returns `x`, and `number` where the condition holds.
+
+    Args:
+        condition: Booleans; they are broadcast with `x`.
+        x: Tensor.
+        number: Number of the type of `x`.
+    """
+    if keras.backend.backend() != "torch":
+        return ops.where(condition, number, x)
+    return x.masked_fill(condition, number)
+
+
+def at_least(x: Tensor, number: float) -> Tensor:
+    """Returns `x`, and `number` where that is larger.
+
+    Args:
+        x: Tensor.
+        number: Number of the type of `x`.
+    """
+    if keras.backend.backend() != "torch":
+        return ops.maximum(x, number)
+    return x.clamp(min=number)
+
+
+def at_most(x: Tensor, number: float) -> Tensor:
+    """Returns `x`, and `number` where that is smaller.
+
+    Args:
+        x: Tensor.
+        number: Number of the type of `x`.
+    """
+    if keras.backend.backend() != "torch":
+        return ops.minimum(x, number)
+    return x.clamp(max=number)
+
+
+def take_rows(x: Tensor, rows: Tensor) -> Tensor:
+    """Returns a copy of some rows of a tensor.
+
+    Args:
+        x: `(rows, ...)`.
+        rows: Indices of the rows, integers >= 0, `(n,)`.
+    """
+    if keras.backend.backend() != "torch":
+        return ops.take(x, rows, axis=0)
+    return x.index_select(0, rows)
