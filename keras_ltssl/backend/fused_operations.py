@@ -54,31 +54,57 @@ def fill_where(condition: Tensor, x: Tensor, number: float) -> Tensor:
     return x.masked_fill(condition, number)
 
 
-def at_least(x: Tensor, number: float) -> Tensor:
+def at_least(x: Tensor | int, number: float) -> Tensor:
     """Returns `x`, and `number` where that is larger.
 
     Args:
-        x: Tensor.
+        x: Tensor or integer.
         number: Number of the type of `x`.
     """
+    if isinstance(x, int):
+        return max(x, number)
     if keras.backend.backend() != "torch":
         return ops.maximum(x, number)
     return x.clamp(min=number)
 
 
-def at_most(x: Tensor, number: float) -> Tensor:
+def at_most(x: Tensor, number: int | Tensor) -> Tensor:
     """Returns `x`, and `number` where that is smaller.
 
     Args:
         x: Tensor.
-        number: Number of the type of `x`.
+        number: Number of the type of `x`, or a scalar on TensorFlow.
     """
     if keras.backend.backend() != "torch":
         return ops.minimum(x, number)
     return x.clamp(max=number)
 
 
-def take_rows(x: Tensor, rows: Tensor) -> Tensor:
+def clip(x: Tensor, low: float, high: float) -> Tensor:
+    """Returns `x`, moved into a range where it is outside.
+
+    Args:
+        x: Tensor.
+        low: Smallest number, of the type of `x`.
+        high: Largest number.
+    """
+    if keras.backend.backend() != "torch":
+        return ops.clip(x, low, high)
+    return x.clamp(low, high)
+
+
+def order_of(values: Tensor) -> Tensor:
+    """Returns the indices that sort values, for `rows_of`. Stable.
+
+    Args:
+        values: Numbers, `(n,)`.
+    """
+    if keras.backend.backend() != "torch":
+        return ops.argsort(values)
+    return values.argsort(stable=True)
+
+
+def rows_of(x: Tensor, rows: Tensor) -> Tensor:
     """Returns a copy of some rows of a tensor.
 
     Args:

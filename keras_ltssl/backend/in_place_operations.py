@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from keras_ltssl.backend.compilation import is_stateless
+from keras_ltssl.backend.fused_operations import rows_of
 from keras_ltssl.types import Tensor
 
 
@@ -58,24 +59,28 @@ def exp_in_place(tensor: Tensor) -> Tensor:
     return ops.exp(tensor)
 
 
-def add_to_blocks_of_two(matrix: Tensor, value: float) -> Tensor:
-    """Returns a matrix with `value` added to the 2 x 2 blocks on its diagonal.
+def add_to_own_pairs(matrix: Tensor, views: int, value: float) -> Tensor:
+    """Returns a matrix with `value` added where a sample meets itself.
 
     On PyTorch this overwrites the argument, since `ops.diagonal` is a view
     there. On the other backends, XLA does not store the mask.
 
     Args:
-        matrix: `(2 * size, 2 * size)`; no gradient flows through it.
+        matrix: One row for each of the `views` of the first samples of a batch,
+            and two columns for each sample; no gradient flows through it.
+        views: Rows of a sample.
         value: Number to add.
     """
-    rows = ops.shape(matrix)[0]
+    rows, columns = ops.shape(matrix)
     if keras.backend.backend() == "torch":
-        by_block = ops.reshape(matrix, (rows // 2, 2, rows // 2, 2))
-        blocks = ops.diagonal(by_block, axis1=0, axis2=2)
-        blocks += value
+        samples = rows // views
+        by_sample = ops.reshape(matrix, (samples, views, columns // 2, 2))
+        own = ops.diagonal(by_sample[:, :, :samples], axis1=0, axis2=2)
+        own += value
         return matrix
-    block = ops.arange(rows, dtype="int32") // 2
-    return ops.where(block[:, None] == block, matrix + value, matrix)
+    row_of = ops.arange(rows, dtype="int32") // views
+    column_of = ops.arange(columns, dtype="int32") // 2
+    return ops.where(row_of[:, None] == column_of, matrix + value, matrix)
 
 
 def fill_columns(matrix: Tensor, columns: Tensor, value: float) -> Tensor:
@@ -120,7 +125,7 @@ def take_rows(variable: keras.Variable, rows: Tensor) -> Tensor:
     if keras.backend.backend() == "tensorflow" and _is_plain(variable.value):
         # After a write in place, `ops.take` would copy the whole variable.
         return variable.value.sparse_read(rows)
-    return ops.take(ops.convert_to_tensor(variable), rows, axis=0)
+    return rows_of(ops.convert_to_tensor(variable), rows)
 
 
 def write_rows(variable: keras.Variable, rows: Tensor, values: Tensor) -> None:

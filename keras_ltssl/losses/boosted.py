@@ -1,10 +1,17 @@
 """BCL: which samples are hard to remember, told by their own losses."""
 
+import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import (
+    at_least,
+    fill_where,
+    rows_of,
+)
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.ids import as_ids
 from keras_ltssl.losses.requirements import Requirements
@@ -13,6 +20,9 @@ from keras_ltssl.losses.wrapping_loss import WrappingLoss
 from keras_ltssl.state.sample_memory import SampleMemory
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor, check_integer, check_number
+
+# Where all losses are equal, 0 is divided by it.
+_TINY = float(np.finfo("float32").tiny)
 
 
 def boosted_weights(
@@ -64,25 +74,36 @@ def boosted_weights(
     if keras.backend.standardize_dtype(values.dtype) != "float64":
         values = ops.cast(values, "float32")
     if seen is None:
-        known = ops.ones_like(values, dtype="bool")
+        unseen = ops.zeros_like(values, dtype="bool")
     else:
-        known = ops.cast(as_tensor("seen", seen), "bool")
-        if tuple(known.shape) != tuple(values.shape):
+        unseen = ops.logical_not(ops.cast(as_tensor("seen", seen), "bool"))
+        if tuple(unseen.shape) != tuple(values.shape):
             raise ValueError(
                 f"`seen` must have shape {tuple(values.shape)}. "
-                f"Received: seen.shape={tuple(known.shape)}"
+                f"Received: seen.shape={tuple(unseen.shape)}"
             )
-    values = ops.stop_gradient(values)
-    zero = ops.zeros_like(values)
+    apart, _ = _apart_and_count(ops.stop_gradient(values), unseen)
+    return _weights(apart, unseen)
+
+
+def _apart_and_count(values: Tensor, unseen: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns w - 1/2, 0 where unseen, and how many samples are seen.
+
+    The count is 1 where none is.
+    """
     # Equal losses must come out as exactly equal, which a rounded mean would
     # spoil; so all are counted from the lowest.
-    lowest = ops.amin(ops.where(known, values, float("inf")))
-    values = ops.where(known, values - lowest, zero)
-    count = ops.maximum(ops.sum(ops.cast(known, values.dtype)), 1.0)
-    apart = ops.where(known, values - ops.sum(values) / count, zero)
-    largest = ops.amax(ops.abs(apart))
-    half = 0.5 * apart / ops.where(largest > 0, largest, 1.0)
-    return ops.where(known, 0.5 + half, zero)
+    lowest = ops.amin(fill_where(unseen, values, math.inf))
+    values = fill_where(unseen, values - lowest, 0.0)
+    seen = ops.cast(ops.logical_not(unseen), values.dtype)
+    count = at_least(ops.sum(seen), 1.0)
+    apart = fill_where(unseen, values - ops.sum(values) / count, 0.0)
+    largest = at_least(ops.amax(ops.abs(apart)), _TINY)
+    return apart / (2.0 * largest), count
+
+
+def _weights(apart: Tensor, unseen: Tensor) -> Tensor:
+    return fill_where(unseen, 0.5 + apart, 0.0)
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -185,12 +206,6 @@ class BoostedLoss(WrappingLoss):
                 f"augmenter={augmenter!r}, loss={self!r}"
             )
 
-    def _look_up(self, weights: Tensor, ids: Tensor) -> Tensor:
-        outside = ops.logical_or(ids < 0, ids >= self.num_samples)
-        rows = ops.cast(ops.where(outside, self.num_samples, ids), "int32")
-        weights = ops.concatenate([weights, ops.zeros_like(weights[:1])])
-        return ops.take(weights, rows, axis=0)
-
     def weights_of(self, ids: Tensor) -> Tensor:
         """Returns the weight of each sample named, for its next views.
 
@@ -207,18 +222,17 @@ class BoostedLoss(WrappingLoss):
         memory = self.own_state().layer("losses", SampleMemory)
         if not memory.built:  # Views are made before the first loss is known.
             memory.build()
-        weights, _ = _weights_of_all(memory)
-        return self._look_up(weights, as_ids(ids))
+        apart, unseen, _ = _population(memory)
+        return rows_of(_weights(apart, unseen), memory.rows(as_ids(ids)))
 
     def per_sample(self, step: Step) -> Tensor:
         losses = self.base_loss.per_sample(step)
         memory = step.layer("losses", SampleMemory)
-        weights, seen = _weights_of_all(memory)
-        count = ops.maximum(ops.sum(ops.cast(seen, "float32")), 1.0)
-        squares = ops.where(seen, ops.square(weights - 0.5), 0.0)
+        apart, unseen, count = _population(memory)
+        weights = rows_of(_weights(apart, unseen), memory.rows(step.ids))
         step.log(
-            boosted_weight=ops.mean(self._look_up(weights, step.ids)),
-            boosted_weight_std=ops.sqrt(ops.sum(squares) / count),
+            boosted_weight=ops.mean(weights),
+            boosted_weight_std=ops.norm(apart) / ops.sqrt(count),
         )
         if step.training:
             memory.update(step.ids, losses)
@@ -232,9 +246,12 @@ class BoostedLoss(WrappingLoss):
         }
 
 
-def _weights_of_all(memory: SampleMemory) -> tuple[Tensor, Tensor]:
-    """Returns the weights of all samples, and which samples have a loss."""
-    # Without the row for what belongs to no sample.
-    seen = ops.convert_to_tensor(memory.seen)[:-1]
-    values = ops.convert_to_tensor(memory.values)[:-1]
-    return boosted_weights(values, seen), seen
+def _population(memory: SampleMemory) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns w - 1/2 of all samples, which lack a loss, and how many have one.
+
+    The last row is for what belongs to no sample, and has no loss either.
+    """
+    values = ops.convert_to_tensor(memory.values)
+    unseen = ops.logical_not(memory.is_known(values))
+    apart, count = _apart_and_count(values, unseen)
+    return apart, unseen, count

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import at_least
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.losses.distribution_supcon import supcon_of
 from keras_ltssl.losses.nt_xent import NTXentLoss
@@ -150,17 +151,15 @@ class COLTLoss(WrappingLoss):
         contrast = step.contrast(step.temperature, self.chunk_size)
         is_ood = step.ids < 0
         supcon = supcon_of(contrast, is_ood)
-        is_known = ops.cast(step.ids >= 0, supcon.dtype)
-        step.log(
-            supcon_loss=ops.mean(supcon),
-            ood_share=ops.mean(ops.cast(is_ood, "float32")),
-        )
+        ood = ops.cast(is_ood, supcon.dtype)
+        step.log(supcon_loss=ops.mean(supcon), ood_share=ops.mean(ood))
         if self.num_samples is not None:
             scores = tail_score_of(contrast, self.top_k)
             if step.training:
                 step.layer("tailness", SampleMemory).update(step.ids, scores)
-            total = ops.maximum(ops.sum(is_known), 1.0)
-            step.log(tailness=ops.sum(scores * is_known) / total)
+            known = 1.0 - ood
+            total = at_least(ops.sum(known), 1.0)
+            step.log(tailness=ops.sum(scores * known) / total)
         return losses + self.ood_weight * ops.cast(supcon, losses.dtype)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """What the anchors of a batch are compared with: each other, or a queue."""
 
+import functools
 from typing import TypeAlias
+
+from keras import ops
 
 from keras_ltssl.losses.kernels.anchors import compare_anchors
 from keras_ltssl.losses.kernels.margins import (
@@ -42,6 +45,11 @@ class BatchContrast:
         self.losses = self.anchors.losses
         self.temperature = temperature
         self.chunk_size = chunk_size
+
+    @functools.cached_property
+    def sample_losses(self) -> Tensor:
+        """The loss of each sample, the mean of its two anchors, `(batch,)`."""
+        return ops.mean(self.losses, axis=-1)
 
     def negative_means(self) -> NegativeMeans:
         """Returns means over the negatives of each anchor."""

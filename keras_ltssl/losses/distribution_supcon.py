@@ -1,11 +1,14 @@
 """COLT's distribution term, which separates in- from out-of-distribution."""
 
+from typing import Any
+
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import at_least, plus_matmul
 from keras_ltssl.losses.contrast import BatchContrast, Contrast
-from keras_ltssl.losses.kernels.anchors import compare_anchors, with_gradient_to
+from keras_ltssl.losses.kernels.anchors import Anchors
 from keras_ltssl.losses.kernels.queue import QueueContrast
-from keras_ltssl.losses.kernels.unit_views import as_floats
+from keras_ltssl.losses.kernels.unit_views import through_units
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor
 
@@ -58,26 +61,10 @@ def distribution_supcon(
           Long-Tail Learning](https://arxiv.org/abs/2306.04934), Bai et al.,
           ICLR 2023
     """
-    # In floats once: float16 might not hold the sum of two gradients.
-    z = as_floats(as_tensor("z", z))
-    anchors = compare_anchors(z, temperature, chunk_size)
-    units = with_gradient_to(z, anchors.normalized)
-    return supcon_of_anchors(anchors.losses, units, is_ood, temperature)
-
-
-def supcon_of_anchors(
-    anchors: Tensor, units: Tensor, is_ood: Tensor, temperature: float | Tensor
-) -> Tensor:
-    """Returns `distribution_supcon` from the NT-Xent loss of each anchor.
-
-    Args:
-        anchors: The losses of `compare_anchors`, `(batch, 2)`.
-        units: The unit vectors of all anchors, `(batch, 2, dim)`.
-        is_ood: `(batch,)`.
-        temperature: The τ of `anchors`.
-    """
+    z = as_tensor("z", z)
+    contrast = BatchContrast(z, temperature, chunk_size)
     is_ood = as_tensor("is_ood", is_ood)
-    samples = anchors.shape[0]
+    samples = z.shape[0]
     if len(is_ood.shape) != 1 or (
         None not in (is_ood.shape[0], samples) and is_ood.shape[0] != samples
     ):
@@ -85,22 +72,56 @@ def supcon_of_anchors(
             "`is_ood` must hold one value for each sample, shape (batch,) = "
             f"({samples},). Received: is_ood.shape={tuple(is_ood.shape)}"
         )
-    ood = ops.cast(ops.cast(is_ood, "bool"), units.dtype)
-    tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
+    return supcon_of(contrast, ops.cast(is_ood, "bool"))
 
-    # A mean of cosines is a cosine with a mean: two domains, two vectors. Both
-    # anchors of a sample have the same positives, but for each other.
-    member = ops.stack([ood, 1.0 - ood], axis=1)
+
+def _positive_above_domain(
+    z: Tensor, anchors: Anchors, member: Tensor
+) -> Tensor:
+    """Returns how much closer the positive is than the rest of the domain.
+
+    That is s_ap/τ less the mean of s_ab/τ over the anchors b of its domain but
+    itself, and over both anchors of a sample, `(batch,)`. A mean of cosines is
+    a cosine with a mean: two domains, two vectors.
+
+    Args:
+        z: Projections, `(batch, 2, dim)`, which the gradient goes to.
+        anchors: What `compare_anchors(z)` returned.
+        member: 1 where a sample is of a domain, else 0, `(batch, domains)`.
+    """
+    (units, norms), tau = anchors.normalized, anchors.tau
     both = ops.sum(units, axis=1)
-    totals = ops.transpose(member) @ both
-    others = ops.maximum(2.0 * ops.sum(member, axis=0) - 1.0, 1.0)
-    # The members include the anchors themselves, whose cosine is constant.
-    itself = ops.stop_gradient(ops.sum(units * units, axis=(1, 2)))[:, None]
-    means = 0.5 * (both @ ops.transpose(totals) - itself) / others
-    same = ops.sum(means * member, axis=1)
-    positive = ops.sum(units[:, 0] * units[:, 1], axis=1)
-    losses = ops.mean(anchors, axis=1) + (positive - same) / tau
-    return losses * ops.amax(ood)  # Without the other domain, no term.
+    # Over both anchors, and over all others of the domain, if there are any.
+    pairs = at_least(4.0 * ops.sum(member, axis=0) - 2.0, 2.0)
+    shares = member / pairs
+    means = shares @ (ops.transpose(member) @ both)
+    # The domain includes the anchor itself, whose cosine is constant.
+    itself = ops.sum(units * units, axis=(1, 2)) * ops.sum(shares, axis=1)
+    same = ops.sum(both * means, axis=1) - itself
+    above = anchors.positive[:, 0] - same / tau
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def with_gradient(
+        z: Tensor, above: Tensor, *held: Tensor
+    ) -> tuple[Tensor, Any]:
+        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
+            if upstream is None:
+                (upstream,) = args
+            units, norms, tau, both, means, member, shares = held
+            weights = (upstream / tau)[:, None]
+            # The other view is `both` less the anchor, along which no gradient
+            # passes `through_units`.
+            pulled = weights * both
+            by_others = ops.transpose(shares) @ pulled
+            pushed = plus_matmul(weights * means, member, by_others)
+            to_z = through_units((pulled - pushed)[:, None], units, norms)
+            return to_z, *[None] * 8
+
+        return above, gradient
+
+    return with_gradient(
+        z, above, units, norms, tau, both, means, member, shares
+    )
 
 
 def supcon_of(contrast: Contrast, is_ood: Tensor) -> Tensor:
@@ -110,12 +131,14 @@ def supcon_of(contrast: Contrast, is_ood: Tensor) -> Tensor:
         contrast: What `Step.contrast` returns.
         is_ood: Whether each sample is out of distribution, `(batch,)`.
     """
-    if isinstance(contrast, BatchContrast):
-        units = with_gradient_to(contrast.z, contrast.anchors.normalized)
-        return supcon_of_anchors(
-            contrast.losses, units, is_ood, contrast.temperature
-        )
-    return _supcon_of_queries(contrast, is_ood)
+    if not isinstance(contrast, BatchContrast):
+        return _supcon_of_queries(contrast, is_ood)
+    anchors = contrast.anchors
+    ood = ops.cast(is_ood, contrast.losses.dtype)
+    member = ops.stack([ood, 1.0 - ood], axis=1)
+    above = _positive_above_domain(contrast.z, anchors, member)
+    losses = contrast.sample_losses + above
+    return losses * ops.amax(ood)  # Without the other domain, no term.
 
 
 def _supcon_of_queries(contrast: QueueContrast, is_ood: Tensor) -> Tensor:

@@ -61,10 +61,10 @@ def focal_nt_xent(
 
 def focal_of_anchors(losses: Tensor, gamma: float) -> Tensor:
     """Returns `focal_nt_xent` from the NT-Xent loss of each anchor."""
-    # -expm1(-l) is 1 - exp(-l) without losing the digits of a small l; the
-    # floor keeps the derivative of its power finite at l = 0.
-    miss = ops.maximum(-ops.expm1(-losses), 1e-30)
-    return ops.mean(ops.power(miss, gamma) * losses, axis=-1)
+    # -expm1(-l) is 1 - exp(-l) without losing the digits of a small l; what is
+    # added keeps the derivative of its power finite at l = 0.
+    miss = 1e-30 - ops.expm1(-losses)
+    return ops.mean(miss**gamma * losses, axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")

@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import at_least
+from keras_ltssl.backend.in_place_operations import add_to_own_pairs
 from keras_ltssl.losses.kernels.unit_views import (
     as_floats,
     units_and_norms,
@@ -66,12 +68,11 @@ def learning_signs(step: Step) -> dict[str, Tensor]:
         cosines = anchors @ ops.transpose(flat)
         # Sample i of the anchors is sample i of the others.
         by_sample = ops.reshape(cosines, (-1, batch, 2))[:, :count]
-        own, positive = ops.unstack(ops.diagonal(by_sample), 2)
-        is_as_near = ops.cast(cosines >= positive[:, None], "float32")
-        nearer = ops.sum(is_as_near, axis=1) - 1.0
-        nearer -= ops.cast(own >= positive, "float32")
-        is_hit = nearer < 0.5
-        chance = 1.0 / (2.0 * ops.cast(batch, "float32") - 1.0)
+        positive = ops.copy(ops.diagonal(by_sample)[1])
+        # Below every cosine where an anchor meets itself or its positive.
+        cosines = add_to_own_pairs(cosines, 1, -4.0)
+        is_hit = positive > ops.amax(cosines, axis=1)
+        candidates = 2 * batch - 1
     else:
         keys = ops.cast(ops.convert_to_tensor(step.queue.keys), anchors.dtype)
         positive = ops.sum(anchors * units[:, 1], axis=-1)
@@ -79,12 +80,11 @@ def learning_signs(step: Step) -> dict[str, Tensor]:
         below = 4.0 * ops.cast(step.queue.is_filled(), keys.dtype) - 4.0
         nearest = ops.amax(anchors @ ops.transpose(keys) + below, axis=1)
         is_hit = positive > nearest
-        filled = ops.cast(ops.convert_to_tensor(step.queue.filled), "float32")
-        chance = 1.0 / (filled + 1.0)
+        candidates = ops.convert_to_tensor(step.queue.filled) + 1
     values = (
         ops.mean(ops.cast(is_hit, "float32")),
-        chance,
-        ops.maximum(2.0 - 2.0 * ops.mean(positive), 0.0),
+        ops.divide(ops.ones(()), candidates),
+        at_least(2.0 - 2.0 * ops.mean(positive), 0.0),
         _uniformity(anchors),
         _spread(anchors),
     )
@@ -102,11 +102,11 @@ def _of_predictions(z: Tensor) -> tuple[Tensor, Tensor]:
 def _uniformity(units: Tensor) -> Tensor:
     cosines = units @ ops.transpose(units)
     similar = ops.exp(4.0 * cosines - 4.0)
-    count = ops.cast(ops.shape(units)[0], similar.dtype)
+    count = ops.shape(units)[0]
     pairs = ops.sum(similar) - ops.sum(ops.diagonal(similar))
-    mean = pairs / ops.maximum(count * (count - 1.0), 1.0)
+    mean = ops.divide(pairs, at_least(count * (count - 1), 1))
     # exp(-8), two opposite points, is the least that there can be.
-    return ops.log(ops.maximum(mean, 0.00033546))
+    return ops.log(at_least(mean, 0.00033546))
 
 
 def _spread(units: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import at_least
 from keras_ltssl.losses.kernels.anchors import (
     anchor_losses,
     check_temperatures,
@@ -64,7 +65,8 @@ def aligned_temperature(
     check_temperatures(temperature)
     if not hasattr(alignment, "shape"):
         check_number("alignment", alignment, minimum=-1, maximum=1)
-    factor = ops.maximum(1.0 + alpha * (alignment - threshold), 0.1)
+    alignment = ops.convert_to_tensor(alignment)
+    factor = at_least(1.0 + alpha * (alignment - threshold), 0.1)
     return ops.cast(temperature, factor.dtype) * factor
 
 
@@ -232,6 +234,6 @@ def _of_anchors(losses: Tensor, reweight: bool) -> Tensor:
     """Returns the loss of each sample from its anchors' NT-Xent losses."""
     if reweight:
         # -expm1(-l) is 1 - exp(-l) without losing the digits of a small l.
-        miss = ops.maximum(-ops.expm1(-losses), 1e-30)
+        miss = 1e-30 - ops.expm1(-losses)
         losses = losses / ops.stop_gradient(miss)
     return ops.mean(losses, axis=-1)

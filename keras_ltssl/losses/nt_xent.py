@@ -114,7 +114,7 @@ class NTXentLoss(TemperatureLoss):
     def per_sample(self, step: Step) -> Tensor:
         step.log(temperature=step.temperature)
         contrast = step.contrast(step.temperature, self.chunk_size)
-        return ops.mean(contrast.losses, axis=-1)
+        return contrast.sample_losses
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "chunk_size": self.chunk_size}

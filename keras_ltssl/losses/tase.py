@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import at_least
 from keras_ltssl.losses.requirements import Requirements
 from keras_ltssl.losses.step import Step
 from keras_ltssl.losses.tase_terms import (
@@ -232,12 +233,13 @@ class TASELoss(TemperatureLoss):
         views, _ = step.normalized
         both = ops.cast(ops.sum(views, axis=1), "float32")
         # Zero where views are opposite; no other sum is that short.
-        squared = ops.sum(both * both, axis=-1, keepdims=True)
-        units = both * ops.rsqrt(squared + 1e-30)
+        length = at_least(ops.norm(both, axis=-1, keepdims=True), 1e-15)
+        units = both / length
         assignment = prototypes.assign(units, step.ids)
 
         # 0 during warm-up: then every sample has τ_0 and weight 1.
-        scale = ops.cast(step.state.step >= self.warmup_steps, "float32")
+        step_now = ops.convert_to_tensor(step.state.step)
+        scale = ops.cast(step_now >= self.warmup_steps, "float32")
         if self.scale_by_reliability:
             scale = scale * step.layer("reliability", Reliability).read()
         estimate = headness.estimate(assignment)
@@ -271,7 +273,6 @@ class TASELoss(TemperatureLoss):
     def per_sample(self, step: Step) -> Tensor:
         temperatures, weights, assignment = self._assess(step)
         contrast = step.contrast(temperatures, self.chunk_size)
-        losses = ops.mean(contrast.losses, axis=-1)
         prototypes = step.layer("prototypes", Prototypes)
         if step.training:
             self._observe(step, assignment)
@@ -286,6 +287,7 @@ class TASELoss(TemperatureLoss):
                 ops.cast(prototypes.is_empty(), "float32")
             ),
         )
+        losses = contrast.sample_losses
         return losses * ops.cast(weights, losses.dtype)
 
     def get_config(self) -> dict[str, Any]:

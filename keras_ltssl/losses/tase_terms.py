@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import clip, rows_of
 from keras_ltssl.losses.kernels.anchors import check_temperatures
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor, check_number
@@ -91,8 +92,8 @@ def inverse_share_weights(
             )
     check_weights(power, limit)
     relative = shares * shares.shape[0] + 1e-30
-    weights = ops.clip(relative**-power, 1.0 / limit, limit)
-    weights = ops.take(weights, labels)
+    weights = clip(relative**-power, 1.0 / limit, limit)
+    weights = rows_of(weights, labels)
     return weights / ops.mean(weights)
 
 
@@ -135,7 +136,7 @@ def inverse_headness_weights(
         )
     check_weights(power, limit)
     doubled = 2.0 * headness + 1e-30
-    weights = ops.clip(doubled**-power, 1.0 / limit, limit)
+    weights = clip(doubled**-power, 1.0 / limit, limit)
     return weights / ops.mean(weights)
 
 

@@ -48,6 +48,6 @@ class CosineTemperature(PeriodicTemperature):
     """
 
     def value_at(self, epoch: Any, xp: ModuleType) -> Any:
-        phase = 2.0 * math.pi * xp.mod(epoch, self.period) / self.period
-        swing = (1.0 + xp.cos(phase)) / 2.0
-        return self.minimum + (self.maximum - self.minimum) * swing
+        phase = 2.0 * math.pi / self.period * (epoch % self.period)
+        amplitude = (self.maximum - self.minimum) / 2.0
+        return self.minimum + amplitude * (1.0 + xp.cos(phase))

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import at_least
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_integer, check_number
 
@@ -54,12 +55,12 @@ class Progress(keras.layers.Layer):
     @property
     def epoch(self) -> Tensor:
         """Epochs trained so far as a float32 scalar, fractions included."""
-        steps = ops.maximum(ops.convert_to_tensor(self._steps_per_epoch), 1)
+        steps = at_least(ops.convert_to_tensor(self._steps_per_epoch), 1)
         since = ops.convert_to_tensor(self.step) - ops.convert_to_tensor(
             self._first_step
         )
-        return ops.convert_to_tensor(self._earlier_epochs) + (
-            ops.cast(since, "float32") / ops.cast(steps, "float32")
+        return ops.convert_to_tensor(self._earlier_epochs) + ops.cast(
+            ops.divide(since, steps), "float32"
         )
 
     def restart(self) -> None:

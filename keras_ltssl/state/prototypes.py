@@ -6,9 +6,19 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import (
+    at_least,
+    at_most,
+    fill_where,
+    order_of,
+    plus_matmul,
+    rows_of,
+)
 from keras_ltssl.state.headness import Assignment
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_integer, check_number
+
+_TINY = float(np.finfo("float32").tiny)
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -100,7 +110,7 @@ class Prototypes(keras.layers.Layer):
         units = ops.stop_gradient(ops.convert_to_tensor(units))
         shares = ops.convert_to_tensor(self.shares)
         cosines = units @ ops.transpose(ops.convert_to_tensor(self.vectors))
-        similarities = ops.where(shares > 0, cosines, -1.0)
+        similarities = fill_where(shares <= 0, cosines, -1.0)
         return Assignment(ids, units, similarities, shares)
 
     def is_empty(self) -> Tensor:
@@ -115,7 +125,7 @@ class Prototypes(keras.layers.Layer):
         """Returns -Σ π log π / log K: 1 for equal shares, 0 for one."""
         shares = ops.convert_to_tensor(self.shares)
         logs = ops.log(shares + 1e-30)
-        return -ops.sum(shares * logs) / np.log(self.num_prototypes)
+        return ops.sum(shares * logs) / -np.log(self.num_prototypes)
 
     def update(self, assignment: Assignment) -> None:
         """Moves prototypes and shares by one batch.
@@ -128,36 +138,32 @@ class Prototypes(keras.layers.Layer):
         vectors = ops.convert_to_tensor(self.vectors)
 
         prototypes = ops.arange(self.num_prototypes, dtype="int32")
-        members = assignment.labels[:, None] == prototypes
-        members = ops.cast(members, shares.dtype)
+        is_member = assignment.labels[:, None] == prototypes
         # What is not seeded yet learns nothing.
-        learn = ops.cast(shares > 0, shares.dtype) * (1.0 - self.momentum)
-        learn = learn / ops.cast(batch, shares.dtype)
+        learn = ops.divide((1.0 - self.momentum) * ops.sign(shares), batch)
+        learned = ops.multiply(is_member, learn)
         keep = self.momentum * shares
-        new_shares = keep + learn * ops.sum(members, axis=0)
-        new_vectors = keep[:, None] * vectors
-        new_vectors += learn[:, None] * (ops.transpose(members) @ units)
-        squared = ops.sum(new_vectors * new_vectors, axis=-1, keepdims=True)
-        is_zero = squared == 0
-        length = ops.sqrt(squared + ops.cast(is_zero, squared.dtype))
-        streaming = ops.convert_to_tensor(self.streaming) > 0
-        stays = is_zero | ~streaming
-        new_vectors = ops.where(stays, vectors, new_vectors / length)
+        new_shares = keep + ops.sum(learned, axis=0)
+        moved = plus_matmul(
+            keep[:, None] * vectors, ops.transpose(learned), units
+        )
+        length = ops.norm(moved, axis=-1, keepdims=True)
+        moved = moved / at_least(length, _TINY)
+        new_vectors = ops.where(length > 0, moved, vectors)
 
         # The r-th emptiest prototype takes the r-th worst represented sample,
         # as long as there are samples.
-        rank = ops.argsort(ops.argsort(new_shares))
-        worst = ops.argsort(assignment.closeness)
+        rank = order_of(order_of(new_shares))
+        worst = order_of(ops.convert_to_tensor(assignment.closeness))
         reseed = self._is_empty(new_shares) & (rank < batch)
-        rank = ops.cast(reseed, rank.dtype) * rank  # Below `batch` for certain.
-        sample = ops.take(worst, rank)
-        candidate = ops.take(units, sample, axis=0)
-        reseed = reseed & streaming
+        sample = rows_of(worst, at_most(rank, batch - 1))
+        candidate = rows_of(units, sample)
         new_vectors = ops.where(reseed[:, None], candidate, new_vectors)
-        new_shares = ops.where(reseed, 1.0 / self.num_prototypes, new_shares)
+        new_shares = fill_where(reseed, new_shares, 1.0 / self.num_prototypes)
         new_shares = new_shares / ops.sum(new_shares)
 
-        self.vectors.assign(new_vectors)
+        streaming = ops.convert_to_tensor(self.streaming) > 0
+        self.vectors.assign(ops.where(streaming, new_vectors, vectors))
         self.shares.assign(ops.where(streaming, new_shares, shares))
 
     def set_population(

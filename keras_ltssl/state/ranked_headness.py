@@ -4,6 +4,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import rows_of
+from keras_ltssl.backend.in_place_operations import add_to
 from keras_ltssl.state.headness import Assignment, Headness
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_number
@@ -54,30 +56,24 @@ class RankedHeadness(Headness):
     def estimate(self, assignment: Assignment) -> Tensor:
         score = self.score(assignment)[:, None]
         quantiles = ops.convert_to_tensor(self.quantiles)
-        below = ops.cast(quantiles < score, "float32")
-        not_above = ops.cast(quantiles <= score, "float32")
-        below = ops.sum(below + not_above, axis=-1)
-        return below / (2.0 * self.num_quantiles)
+        # The mean of 1 for a lower quantile, and of a half for an equal one.
+        return 0.5 + 0.5 * ops.mean(ops.sign(score - quantiles), axis=-1)
 
     def update(self, assignment: Assignment) -> None:
         scores = ops.sort(self.score(assignment))
-        last = ops.cast(ops.shape(scores)[0] - 1, "float32")
         # The middles of 64 equal parts, so that ranks average to 0.5.
         middles = ops.arange(0.5, self.num_quantiles, dtype="float32")
-        place = middles * (last / self.num_quantiles)
-        low, high = ops.floor(place), ops.ceil(place)
-        part = place - low
-
-        def scores_at(places: Tensor) -> Tensor:
-            return ops.take(scores, ops.cast(places, "int32"))
-
-        batch_quantiles = (1.0 - part) * scores_at(low) + part * scores_at(high)
-        updates = ops.convert_to_tensor(self.updates)
-        keep = self.momentum * ops.cast(updates > 0, "float32")
-        self.quantiles.assign(
-            keep * self.quantiles + (1.0 - keep) * batch_quantiles
-        )
-        self.updates.assign(updates + 1)
+        parts = ops.divide(self.num_quantiles, ops.shape(scores)[0] - 1)
+        place = middles / parts
+        low = ops.floor(place)
+        below = rows_of(scores, ops.cast(low, "int32"))
+        above = rows_of(scores, ops.cast(ops.ceil(place), "int32"))
+        batch_quantiles = below + (place - low) * (above - below)
+        quantiles = ops.convert_to_tensor(self.quantiles)
+        keep = self.momentum * ops.cast(self.updates.value > 0, "float32")
+        moved = batch_quantiles + keep * (quantiles - batch_quantiles)
+        self.quantiles.assign(moved)
+        add_to(self.updates, 1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum}

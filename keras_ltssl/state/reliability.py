@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import at_least
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_number
 
@@ -57,7 +58,7 @@ class Reliability(keras.layers.Layer):
     def read(self) -> Tensor:
         """Returns r, in [0, 1]."""
         # Clipped here: the mean of clipped correlations of chance is above 0.
-        return ops.maximum(ops.convert_to_tensor(self.correlation), 0.0)
+        return at_least(ops.convert_to_tensor(self.correlation), 0.0)
 
     def update(self, one: Tensor, other: Tensor) -> None:
         """Moves the reliability by one batch.

@@ -6,7 +6,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl.backend.in_place_operations import take_rows, write_rows
+from keras_ltssl.backend.fused_operations import (
+    clip,
+    fill_where,
+    order_of,
+    rows_of,
+)
+from keras_ltssl.backend.in_place_operations import (
+    add_to,
+    take_rows,
+    write_rows,
+)
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
     check_integer,
@@ -107,9 +117,10 @@ class SampleMemory(keras.layers.Layer):
         """
         new = _as_constant(values)
         beta = self.momentum if momentum is None else momentum
-        before = self.take(ids)
+        rows = self.rows(ids)
+        before = take_rows(self.values, rows)
         moved = beta * before + (1.0 - beta) * new
-        self.write(ids, ops.where(before > NONE, moved, new))
+        self._write(ids, rows, ops.where(before > NONE, moved, new))
 
     def take(self, ids: Tensor) -> Tensor:
         """Returns what is remembered of the samples of a batch.
@@ -121,7 +132,7 @@ class SampleMemory(keras.layers.Layer):
             float32, `(batch,)` or `(batch, width)`. `is_known` tells where
             nothing is remembered, as of ids that belong to no sample.
         """
-        return take_rows(self.values, self._rows(ids))
+        return take_rows(self.values, self.rows(ids))
 
     @staticmethod
     def is_known(values: Tensor) -> Tensor:
@@ -135,29 +146,33 @@ class SampleMemory(keras.layers.Layer):
             ids: Sample ids, integers `(batch,)`.
             values: `(batch,)`, or `(batch, width)`.
         """
-        rows, values = self._rows(ids), _as_constant(values)
+        self._write(ids, self.rows(ids), _as_constant(values))
+
+    def _write(self, ids: Tensor, rows: Tensor, values: Tensor) -> None:
         # Of several writes to one row, which one stays would be up to chance
         # on some devices. All but the last go to the row of no sample.
-        order = ops.argsort(rows)
-        rows = ops.take(rows, order, axis=0)
-        values = ops.take(values, order, axis=0)
-        is_repeated = ops.concatenate([rows[1:] == rows[:-1], rows[:1] < 0])
-        rows = ops.where(is_repeated, self.num_samples, rows)
+        order = order_of(rows)
+        rows, values = rows_of(rows, order), rows_of(values, order)
+        is_repeated = rows[1:] == rows[:-1]
+        others = fill_where(is_repeated, rows[:-1], self.num_samples)
+        rows = ops.concatenate([others, rows[-1:]])
         nowhere = rows == self.num_samples
         if self.width is not None:
             nowhere = nowhere[:, None]
-        write_rows(self.values, rows, ops.where(nowhere, NONE, values))
+        write_rows(self.values, rows, fill_where(nowhere, values, NONE))
         is_unknown = ops.convert_to_tensor(ids) >= self.num_samples
-        self.unknown_ids.assign(
-            ops.convert_to_tensor(self.unknown_ids)
-            + ops.sum(ops.cast(is_unknown, "int32"))
-        )
+        add_to(self.unknown_ids, ops.sum(is_unknown))
 
-    def _rows(self, ids: Tensor) -> Tensor:
-        """Returns the row of each id, int32."""
-        ids = ops.convert_to_tensor(ids)
-        outside = ops.logical_or(ids < 0, ids >= self.num_samples)
-        return ops.cast(ops.where(outside, self.num_samples, ids), "int32")
+    def rows(self, ids: Tensor) -> Tensor:
+        """Returns the row of each id, int32.
+
+        Args:
+            ids: Sample ids, integers `(batch,)`. The row of ids that belong to
+                no sample is `num_samples`.
+        """
+        ids = clip(ops.convert_to_tensor(ids), -1, self.num_samples)
+        # -1 is the last row, too, counted from the end.
+        return ops.cast(ids % (self.num_samples + 1), "int32")
 
     def read(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Returns the averages and which samples have one, as arrays.

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import rows_of
 from keras_ltssl.state.headness import Assignment, Headness
 from keras_ltssl.types import Tensor
 
@@ -31,7 +32,7 @@ class ShareHeadness(Headness):
 
     def estimate(self, assignment: Assignment) -> Tensor:
         shares = ops.convert_to_tensor(assignment.shares)
-        smaller = ops.cast(shares < shares[:, None], shares.dtype)
-        not_larger = ops.cast(shares <= shares[:, None], shares.dtype)
-        rank = 0.5 * ops.sum((smaller + not_larger) * shares, axis=-1)
-        return ops.take(rank, assignment.labels)
+        # 1 for a smaller share, a half for an equal one.
+        counts = 0.5 + 0.5 * ops.sign(shares[:, None] - shares)
+        rank = ops.sum(counts * shares, axis=-1)
+        return rows_of(rank, ops.convert_to_tensor(assignment.labels))

@@ -82,6 +82,8 @@ class Anchors(NamedTuple):
     """What `units_and_norms` returned."""
     tau: Tensor
     """The temperature of each sample, `(batch,)`."""
+    positive: Tensor
+    """The cosine of the views of each sample over its τ, `(batch, 1)`."""
     negatives: Negatives
     """What each anchor is compared with."""
 
@@ -89,21 +91,6 @@ class Anchors(NamedTuple):
     def shares(self) -> Softmax | None:
         """The softmax over its negatives, if it was held as a whole."""
         return self.negatives.shares
-
-
-def with_gradient_to(z: Tensor, normalized: tuple[Tensor, Tensor]) -> Tensor:
-    """Returns the unit vectors of `units_and_norms(z)`, with their gradient."""
-
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def units_of(z: Tensor, units: Tensor, norms: Tensor) -> tuple[Tensor, Any]:
-        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
-            if upstream is None:
-                (upstream,) = args
-            return through_units(upstream, units, norms), None, None
-
-        return units, gradient
-
-    return units_of(as_floats(z), *normalized)
 
 
 def anchor_losses(
@@ -198,4 +185,4 @@ def compare_anchors(
     losses = with_gradient(
         z, losses, miss, scaled, units, norms, *negatives.held
     )
-    return Anchors(losses, miss, (units, norms), tau, negatives)
+    return Anchors(losses, miss, (units, norms), tau, positive, negatives)

@@ -26,7 +26,7 @@ from keras import ops
 from keras_ltssl.backend.fused_operations import plus_matmul
 from keras_ltssl.backend.in_place_operations import (
     ProductBuffer,
-    add_to_blocks_of_two,
+    add_to_own_pairs,
     exp_in_place,
     fill_columns,
 )
@@ -117,7 +117,7 @@ def all_at_once(
         tau_pairs = ops.repeat(tau, 2)[:, None] * pair_scale(cosine)
         logits = cosine / tau_pairs
     # Neither an anchor itself nor its positive is a negative.
-    logits = add_to_blocks_of_two(logits, lowest(logits))
+    logits = add_to_own_pairs(logits, 2, lowest(logits))
     shares = softmax_over(logits)
 
     pairs, divisors = shares.exponentials, ops.reshape(shares.sums, (-1, 2))

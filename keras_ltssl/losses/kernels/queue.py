@@ -177,6 +177,7 @@ class QueueContrast:
 
     Attributes:
         losses: The loss of each query, `(batch, 1)`.
+        sample_losses: The same, `(batch,)`.
     """
 
     def __init__(
@@ -199,6 +200,7 @@ class QueueContrast:
             self.units, self.keys, self.is_filled, self.tau, chunk_size
         )
         self.losses = self.queries.losses[:, None]
+        self.sample_losses = self.queries.losses
 
     def over_queue(self, function: Callable[[Softmax], Tensor]) -> Tensor:
         """Returns a function of the softmax of each query over the queue.
