@@ -51,6 +51,6 @@ class SeedGenerator(keras.random.SeedGenerator):
             and known[1] == state._version
         )
         seed, draw = known[2] if known and is_known else state.tolist()
-        state.detach()[1] += 1
+        state.detach()[1].add_(1)
         self._known = (state, state._version, (seed, draw + 1))
         return seed, draw

@@ -1,5 +1,6 @@
 """Training steps that do not wait for the device."""
 
+import collections
 import contextlib
 import functools
 import threading
@@ -7,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
+
+_STEPS_BEGUN = 2
 
 
 class _Cuda(NamedTuple):
@@ -76,3 +79,41 @@ def on_device(data: Any) -> Any:
     if cuda is None:
         return data
     return cuda.transfer.receive(cuda.transfer.send(data))
+
+
+class Pace:
+    """Keeps two steps on the device, so that few batches take memory there.
+
+    A step is begun before the last one has ended. Nothing else would keep
+    training from beginning dozens of them.
+    """
+
+    def __init__(self) -> None:
+        self._begun: collections.deque[Any] = collections.deque()
+
+    def step(self, logs: dict[str, Any]) -> None:
+        """Waits until the step before the last one has ended.
+
+        Args:
+            logs: What the step that was begun last will return.
+        """
+        end = _end_of_step(logs)
+        if end is not None:
+            self._begun.append(end)
+        if len(self._begun) > _STEPS_BEGUN:
+            _wait_for(self._begun.popleft())
+
+
+def _end_of_step(logs: dict[str, Any]) -> Any:
+    if keras.backend.backend() == "jax":
+        return logs.get("loss")
+    cuda = _cuda()
+    return None if cuda is None else cuda.transfer.end_of_step()
+
+
+def _wait_for(end: Any) -> None:
+    if keras.backend.backend() == "torch":
+        end.synchronize()
+    # A step may take over the memory of an older one's results.
+    elif not end.is_deleted():
+        end.block_until_ready()

@@ -65,3 +65,8 @@ class PinnedTransfer:
             if isinstance(tensor, torch.Tensor) and tensor.is_cuda:
                 tensor.record_stream(current)
         return sent.batch
+
+    def end_of_step(self) -> Any:
+        """Returns what can `synchronize` with all that was begun until now."""
+        current: Any = torch.cuda.current_stream(self._device)
+        return current.record_event()

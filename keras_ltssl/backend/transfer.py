@@ -28,6 +28,10 @@ class HostTransfer:
         """
         return sent
 
+    def end_of_step(self) -> Any:
+        """Returns `None`: a processor has ended its step by then."""
+        return None
+
 
 class _JaxTransfer(HostTransfer):
     """Copies batches to the device that JAX would copy them to."""

@@ -45,6 +45,10 @@ class ImageBatches(EpochBatches):
     later. `evaluate` and `predict` also use up an epoch; give them a dataset of
     their own.
 
+    `ContrastiveModel.fit` reads the next two batches, and copies them to a GPU,
+    while a step runs. Nothing else depends on it. To turn it off, set
+    `batches.reads_ahead = False`.
+
     Image files are decoded when their batch is read, by `workers` threads or
     processes of this class. The workers of `PyDataset` itself are not used:
     when `fit` builds a model, they repeat some batches and skip others (PyTorch

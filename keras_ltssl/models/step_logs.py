@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_ltssl.backend.steps import Pace
+
 # A progress bar shows new values as often.
 _SECONDS = 0.5
 
@@ -39,6 +41,7 @@ class StepLogs:
             _reads(each) for each in callbacks if each not in bars
         )
         self._shown = -float("inf")
+        self._pace = Pace()
 
     def of_step(self, logs: dict[str, Any]) -> dict[str, Any]:
         """Returns the logs, such that Keras does not read them if not needed.
@@ -48,6 +51,7 @@ class StepLogs:
         """
         if self._always:
             return logs
+        self._pace.step(logs)
         if self._shows_progress:
             now = time.monotonic()
             if now - self._shown >= _SECONDS:

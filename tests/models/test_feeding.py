@@ -8,11 +8,10 @@ import pytest
 from keras import ops
 
 import keras_ltssl as lt
+from keras_ltssl.backend import steps
 from keras_ltssl.datasets.epoch_batches import Epoch
 from keras_ltssl.datasets.rows import ArrayRows
 from keras_ltssl.models.step_logs import StepLogs
-
-pytestmark = pytest.mark.every_backend
 
 reads_ahead_itself = keras.backend.backend() == "tensorflow"
 
@@ -102,6 +101,7 @@ def check_that_readers_end(before):
         assert not thread.is_alive()
 
 
+@pytest.mark.every_backend
 def test_a_batch_is_read_while_the_step_before_runs():
     data = WatchedBatches(views(32), batch_size=4, seconds=0.2)
     clock = Clock()
@@ -128,6 +128,7 @@ def test_reading_ahead_can_be_turned_off():
     assert np.diff(reads).tolist() == [1, 1, 1]
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(reads_ahead_itself, reason="tf.data reads ahead")
 def test_reading_ahead_is_bounded():
     data = WatchedBatches(views(64), batch_size=4)
@@ -142,6 +143,7 @@ def test_reading_ahead_is_bounded():
     assert max(reads) <= 3
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("workers", [1, 3])
 def test_training_does_not_depend_on_reading_ahead(workers):
     histories, weights = [], []
@@ -162,6 +164,7 @@ def test_training_does_not_depend_on_reading_ahead(workers):
         np.testing.assert_array_equal(fed, plain)
 
 
+@pytest.mark.every_backend
 def test_a_run_resumes_as_if_it_had_not_been_interrupted(tmp_path):
     def fit(folder, epochs):
         model = small_model(lt.losses.TASELoss(warmup_steps=0))
@@ -179,6 +182,7 @@ def test_a_run_resumes_as_if_it_had_not_been_interrupted(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(reads_ahead_itself, reason="tf.data reads ahead")
 def test_an_epoch_that_was_stopped_begins_again():
     before = reading_threads()
@@ -196,6 +200,7 @@ def test_an_epoch_that_was_stopped_begins_again():
     assert data.epoch == 1
 
 
+@pytest.mark.every_backend
 def test_an_error_of_the_reader_reaches_the_user():
     before = reading_threads()
     data = WatchedBatches(views(64), batch_size=8, broken=6)
@@ -219,6 +224,7 @@ def test_threads_end_with_a_training_that_is_interrupted(error):
     check_that_readers_end(before)
 
 
+@pytest.mark.every_backend
 def test_steps_per_epoch_go_on_with_the_next_batch():
     losses = []
     for reads_ahead in (True, False):
@@ -244,6 +250,7 @@ class LogReader(keras.callbacks.Callback):
         self.seen.append(logs)
 
 
+@pytest.mark.every_backend
 def test_a_callback_gets_the_logs_of_each_step():
     reader = LogReader()
     small_model().fit(views(32), batch_size=8, verbose=0, callbacks=[reader])
@@ -251,6 +258,7 @@ def test_a_callback_gets_the_logs_of_each_step():
     assert all(isinstance(logs["loss"], float) for logs in reader.seen)
 
 
+@pytest.mark.every_backend
 def test_logs_of_an_epoch_do_not_depend_on_who_reads_those_of_steps():
     histories = [
         small_model()
@@ -262,6 +270,7 @@ def test_logs_of_an_epoch_do_not_depend_on_who_reads_those_of_steps():
     assert "contrastive_accuracy" in histories[0]
 
 
+@pytest.mark.every_backend
 def test_train_on_batch_returns_logs_before_and_after_fit():
     model = small_model()
     first = model.train_on_batch(views(8), np.arange(8), return_dict=True)
@@ -292,6 +301,16 @@ def test_logs_that_are_not_read_keep_names_and_values():
     assert unread["loss"] == 1.0
     assert set(unread.keys()) == {"loss"}
     assert dict(unread) == {"loss": 1.0}
+
+
+def test_two_steps_are_begun_at_most(monkeypatch):
+    waited = []
+    monkeypatch.setattr(steps, "_end_of_step", lambda logs: logs["step"])
+    monkeypatch.setattr(steps, "_wait_for", waited.append)
+    logs = StepLogs([], shows_progress=False)
+    for step in range(5):
+        logs.of_step({"step": step})
+        assert waited == list(range(step - 1))
 
 
 @pytest.mark.parametrize(
