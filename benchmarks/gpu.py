@@ -15,6 +15,8 @@ Parts, measured in the order in which they are named:
   a cross-entropy by hand, lightly and optax; with the memory they take.
 - `views`: our two views beside those of torchvision and kornia.
 - `methods`: what TASE and GH add to a step of ResNet-18.
+- `feed`: `fit` on batches that are read beside batches at hand, see
+  `feeding.py`.
 
 The nets run in bfloat16 and in float32, losses in float32. Each number is a
 median, with a wait for the GPU after each call; of `fit`, the mean step of the
@@ -30,6 +32,7 @@ import statistics
 import time
 from pathlib import Path
 
+import feeding
 import keras
 import measuring
 import numpy as np
@@ -39,7 +42,7 @@ from keras import ops
 
 import keras_ltssl as lt
 
-PARTS = ("resnet18", "resnet50", "losses", "views", "methods")
+PARTS = ("resnet18", "resnet50", "losses", "views", "methods", "feed")
 flags.DEFINE_list("parts", ",".join(PARTS), f"Of {', '.join(PARTS)}.")
 flags.DEFINE_float("seconds", 220, "No part begins after so many.")
 flags.DEFINE_list("dtypes", "bfloat16,float32", "What the nets compute in.")
@@ -228,6 +231,10 @@ def methods(result):
             clear()
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def feed(result):
+    feeding.measure(result, is_small())
 
 
 def our_losses(batch):

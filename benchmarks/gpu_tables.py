@@ -29,6 +29,10 @@ def tables(stored):
         if each.get("methods"):
             title = f"A step of ResNet-18 on {each['backend']}"
             lines += table_of(title, {"ms": each["methods"]})
+        if each.get("feed"):
+            columns = {"ms a step": each["feed"]}
+            title = f"Feeding ResNet-18 on {each['backend']}"
+            lines += table_of(title, columns)
     return "\n".join(lines)
 
 
@@ -43,7 +47,7 @@ def table_of(title, columns):
             + " | ".join(cell(column, row) for column in columns.values())
             + " |"
             for row in rows
-            if row != "times the loop"
+            if row not in ("times the loop", "waits", "batch", "image")
         ),
         "",
     ]

@@ -43,7 +43,7 @@ def test_it_measures_beside_the_loop_by_hand_and_prints_tables(tmp_path):
         output,
         "--small",
         "--seconds=10000",
-        "--parts=losses,views,resnet18",
+        "--parts=losses,views,resnet18,feed",
         "--dtypes=bfloat16",
         "--batch_sizes=16",
         "--repeats=1",
@@ -71,6 +71,13 @@ def test_it_measures_beside_the_loop_by_hand_and_prints_tables(tmp_path):
         for line in lines
     )
     assert any(line.startswith("| GH | ") for line in lines)
+    fed = stored["feed"]
+    assert all(fed[name] > 0 for name in ("read", "read in turn", "array"))
+    # Measured in hundredths of milliseconds.
+    assert fed["read, times at hand"] == pytest.approx(
+        fed["read"] / fed["at hand"], abs=0.001
+    )
+    assert any(line.startswith("| read in turn | ") for line in lines)
 
 
 def test_what_begins_too_late_is_left_out_and_listed(tmp_path):
