@@ -3,7 +3,8 @@
     KERAS_BACKEND=torch python benchmarks/torch_fit.py --batch_size 64
 
 Epochs of a few steps in one process, in turns, so that a noisy machine hurts
-all alike; medians over rounds of the ratio to the loop. The loop is plain
+all alike; medians over rounds of the ratio to the loop, of time and, for a busy
+machine, of processor time (on a GPU it tells little). The loop is plain
 PyTorch: a ResNet-18 and a projector of `torch.nn`, NT-Xent as a cross-entropy,
 SGD with momentum. All train on the same ready-made views, as floats. `fit` runs
 PyTorch's own operations in the layers of the encoder (the default), and those
@@ -114,7 +115,20 @@ def main(_):
         "fit, operations of Keras": fit(views, torch_kernels=False),
     }
     start = time.perf_counter()
-    times = measuring.rounds(calls, FLAGS.repeats, warm_up=1)
+    processor = {name: [] for name in calls}
+
+    def noting(name):
+        def call():
+            before = time.process_time()
+            calls[name]()
+            processor[name].append(time.process_time() - before)
+
+        return call
+
+    times = measuring.rounds(
+        {name: noting(name) for name in calls}, FLAGS.repeats, warm_up=1
+    )
+    processor = {name: spent[1:] for name, spent in processor.items()}
     measuring.store(
         "torch_fit",
         batch_size=FLAGS.batch_size,
@@ -129,6 +143,9 @@ def main(_):
         },
         times_by_hand={
             name: measuring.ratio(times, name, "by hand") for name in calls
+        },
+        processor_times_by_hand={
+            name: measuring.ratio(processor, name, "by hand") for name in calls
         },
     )
 

@@ -714,3 +714,25 @@ def test_inputs_are_moved_to_the_device_of_keras(make, monkeypatch):
     x = values(IMAGE)
     fast(x)
     assert any(one is x for one in asked)
+
+
+@needs_torch
+def test_a_network_of_keras_applications_gains_as_well():
+    net = keras.applications.MobileNetV2(
+        (32, 32, 3), alpha=0.35, weights=None, include_top=False, pooling="avg"
+    )
+    x = values((8, 32, 32, 3))
+    own = net(x)
+
+    def step():
+        net(x, training=True).sum().backward()
+
+    before = count_kernels(step)
+    statistics = [w.value.clone() for w in net.non_trainable_weights]
+    assert lt.models.use_torch_kernels(net) == 104
+    for w in net.non_trainable_weights:  # As before that step.
+        w.assign(ops.zeros_like(w) if "mean" in w.name else ops.ones_like(w))
+    torch.testing.assert_close(net(x), own, rtol=1e-4, atol=1e-5)
+    assert count_kernels(step) < before / 4
+    for w, value in zip(net.non_trainable_weights, statistics, strict=True):
+        torch.testing.assert_close(w.value, value, rtol=1e-3, atol=1e-5)
