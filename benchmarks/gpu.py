@@ -20,13 +20,15 @@ Parts, measured in the order in which they are named:
 
 The nets run in bfloat16 and in float32, losses in float32. Each number is a
 median, with a wait for the GPU after each call; of `fit`, the mean step of the
-median epoch, the first left out. No part begins after `--seconds`; what was
+median epoch, the first left out. Nothing begins after `--seconds`; what was
 left out or failed is listed. On a processor sizes are small, to try this.
 Prints JSON and stores it in `--output`; `--table` prints stored files as the
 tables of RESULTS.md.
 """
 
+import functools
 import gc
+import importlib.util
 import json
 import statistics
 import time
@@ -44,7 +46,7 @@ import keras_ltssl as lt
 
 PARTS = ("resnet18", "resnet50", "losses", "views", "methods", "feed")
 flags.DEFINE_list("parts", ",".join(PARTS), f"Of {', '.join(PARTS)}.")
-flags.DEFINE_float("seconds", 220, "No part begins after so many.")
+flags.DEFINE_float("seconds", 220, "Nothing begins after so many.")
 flags.DEFINE_list("dtypes", "bfloat16,float32", "What the nets compute in.")
 flags.DEFINE_list("batch_sizes", None, "Samples of the losses.")
 flags.DEFINE_integer("repeats", None, "Timed calls.", lower_bound=1)
@@ -55,6 +57,8 @@ FLAGS = flags.FLAGS
 # On JAX, memory as the cube of the batch.
 OPTAX_LIMIT = 512
 STARTED = time.perf_counter()
+# Names of parts and of their rows.
+LEFT_OUT: list[str] = []
 
 
 def is_small():
@@ -71,6 +75,22 @@ def milliseconds(call):
     repeats, warm_up = (1, 1) if is_small() else (15, 3)
     times = measuring.rounds({"": call}, FLAGS.repeats or repeats, warm_up)
     return measuring.milliseconds(times, "")
+
+
+def fill(rows, name, measure):
+    """Fills in what `measure()` returns, or its error, unless it is late."""
+    if time.perf_counter() - STARTED > FLAGS.seconds:
+        LEFT_OUT.append(name)
+        return
+    try:
+        rows[name] = measure()
+    # One encoder or loss, of ours or others', must not end the benchmark.
+    except Exception as error:
+        rows[name] = {"failed": as_text(error)}
+
+
+def as_text(error):
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 class Sizes:
@@ -151,40 +171,44 @@ def fit_of(make_encoder, sizes, loss):
     return round(1000 * epoch / sizes.steps, 2)
 
 
+def by_hand(make_net, sizes, is_mixed, compiles):
+    """Returns the time of a step of the loop by hand on views at hand."""
+    import plain_torch
+
+    views = ops.convert_to_tensor(sizes.bytes(sizes.batch, 2))
+    step = plain_torch.training_step(make_net(), views, is_mixed, compiles)
+    return milliseconds(lambda: measuring.finished(step()))
+
+
 def training(sizes, encoders, make_plain, result):
     """Fills in the times of steps and of `fit`, in milliseconds."""
     for dtype in FLAGS.dtypes:
         rows = result.setdefault(dtype, {})
         is_mixed = dtype == "bfloat16"
-        if make_plain is not None:
-            import plain_torch
-
-            views = ops.convert_to_tensor(sizes.bytes(sizes.batch, 2))
-            kinds = {"loop by hand": False}
-            if FLAGS.torch_compile:
-                kinds["loop by hand, compiled"] = True
-            for name, compiles in kinds.items():
-                step = plain_torch.training_step(
-                    make_plain(), views, is_mixed, compiles
-                )
-                rows[name] = milliseconds(
-                    lambda s=step: measuring.finished(s())
-                )
-            del views, step
+        kinds = {"loop by hand": False}
+        if FLAGS.torch_compile:
+            kinds["loop by hand, compiled"] = True
+        for name, compiles in kinds.items() if make_plain else ():
+            loop = functools.partial(
+                by_hand, make_plain, sizes, is_mixed, compiles
+            )
+            fill(rows, name, loop)
         keras.config.set_dtype_policy("mixed_bfloat16" if is_mixed else dtype)
         try:
             for name, make in encoders.items():
                 for what, measure in (("fit", fit_of), ("step", step_of)):
-                    rows[f"{what}, {name}"] = measure(
-                        make, sizes, lt.losses.NTXentLoss()
+                    call = functools.partial(
+                        measure, make, sizes, lt.losses.NTXentLoss()
                     )
+                    fill(rows, f"{what}, {name}", call)
                     clear()
         finally:
             keras.config.set_dtype_policy("float32")
-        if "loop by hand" in rows:
+        numbers = {n: v for n, v in rows.items() if not isinstance(v, dict)}
+        if "loop by hand" in numbers:
             rows["times the loop"] = {
-                name: round(value / rows["loop by hand"], 2)
-                for name, value in rows.items()
+                name: round(value / numbers["loop by hand"], 2)
+                for name, value in numbers.items()
                 if name.startswith(("fit", "step"))
             }
 
@@ -225,8 +249,11 @@ def methods(result):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         for name in ("NT-Xent", "TASE", "GH"):
-            result[name] = step_of(
-                lt.models.resnet18, sizes, our_losses(sizes.batch)[name]()
+            loss = our_losses(sizes.batch)[name]()
+            fill(
+                result,
+                name,
+                functools.partial(step_of, lt.models.resnet18, sizes, loss),
             )
             clear()
     finally:
@@ -314,6 +341,18 @@ def peers(batch):
     return found
 
 
+def training_step(make_loss, ids, z):
+    return measuring.training_step(make_loss(), ids, z)
+
+
+def with_memory(make_call):
+    """Returns the time of a call, and where it is known its memory."""
+    call = make_call()
+    row = {"ms": milliseconds(call)}
+    memory = measuring.memory_of_device_mib(call)
+    return row if memory is None else {**row, "mib": memory}
+
+
 def losses(result):
     sizes = FLAGS.batch_sizes or ((64,) if is_small() else (512, 2048, 8192))
     for batch in map(int, sizes):
@@ -321,29 +360,17 @@ def losses(result):
         random = np.random.default_rng(0)
         z = random.normal(size=(batch, 2, 128)).astype("float32")
         ids = np.arange(batch, dtype="int32")
-        made = {
-            "three products": lambda z=z: measuring.compiled(three_products, z)
+        make_call = functools.partial
+        calls = {
+            "three products": make_call(measuring.compiled, three_products, z)
         }
         for name, loss in peers(batch).items():
-            made[name] = lambda loss=loss, z=z: measuring.compiled_gradient(
-                loss, z
-            )
+            calls[name] = make_call(measuring.compiled_gradient, loss, z)
         for name, make in our_losses(batch).items():
             if name != "NT-Xent in chunks" or batch > 4096:
-                made[name] = lambda make=make, z=z, ids=ids: (
-                    measuring.training_step(make(), ids, z)
-                )
-        for name, make in made.items():
-            try:
-                call = make()
-                rows[name] = {"ms": milliseconds(call)}
-            # One loss, of ours or others', must not end the benchmark.
-            except Exception as error:
-                rows[name] = {"failed": as_text(error)}
-            else:
-                memory = measuring.memory_of_device_mib(call)
-                if memory is not None:
-                    rows[name]["mib"] = memory
+                calls[name] = make_call(training_step, make, ids, z)
+        for name, make in calls.items():
+            fill(rows, name, functools.partial(with_memory, make))
         if on_torch():
             clear()
 
@@ -352,15 +379,18 @@ def views(result):
     for image, batch, blur in ((32, 512, 0.0), (224, 128, 0.5)):
         sizes = Sizes(batch, image, 1)
         rows = result[f"{sizes.batch} of {sizes.image} x {sizes.image}"] = {}
-        images = sizes.bytes(sizes.batch)
-        calls = {"simclr_views": our_views(images, blur)}
-        if on_torch():
-            calls |= other_views(images, blur)
-        for name, call in calls.items():
-            try:
-                rows[name] = milliseconds(call)
-            except Exception as error:
-                rows[name] = {"failed": as_text(error)}
+        makers = {"simclr_views": our_views}
+        if on_torch() and importlib.util.find_spec("torchvision"):
+            makers["torchvision, one draw a batch"] = torchvision_views
+        if on_torch() and importlib.util.find_spec("kornia"):
+            makers["kornia"] = kornia_views
+        for name, make in makers.items():
+            images = sizes.bytes(sizes.batch)
+            fill(rows, name, functools.partial(drawing, make, images, blur))
+
+
+def drawing(make, images, blur):
+    return milliseconds(make(images, blur))
 
 
 def our_views(images, blur):
@@ -381,74 +411,74 @@ def our_views(images, blur):
     return measuring.compiled_by_jax(draw, images, state)
 
 
-def other_views(images, blur):
-    """Returns calls that make two views on the device, by library."""
+def on_device(images):
+    """Returns images on the device, with the channels first."""
+    return ops.convert_to_tensor(images).permute(0, 3, 1, 2)
+
+
+def blur_of(images):
+    """Returns the width of the kernel, and the range of its deviation."""
+    size = images.shape[1]
+    return 2 * round(size / 20) + 1, (0.1 * size / 224, 2 * size / 224)
+
+
+def torchvision_views(images, blur):
+    """Returns a call that makes two views by torchvision, on the device."""
+    import torch
+    from torchvision.transforms import v2
+
+    blurs = [v2.RandomApply([v2.GaussianBlur(*blur_of(images))], blur)]
+    transform = v2.Compose(
+        [
+            v2.RandomResizedCrop(images.shape[1], scale=(0.1, 1.0)),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
+            v2.RandomGrayscale(0.2),
+            *(blurs if blur else []),
+            v2.ToDtype(torch.float32, scale=True),
+        ]
+    )
+    pixels = on_device(images)
+
+    def draw():
+        transform(pixels)
+        measuring.finished(transform(pixels))
+
+    return draw
+
+
+def kornia_views(images, blur):
+    """Returns a call that makes two views by kornia, on the device."""
+    import kornia.augmentation as kornia
     import torch
 
-    device = ops.convert_to_tensor(0.0).device
-    as_bytes = torch.tensor(images).permute(0, 3, 1, 2).to(device)
-    size = images.shape[1]
-    kernel = 2 * round(size / 20) + 1
-    sigma = (0.1 * size / 224, 2 * size / 224)
-    found = {}
-    try:
-        from torchvision.transforms import v2
-    except (ImportError, RuntimeError):
-        pass
-    else:
-        blurs = [v2.RandomApply([v2.GaussianBlur(kernel, sigma)], blur)]
-        transform = v2.Compose(
-            [
-                v2.RandomResizedCrop(size, scale=(0.1, 1.0)),
-                v2.RandomHorizontalFlip(),
-                v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
-                v2.RandomGrayscale(0.2),
-                *(blurs if blur else []),
-                v2.ToDtype(torch.float32, scale=True),
-            ]
-        )
-
-        def one_draw_a_batch():
-            transform(as_bytes)
-            measuring.finished(transform(as_bytes))
-
-        found["torchvision, one draw a batch"] = one_draw_a_batch
-    try:
-        import kornia.augmentation as kornia
-    except (ImportError, RuntimeError):
-        return found
+    kernel, sigma = blur_of(images)
     pipeline = torch.nn.Sequential(
-        kornia.RandomResizedCrop((size, size), scale=(0.1, 1.0)),
+        kornia.RandomResizedCrop(images.shape[1:3], scale=(0.1, 1.0)),
         kornia.RandomHorizontalFlip(),
         kornia.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
         kornia.RandomGrayscale(p=0.2),
-        *(
-            [kornia.RandomGaussianBlur((kernel, kernel), sigma, p=blur)]
-            if blur
-            else []
-        ),
+        kornia.RandomGaussianBlur((kernel, kernel), sigma, p=blur),
     )
+    # Without blur, its random numbers would still cost time.
+    pipeline = pipeline if blur else pipeline[:-1]
+    pixels = on_device(images)
 
-    def of_kornia():
-        floats = as_bytes.float() / 255
+    def draw():
+        floats = pixels.float() / 255
         pipeline(floats)
         measuring.finished(pipeline(floats))
 
-    found["kornia"] = of_kornia
-    return found
-
-
-def as_text(error):
-    return f"{type(error).__name__}: {error}"[:300]
+    return draw
 
 
 def measured():
     """Returns what every part measured, and what was left out or failed."""
-    result, left_out, failed, seconds = {}, [], {}, {}
+    result, failed, seconds = {}, {}, {}
     for name in FLAGS.parts:
         start = time.perf_counter()
         if start - STARTED > FLAGS.seconds:
-            left_out.append(name)
+            LEFT_OUT.append(name)
             continue
         part = result[name] = {}
         try:
@@ -459,17 +489,17 @@ def measured():
         clear()
         seconds[name] = round(time.perf_counter() - start, 1)
         # So that a run that is ended has what it measured so far.
-        store(result, left_out, failed, seconds, prints=False)
-    return result, left_out, failed, seconds
+        store(result, failed, seconds, prints=False)
+    return result, failed, seconds
 
 
-def store(result, left_out, failed, seconds, prints=True):
+def store(result, failed, seconds, prints=True):
     measuring.store(
         "gpu",
         prints,
         version=lt.__version__,
         small=is_small(),
-        left_out=left_out,
+        left_out=LEFT_OUT,
         failed=failed,
         seconds=seconds,
         **result,

@@ -61,6 +61,10 @@ def cell(column, row):
         if "failed" in value:
             return "failed"
         memory = f" ({value['mib']})" if "mib" in value else ""
-        return f"{value['ms']:.3g}{memory}"
+        return f"{as_number(value['ms'])}{memory}"
     times = column.get("times the loop", {}).get(row)
-    return f"{value:.3g}" + (f", {times:.2f} times" if times else "")
+    return as_number(value) + (f", {times:.2f} times" if times else "")
+
+
+def as_number(value):
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
