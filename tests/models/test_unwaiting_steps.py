@@ -3,6 +3,8 @@
 On a processor they run as on a GPU, if they are told so.
 """
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ import torch
 from counting import RoundTrips
 
 from keras_ltssl.backend.torch_steps import Unwaiting
+from keras_ltssl.backend.torch_transfer import PinnedTransfer
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -45,10 +48,16 @@ def images(count):
     return generator.integers(0, 256, (count, 16, 16, 3), "uint8")
 
 
-def model_of(loss, make=lt.models.ContrastiveModel, optimizer=None, **kwargs):
+def model_of(
+    loss,
+    make=lt.models.ContrastiveModel,
+    optimizer=None,
+    encoder_of=lambda shape: lt.models.torch_encoder(Net(), shape),
+    **kwargs,
+):
     keras.utils.set_random_seed(4)
     torch.manual_seed(4)
-    encoder = lt.models.torch_encoder(Net(), (16, 16, 3))
+    encoder = encoder_of((16, 16, 3))
     model = make(
         encoder, augmenter=lt.layers.simclr_views(16, seed=2), **kwargs
     )
@@ -88,6 +97,9 @@ MODELS = {
     "byol": lambda: model_of(lt.losses.BYOLLoss(), lt.models.BYOL),
     "sdclr": lambda: model_of(
         lt.losses.NTXentLoss(), lt.models.SelfDamagingContrast
+    ),
+    "encoder of Keras": lambda: model_of(
+        lt.losses.NTXentLoss(), encoder_of=lt.models.resnet18
     ),
     "cosine rate": lambda: model_of(
         lt.losses.NTXentLoss(),
@@ -204,6 +216,55 @@ def test_a_state_has_the_name_that_keras_gives_it():
     theirs = keras.random.SeedGenerator(1).state.path
     keras.backend.clear_session()
     assert seed_generator(1).state.path == theirs
+
+
+# Copies
+
+
+class Stream:
+    """Notes what a CUDA stream is told to do."""
+
+    def __init__(self, name, told):
+        self.name, self.told = name, told
+
+    def record_event(self):
+        self.told.append(f"{self.name} records")
+        return self.name
+
+    def wait_event(self, event):
+        self.told.append(f"{self.name} waits for {event}")
+
+
+def test_a_batch_is_pinned_and_copied_aside_and_waited_for_on_the_device(
+    monkeypatch,
+):
+    told = []
+    main = Stream("main", told)
+    cuda = torch.cuda
+    monkeypatch.setattr(cuda, "Stream", lambda device: Stream("side", told))
+    monkeypatch.setattr(cuda, "current_stream", lambda device: main)
+    for name in ("device", "stream"):
+        monkeypatch.setattr(cuda, name, contextlib.nullcontext)
+
+    def pin(tensor):
+        told.append(f"pins {tensor.dtype}")
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    transfer = PinnedTransfer(torch.device("cpu"))
+    batch = {"images": images(2), "ids": torch.arange(2)}
+    sent = transfer.send((batch, None))
+    assert sorted(told) == [
+        "pins torch.int64",
+        "pins torch.uint8",
+        "side records",
+    ]
+    told.clear()
+    got, nothing = transfer.receive(sent)
+    assert told == ["main waits for side"]
+    assert nothing is None
+    assert got["images"].dtype == torch.uint8
+    np.testing.assert_array_equal(got["images"].numpy(), batch["images"])
 
 
 # On a GPU
