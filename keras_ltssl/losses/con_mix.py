@@ -87,7 +87,9 @@ def con_mix(
             "`temperature` must be a scalar, since a mixed sample is of "
             f"several samples. Received: temperature.shape={tuple(tau.shape)}"
         )
-    members = ops.one_hot(tags, count, dtype=units.dtype)
+    # PyTorch's `one_hot` would read the largest tag to the host.
+    every = ops.arange(count, dtype=kind)
+    members = ops.cast(ops.expand_dims(tags, 1) == every, units.dtype)
     sizes = ops.sum(members, axis=0)
     is_there = sizes > 0
     mixed = unit_views(ops.tensordot(ops.transpose(members), units, axes=1))

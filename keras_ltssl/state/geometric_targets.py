@@ -98,8 +98,11 @@ class GeometricTargets(keras.layers.Layer):
         """
         counted = ops.cast(is_counted, "float32")
         total = ops.sum(counted)
-        members = ops.one_hot(ops.argmax(scores, axis=-1), self.num_targets)
-        members = ops.cast(members, "float32") * counted[:, None]
+        # PyTorch's `one_hot` would read the largest row to the host.
+        nearest = ops.cast(ops.argmax(scores, axis=-1), "int32")
+        every = ops.arange(self.num_targets, dtype="int32")
+        is_member = ops.expand_dims(nearest, 1) == every
+        members = ops.cast(is_member, "float32") * counted[:, None]
         batch = ops.sum(members, axis=0) / ops.maximum(total, 1.0)
         before = ops.convert_to_tensor(self.shares)
         moved = self.momentum * before + (1.0 - self.momentum) * batch

@@ -90,6 +90,7 @@ MODELS = {
     "tase": lambda: model_of(lt.losses.TASELoss(warmup_steps=0)),
     "colt": lambda: model_of(lt.losses.COLTLoss(num_samples=64)),
     "focal": lambda: model_of(lt.losses.FocalNTXentLoss()),
+    "con_mix": lambda: model_of(lt.losses.ConMixLoss(lt.losses.NTXentLoss())),
     "sogclr": lambda: model_of(lt.losses.SogCLRLoss(num_samples=64)),
     "moco": lambda: model_of(
         lt.losses.NTXentLoss(), lt.models.MomentumContrast, queue_size=32
