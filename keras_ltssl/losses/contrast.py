@@ -1,6 +1,5 @@
 """What the anchors of a batch are compared with: each other, or a queue."""
 
-import functools
 from typing import TypeAlias
 
 from keras import ops
@@ -43,13 +42,17 @@ class BatchContrast:
             self.z, temperature, chunk_size, normalized=normalized
         )
         self.losses = self.anchors.losses
+        self._sample_losses: Tensor | None = None
         self.temperature = temperature
         self.chunk_size = chunk_size
 
-    @functools.cached_property
+    @property
     def sample_losses(self) -> Tensor:
         """The loss of each sample, the mean of its two anchors, `(batch,)`."""
-        return ops.mean(self.losses, axis=-1)
+        # No `cached_property`: its lock stops the compiler of PyTorch.
+        if self._sample_losses is None:
+            self._sample_losses = ops.mean(self.losses, axis=-1)
+        return self._sample_losses
 
     def negative_means(self) -> NegativeMeans:
         """Returns means over the negatives of each anchor."""
