@@ -190,8 +190,8 @@ def test_seeds_draw_the_numbers_of_keras():
     ours, theirs = seed_generator(7), keras.random.SeedGenerator(7)
     assert isinstance(ours, SeedGenerator)
     for _ in range(3):
-        drawn = [drawn(s) for s in (ours, theirs)]
-        np.testing.assert_array_equal(*drawn)
+        numbers = [drawn(seeds) for seeds in (ours, theirs)]
+        np.testing.assert_array_equal(*numbers)
     np.testing.assert_array_equal(np.array(ours.state), np.array(theirs.state))
 
 
