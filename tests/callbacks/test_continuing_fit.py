@@ -470,5 +470,7 @@ def test_a_second_fit_of_one_process_loses_no_rows(tmp_path):
 
 
 if __name__ == "__main__":
+    import on_gpu  # noqa: F401  As in the process that resumes the run.
+
     _, folder, epoch, interval = sys.argv
     run(folder, Stop(int(epoch), kill), interval=int(interval))
