@@ -69,9 +69,7 @@ def look_at(views: Tensor) -> Tensor:
     axes = tuple(range(1, len(few.shape)))
     is_same = ops.all(few[:, 0] == few[:, 1], axis=axes[:-1])
     is_constant = ops.amax(few, axis=axes[1:]) == ops.amin(few, axis=axes[1:])
-    counts = [
-        ops.shape(few)[0],
-        ops.sum(ops.cast(is_same, "int32")),
-        ops.sum(ops.cast(is_constant, "int32")),
-    ]
-    return ops.stack([ops.cast(count, "float32") for count in counts])
+    same = ops.cast(is_same, "float32")
+    constant = ops.cast(is_constant, "float32")
+    counts = (ops.ones_like(same), same, constant)
+    return ops.stack([ops.sum(count) for count in counts])

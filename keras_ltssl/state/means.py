@@ -60,7 +60,15 @@ class _Means(keras.metrics.Metric):
     def _add(
         self, variable: Any, values: list[float | Tensor], one: int | Tensor
     ) -> None:
-        new = ops.stack([ops.cast(value, self.dtype) for value in values])
+        # Keras would copy a number to the device, and a GPU waits for that.
+        new = ops.stack(
+            [
+                ops.cast(value, self.dtype)
+                if ops.is_tensor(value)
+                else value * ops.ones((), self.dtype)
+                for value in values
+            ]
+        )
         if ops.is_tensor(one):
             new *= ops.cast(one, self.dtype)
         add_to(variable, ops.stop_gradient(new))
