@@ -1,14 +1,16 @@
 """Optimal-transport scaling of scores into balanced surrogate labels."""
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl.backend.compilation import compiled_by_xla
+from keras_ltssl.backend.compilation import compiled_by_xla, runs_eagerly
+from keras_ltssl.losses.kernels.sinkhorn_ahead import look_ahead
+from keras_ltssl.losses.kernels.sinkhorn_loop import Ahead, iterated_labels
 from keras_ltssl.losses.kernels.sinkhorn_options import SinkhornOptions
 from keras_ltssl.losses.kernels.unit_views import as_floats
 from keras_ltssl.types import Tensor
@@ -17,16 +19,15 @@ from keras_ltssl.validation import (
     check_array_of_numbers,
 )
 
-# Scalings may grow to exp(±25) before they are folded into the potentials:
-# what float32 drops below exp(-87) is then less than exp(-37) of any sum.
-_RANGE = 25.0
+# Iterations before a first look at where they lead. Looking ahead pays from so
+# many iterations on, and for so few targets: A² costs K³.
+_EARLY, _PAYS_FROM, _PAYS_UP_TO = 4, 160, 256
 
-# The same for scalings that start at the scores: what float32 drops below
-# exp(-87) is then less than exp(-23) of any sum.
-_REACH = 64.0
+# Largest move of a log potential in the last early iteration.
+_CALM = 0.5
 
-# Iterations between two looks at whether scaling may stop.
-_WINDOW = 25
+# The column sum that stands for none where logs are taken.
+_NOTHING = 1e-12
 
 
 def check_prior(prior: Any, num_targets: int) -> Tensor:
@@ -111,7 +112,8 @@ def sinkhorn(
 
     Example:
 
-    >>> import numpy as np
+    >>> import keras
+import numpy as np
     >>> import keras_ltssl as lt
     >>> scores = np.array([[0.9, 0.1], [0.8, 0.1], [0.7, 0.6]], "float32")
     >>> labels = lt.losses.sinkhorn(scores, prior=[2, 1], regularization=0.2)
@@ -166,153 +168,52 @@ def _scale(
 ) -> Tensor:
     """Scales `(problems, batch, K)` scores; see `sinkhorn`.
 
-    In potentials f, g the matrix is exp(S + f_b + g_k). Iterations are products
-    of a kernel exp(S + f + g) with two vectors while that provably fits floats:
-
-    - All of them from f = 0 = g, without a log, where scores span little. An
-      iteration is a map of logs that is monotone and commutes with adding
-      constants, so it moves nothing further from a fixed point. If the entries
-      of S go from -R to 0 with a 0 in each row, f spans at most R + log K
-      there. Started from f that spans F, a sum is then never smaller beside its
-      largest addend than `span` below says.
-    - Else a round does one iteration in logs and folds f, g into the kernel.
-      Its rows now sum to 1, and its column sums tell how far, e, the next
-      iteration moves log potentials apart. For the same reason j more
-      iterations move none by more than j·e: as many as stay within `_RANGE` are
-      products. e falls quickly: of 300 iterations on cosines at ε = 0.01, at
-      most 8 were rounds of their own.
+    A few iterations and a look ahead do for many where scores are soft. All
+    are done where that look does not tell where they end.
     """
-    # A softmax moves by at most a quarter of what its logits move apart; half
-    # of that is left to rounding.
-    allowed = 2.0 * (tolerance or 0.0)
     live = prior > 0
-    unused = ops.where(live, ops.zeros_like(prior), -math.inf)
-    largest = ops.amax(scores + unused, axis=-1, keepdims=True)
+    largest = ops.amax(
+        ops.where(live, scores, -float("inf")), axis=-1, keepdims=True
+    )
     # Differences first: the entries that matter are near 0 and lose no digits.
     # Only a target of prior 0 can be above 0.
     exponents = ops.minimum((scores - largest) / regularization, 0.0)
-    start = largest[..., 0] / regularization
-    start = start - ops.amax(start, axis=-1, keepdims=True)
-    batch = ops.cast(ops.shape(scores)[1], prior.dtype)
-    columns = batch * prior
-    most = ops.amax(columns)
-    least = ops.amin(ops.where(live, columns, most))
-    # 1.5·R + F + log(largest prior / smallest) + log(B·K)
-    span = ops.log(most / least * batch * scores.shape[2])
-    span = span - 1.5 * ops.amin(exponents) - ops.amin(start)
-    fits = span <= _REACH
-    ones = ops.ones_like(start)[:, None, :]
-
-    def spread(log_ratio: Tensor) -> Tensor:
-        apart = ops.amax(log_ratio, axis=-1) - ops.amin(log_ratio, axis=-1)
-        return ops.amax(apart)
-
-    def turned(kernel: Tensor) -> Tensor:
-        # By a detour that lays the entries out anew: PyTorch's products of row
-        # vectors with such a matrix are a third faster.
-        across = ops.transpose(kernel, (0, 2, 1))
-        flat = ops.reshape(across, (-1, ops.shape(kernel)[1]))
-        return ops.reshape(flat, ops.shape(across))
-
-    # Row vectors and plain operators: several times faster in PyTorch than
-    # columns, `ops.matmul`, and `1.0 /`, which makes a tensor of its own.
-    def iterate(u: Tensor, kernel: Tensor, across: Tensor) -> Any:
-        v = columns / (u @ kernel)
-        return ones / (v @ across), v
-
-    def products(
-        kernels: tuple[Tensor, Tensor],
-        u: Tensor,
-        v: Tensor,
-        steps: Tensor,
-        left: Tensor,
-    ) -> Any:
-        """Does `steps` of `left` iterations, fewer if these change nothing."""
-
-        def step(_: Tensor, scalings: tuple[Tensor, Tensor]) -> Any:
-            return iterate(scalings[0], *kernels)
-
-        def chunk_of(
-            made: Tensor, u: Tensor, v: Tensor, since: Tensor, anchor: Tensor
-        ) -> Any:
-            size = ops.minimum(_WINDOW, steps - made)
-            u, v = ops.fori_loop(0, size, step, (u, v))
-            made = made + size
-            moved = spread(ops.log(ops.where(live, v / anchor, 1.0)))
-            # As far as in the steps since the anchor, as often as those fit in.
-            ahead = ops.ceil((left - made) / (made - since))
-            still = moved * ops.cast(ahead, moved.dtype) <= allowed
-            # Only on the way to the end: the rounding is that of all steps.
-            still = ops.logical_and(still, steps == left)
-            keep = moved <= allowed
-            return (
-                ops.where(still, steps, made),
-                u,
-                v,
-                ops.where(keep, since, made),
-                ops.where(keep, anchor, v),
-            )
-
-        if tolerance is None:
-            return ops.fori_loop(0, steps, step, (u, v))
-        none = ops.zeros_like(left)
-        _, u, v, _, _ = ops.while_loop(
-            lambda made, *_: made < steps, chunk_of, (none, u, v, none, v)
-        )
-        return u, v
-
-    def plain_round(
-        done: Tensor, rows_log: Tensor, columns_log: Tensor, _: Tensor
-    ) -> tuple[Tensor, ...]:
-        kernel = ops.exp(exponents)
-        kernels = (kernel, turned(kernel))
-        u, v = iterate(ops.exp(rows_log)[:, None, :], *kernels)
-        left = iterations - (done + 1)
-        u, v = products(kernels, u, v, left, left)
-        labels = kernel * v * ops.transpose(u, (0, 2, 1))
-        return done + 1 + left, rows_log, columns_log, labels
-
-    def log_round(
-        done: Tensor, rows_log: Tensor, columns_log: Tensor, _: Tensor
-    ) -> tuple[Tensor, ...]:
-        columns_log = ops.log(columns) - ops.logsumexp(
-            exponents + rows_log[..., None], axis=-2
-        )
-        rows_log = -ops.logsumexp(
-            exponents + columns_log[..., None, :], axis=-1
-        )
-        kernel = ops.exp(
-            exponents + (rows_log[..., None] + columns_log[..., None, :])
-        )
-        ratio = ops.where(live, columns / ops.sum(kernel, axis=-2), 1.0)
-        error = ops.maximum(spread(ops.log(ratio)), _RANGE / iterations)
-        steps = ops.cast(ops.floor(_RANGE / error), "int32")
-        left = iterations - (done + 1)
-        steps = ops.maximum(ops.minimum(steps, left), 0)
-        # Ones: an unused column gets 0 / Σu = 0 instead of 0 / 0.
-        kernel = ops.where(live, kernel, 1.0)
-        v = ops.where(live, ops.ones_like(columns_log), 0.0)[:, None, :]
-        kernels = (kernel, turned(kernel))
-        u, v = products(kernels, ones, v, steps, left)
-        return (
-            done + 1 + steps,
-            rows_log + ops.log(u[:, 0, :]),
-            columns_log + ops.log(v[:, 0, :]),
-            kernel * v * ops.transpose(u, (0, 2, 1)),
-        )
-
-    state = (
-        ops.convert_to_tensor(0, "int32"),
-        start,
-        ops.zeros_like(scores[:, 0]),
-        exponents,  # Of the shape of labels, and there already.
+    start = largest / regularization
+    columns = ops.cast(ops.shape(scores)[1], prior.dtype) * prior
+    looks_ahead = (
+        iterations >= _PAYS_FROM
+        and scores.shape[2] <= _PAYS_UP_TO
+        and keras.backend.standardize_dtype(scores.dtype) != "float64"
     )
-    # A loop that runs once or not at all: `ops.cond` costs PyTorch more.
-    state = ops.while_loop(
-        lambda done, *_: ops.logical_and(fits, done < iterations),
-        plain_round,
-        state,
+    log_columns = ops.log(ops.maximum(columns, _NOTHING))
+
+    def labels_of(scaled: Tensor) -> Tensor:
+        labels = ops.softmax(exponents + scaled, axis=-1)
+        return ops.where(live, labels, 0.0)
+
+    everything = functools.partial(
+        iterated_labels, exponents, start[..., 0], prior, iterations, tolerance
     )
-    return ops.while_loop(lambda done, *_: done < iterations, log_round, state)[
-        -1
-    ]
+    if not looks_ahead:
+        return everything()
+    turn = scaled = log_columns - ops.logsumexp(
+        exponents + start, axis=-2, keepdims=True
+    )
+    for _ in range(_EARLY - 1):
+        sums = ops.sum(
+            ops.softmax(exponents + scaled, axis=-1), axis=-2, keepdims=True
+        )
+        turn = log_columns - ops.log(sums)
+        scaled = scaled + turn
+
+    is_calm = ops.amax(ops.abs(turn)) <= _CALM
+    end, is_known = ops.cond(
+        is_calm,
+        lambda: look_ahead(
+            exponents, log_columns, scaled, iterations - _EARLY, 2, 4
+        ),
+        lambda: (scaled, is_calm),
+    )
+    if runs_eagerly() and is_known:
+        return labels_of(end)
+    return everything(Ahead(is_known, labels_of(end), log_columns, labels_of))
