@@ -30,15 +30,16 @@ def plus_matmul(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Returns `x + a @ b`.
 
     Args:
-        x: Matrix.
-        a: Matrix.
-        b: Matrix.
+        x: Matrix, or several, `(problems, rows, columns)`.
+        a: As many matrices.
+        b: As many matrices.
     """
     if keras.backend.backend() != "torch":
         return x + a @ b
     import torch
 
-    return torch.addmm(x, a, b)
+    fused = torch.addmm if x.ndim == 2 else torch.baddbmm
+    return fused(x, a, b)
 
 
 def fill_where(condition: Tensor, x: Tensor, number: float) -> Tensor:

@@ -245,9 +245,9 @@ class GeometricHarmonizationLoss(WrappingLoss):
         # For BYOL, use only the predictions.
         vectors = ops.convert_to_tensor(targets.vectors)
         scores = target_scores(step.z[:, :2], vectors)
-        # Copy: PyTorch updates the variable in place before backward.
-        prior = ops.copy(ops.convert_to_tensor(targets.prior))
-        weight = self.ramp(step.state.epoch)
+        prior = ops.convert_to_tensor(targets.prior)
+        epoch = step.state.epoch
+        weight = self.ramp(epoch)
         # Skip Sinkhorn during the warm-up.
         terms = ops.cond(
             weight > 0,
@@ -257,9 +257,10 @@ class GeometricHarmonizationLoss(WrappingLoss):
             lambda: ops.zeros_like(scores[:, 0, 0]),
         )
         if step.training:
-            is_late = step.state.epoch >= self.warmup_epochs
-            beta = ops.where(is_late, self.late_momentum, self.momentum)
-            memory = self._memory(step.state)
+            memory, beta = self._memory(step.state), self.momentum
+            if memory is not None:
+                is_late = epoch >= self.warmup_epochs
+                beta = ops.where(is_late, self.late_momentum, self.momentum)
             follow_population(step, scores[:, 0], memory, beta)
         step.log(
             contrastive_loss=ops.mean(losses),

@@ -1,10 +1,12 @@
 """The geometric harmonization term: a population spread over fixed targets."""
 
 import dataclasses
+import math
 
 import keras
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import at_least
 from keras_ltssl.losses.kernels import sinkhorn as scaling
 from keras_ltssl.losses.kernels.anchors import check_views
 from keras_ltssl.losses.kernels.sinkhorn_options import (
@@ -51,8 +53,9 @@ def target_scores(z: Tensor, targets: Tensor) -> Tensor:
     targets = ops.stop_gradient(ops.cast(targets, z.dtype))
     # Entries of at most 1, for the product could not hold a large z. Scores do
     # not depend on this scale, so it may be a constant to the gradient.
-    largest = ops.stop_gradient(ops.amax(ops.abs(z), axis=-1, keepdims=True))
-    z = z / ops.where(largest == 0, ops.ones_like(largest), largest)
+    largest = ops.stop_gradient(ops.norm(z, math.inf, axis=-1, keepdims=True))
+    # The smallest normal float32 stands for the length of a zero vector.
+    z = z / at_least(largest, 2.0**-126)
     return unit_views(ops.matmul(z, ops.transpose(targets)))
 
 

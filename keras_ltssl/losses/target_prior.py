@@ -86,8 +86,9 @@ def follow_population(
     if memory is not None:
         memory.update(step.ids, scores, momentum)
         return
-    is_counted = ops.ones_like(scores[:, 0], dtype="bool")
-    if step.ids is not None:
+    if step.ids is None:
+        is_counted = ops.ones_like(scores[:, 0], dtype="bool")
+    else:
         is_counted = ops.logical_or(step.ids >= 0, ops.all(step.ids < 0))
     step.layer("targets", GeometricTargets).follow(scores, is_counted)
 

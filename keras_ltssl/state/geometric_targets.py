@@ -99,11 +99,10 @@ class GeometricTargets(keras.layers.Layer):
         counted = ops.cast(is_counted, "float32")
         total = ops.sum(counted)
         # PyTorch's `one_hot` would read the largest row to the host.
-        nearest = ops.cast(ops.argmax(scores, axis=-1), "int32")
-        every = ops.arange(self.num_targets, dtype="int32")
-        is_member = ops.expand_dims(nearest, 1) == every
-        members = ops.cast(is_member, "float32") * counted[:, None]
-        batch = ops.sum(members, axis=0) / ops.maximum(total, 1.0)
+        nearest = ops.argmax(scores, axis=-1)[:, None]
+        members = nearest == ops.arange(self.num_targets, dtype=nearest.dtype)
+        members = ops.matmul(counted, ops.cast(members, "float32"))
+        batch = members / ops.maximum(total, 1.0)
         before = ops.convert_to_tensor(self.shares)
         moved = self.momentum * before + (1.0 - self.momentum) * batch
         moved = ops.where(ops.sum(before) > 0, moved, batch)
@@ -137,7 +136,7 @@ class GeometricTargets(keras.layers.Layer):
         """Returns -Σ π log π / log K: 1 for equal shares, 0 for one target."""
         prior = ops.convert_to_tensor(self.prior)
         logs = ops.log(ops.maximum(prior, 1e-30))
-        return -ops.sum(prior * logs) / np.log(self.num_targets)
+        return ops.sum(prior * logs) / -np.log(self.num_targets)
 
     def get_config(self) -> dict[str, Any]:
         return {

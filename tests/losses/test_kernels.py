@@ -108,3 +108,26 @@ def test_a_step_copies_no_number_to_the_device(name, monitor, monkeypatch):
     step()
 
     assert copied == []
+
+
+@pytest.mark.parametrize("num_samples", [None, 256])
+def test_harmonization_does_not_start_a_kernel_for_each_iteration(num_samples):
+    loss = lt.losses.GeometricHarmonizationLoss(
+        lt.losses.NTXentLoss(),
+        num_samples=num_samples,
+        warmup_epochs=0,
+        ramp_epochs=0,
+    )
+    state = lt.layers.LossState(loss, steps_per_epoch=10)
+    random = np.random.default_rng(0)
+    z = random.normal(size=(256, 2, 128)).astype("float32")
+    z, ids = keras.ops.convert_to_tensor(z), keras.ops.arange(256)
+
+    def step():
+        leaf = z.detach().requires_grad_()
+        state(leaf, training=True)
+        loss(ids, leaf).backward()
+
+    step()
+    # The 300 iterations alone would be 1,200.
+    assert count_kernels(step) <= 201

@@ -23,8 +23,8 @@ from keras_ltssl.validation import (
 # many iterations on, and for so few targets: A² costs K³.
 _EARLY, _PAYS_FROM, _PAYS_UP_TO = 4, 160, 256
 
-# Largest move of a log potential in the last early iteration.
-_CALM = 0.5
+# Longest move of log potentials in the last early iteration.
+_CALM = 1.0
 
 # The column sum that stands for none where logs are taken.
 _NOTHING = 1e-12
@@ -81,8 +81,11 @@ def sinkhorn(
 
     Any ε is safe: log-sum-exps move the potentials until what is left of the
     way provably fits the range of floats, and plain products go that way: for
-    cosines at ε = 0.05, mostly all of it (how that is decided is this package's
-    own design).
+    cosines at ε = 0.05, mostly all of it. From 160 iterations on, most are left
+    out where a few steps of Newton tell where they lead, to about 1e-6 of a
+    label: soft scores need 4 of 300, those of a model trained by this 96. Where
+    they do not tell, all are done. How that is decided is this package's own
+    design.
 
     Args:
         scores: Scores of each sample and target, `(batch, K)`, or of several
@@ -112,8 +115,7 @@ def sinkhorn(
 
     Example:
 
-    >>> import keras
-import numpy as np
+    >>> import numpy as np
     >>> import keras_ltssl as lt
     >>> scores = np.array([[0.9, 0.1], [0.8, 0.1], [0.7, 0.6]], "float32")
     >>> labels = lt.losses.sinkhorn(scores, prior=[2, 1], regularization=0.2)
@@ -178,7 +180,6 @@ def _scale(
     # Differences first: the entries that matter are near 0 and lose no digits.
     # Only a target of prior 0 can be above 0.
     exponents = ops.minimum((scores - largest) / regularization, 0.0)
-    start = largest / regularization
     columns = ops.cast(ops.shape(scores)[1], prior.dtype) * prior
     looks_ahead = (
         iterations >= _PAYS_FROM
@@ -191,13 +192,20 @@ def _scale(
         labels = ops.softmax(exponents + scaled, axis=-1)
         return ops.where(live, labels, 0.0)
 
-    everything = functools.partial(
-        iterated_labels, exponents, start[..., 0], prior, iterations, tolerance
-    )
+    def everything(ahead: Ahead | None = None) -> Tensor:
+        return iterated_labels(
+            exponents,
+            largest[..., 0] / regularization,
+            prior,
+            iterations,
+            tolerance,
+            ahead,
+        )
+
     if not looks_ahead:
         return everything()
     turn = scaled = log_columns - ops.logsumexp(
-        exponents + start, axis=-2, keepdims=True
+        scores / regularization, axis=-2, keepdims=True
     )
     for _ in range(_EARLY - 1):
         sums = ops.sum(
@@ -206,7 +214,7 @@ def _scale(
         turn = log_columns - ops.log(sums)
         scaled = scaled + turn
 
-    is_calm = ops.amax(ops.abs(turn)) <= _CALM
+    is_calm = ops.norm(ops.reshape(turn, (-1,))) <= _CALM
     end, is_known = ops.cond(
         is_calm,
         lambda: look_ahead(

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import plus_matmul
 from keras_ltssl.types import Tensor
 
 # Spreads of log potentials. How far the iterations may be from their end, for
@@ -30,9 +31,10 @@ def look_ahead(
 
     and what is added to g by A = Pᵀ (P / Σ_b P_b). A step of Newton adds
     d + dA + ... + dA^(2^doublings - 1), in which A is squared again and again:
-    as many iterations as that in first order. The steps end at g*. The
-    iterations themselves end at g* + (g - g*) A^left, in first order. Where
-    that is not g* up to rounding, A is squared often enough to tell. This is
+    as many iterations as that in first order (half of it before the last). The
+    steps end at g*. The iterations themselves end at g* + (g - g*) A^left, in
+    first order. That is g* up to rounding, unless A is squared often enough to
+    tell. This is
     this package's own design.
 
     Args:
@@ -48,13 +50,14 @@ def look_ahead(
         of the iterations to about 1e-6 of a label, a boolean scalar.
     """
     end, powers, turn = log_scalings, [], log_scalings
-    for _ in range(steps):
+    for step in range(steps):
         plan = ops.softmax(exponents + end, axis=-1)
         sums = ops.sum(plan, axis=-2, keepdims=True)
         turn = log_columns - ops.log(sums)
         powers = [ops.transpose(plan, (0, 2, 1)) @ (plan / sums)]
-        for _ in range(doublings):
-            turn = turn + turn @ powers[-1]
+        # The last step is the one that has to be exact.
+        for _ in range(doublings - (step < steps - 1)):
+            turn = plus_matmul(turn, turn, powers[-1])
             powers.append(powers[-1] @ powers[-1])
         end = end + turn
     near = log_scalings - end
@@ -66,7 +69,7 @@ def look_ahead(
         end, most = end + far, _ADDED
     else:
         far = far @ powers[-1] @ powers[-1]
-    spans = ops.stack([near, far, turn])
-    apart = ops.amax(spans, axis=(2, 3)) - ops.amin(spans, axis=(2, 3))
-    limits = ops.convert_to_tensor([[_NEAR], [most], [_LAST]], apart.dtype)
-    return end, ops.all(apart <= limits)
+    # Scaled to one limit: a tensor of three would be copied to the device.
+    spans = ops.stack([near * (_LAST / _NEAR), far * (_LAST / most), turn])
+    apart = ops.amax(spans, axis=-1) - ops.amin(spans, axis=-1)
+    return end, ops.all(apart <= _LAST)

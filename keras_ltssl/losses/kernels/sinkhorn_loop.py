@@ -67,9 +67,9 @@ def iterated_labels(
       most 8 were rounds of their own.
 
     Args:
-        exponents: S - max_k S, `(problems, batch, K)`, where the maximum is over
-            targets of prior > 0; at most 0.
-        start: max_k S, `(problems, batch)`.
+        exponents: Scores over ε, less the largest of each row, where targets
+            of prior 0 do not count; at most 0, `(problems, batch, K)`.
+        start: These largest scores over ε, `(problems, batch)`.
         prior: Share of each target, `(K,)`.
         iterations: How many there are.
         tolerance: As for `sinkhorn`.
