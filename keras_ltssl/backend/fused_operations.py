@@ -1,14 +1,44 @@
-"""Operations that Keras makes of several kernels on PyTorch, in one.
+"""Operations that cost more in Keras on PyTorch than they need to.
 
-Small batches take as long as there are kernels to start on a GPU. Where one of
-two arguments is a Python number, Keras copies it to the device first, and the
-host waits for that.
+Small batches take as long as there are kernels to start on a GPU: here are
+several in one. Where one of two arguments is a Python number, Keras copies it
+to the device first, and the host waits for that. And `ops.reshape` and
+`ops.stack` look for symbolic tensors in each number of a shape, which takes the
+time of ten operations.
 """
+
+from collections.abc import Sequence
 
 import keras
 from keras import ops
 
 from keras_ltssl.types import Tensor
+
+
+def reshape(x: Tensor, shape: Sequence[int | Tensor]) -> Tensor:
+    """Returns a tensor of the same values in another shape.
+
+    Args:
+        x: Tensor.
+        shape: Its new shape; -1 for one of its sizes is what is left.
+    """
+    if keras.backend.backend() != "torch":
+        return ops.reshape(x, shape)
+    return x.reshape(*shape)
+
+
+def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """Returns tensors of one shape as one, along a new axis.
+
+    Args:
+        tensors: Tensors.
+        axis: The new axis. Defaults to `0`.
+    """
+    if keras.backend.backend() != "torch":
+        return ops.stack(tensors, axis=axis)
+    import torch
+
+    return torch.stack(list(tensors), dim=axis)
 
 
 def minus_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:

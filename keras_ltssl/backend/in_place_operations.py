@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from keras_ltssl.backend.compilation import is_stateless
-from keras_ltssl.backend.fused_operations import rows_of
+from keras_ltssl.backend.fused_operations import reshape, rows_of
 from keras_ltssl.types import Tensor
 
 
@@ -74,7 +74,7 @@ def add_to_own_pairs(matrix: Tensor, views: int, value: float) -> Tensor:
     rows, columns = ops.shape(matrix)
     if keras.backend.backend() == "torch":
         samples = rows // views
-        by_sample = ops.reshape(matrix, (samples, views, columns // 2, 2))
+        by_sample = reshape(matrix, (samples, views, columns // 2, 2))
         own = ops.diagonal(by_sample[:, :, :samples], axis1=0, axis2=2)
         own += value
         return matrix

@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import at_least, plus_matmul
+from keras_ltssl.backend.fused_operations import at_least, plus_matmul, stack
 from keras_ltssl.losses.contrast import BatchContrast, Contrast
 from keras_ltssl.losses.kernels.anchors import Anchors
 from keras_ltssl.losses.kernels.queue import QueueContrast
@@ -135,7 +135,7 @@ def supcon_of(contrast: Contrast, is_ood: Tensor) -> Tensor:
         return _supcon_of_queries(contrast, is_ood)
     anchors = contrast.anchors
     ood = ops.cast(is_ood, contrast.losses.dtype)
-    member = ops.stack([ood, 1.0 - ood], axis=1)
+    member = stack([ood, 1.0 - ood], axis=1)
     above = _positive_above_domain(contrast.z, anchors, member)
     losses = contrast.sample_losses + above
     return losses * ops.amax(ood)  # Without the other domain, no term.

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import reshape
 from keras_ltssl.losses.kernels.margins import NegativeMeans
 from keras_ltssl.types import Tensor
 
@@ -60,7 +61,7 @@ def global_contrast(
     # The mean of p s is that of the softmax, scaled: its sum is g, not u.
     factors = ops.exp(log_g - ops.maximum(log_u, _LOWEST))
     losses = negatives.exist * ops.mean(negatives.margins(factors), axis=1)
-    tau = ops.reshape(ops.cast(temperature, log_g.dtype), (-1, 1))
+    tau = reshape(ops.cast(temperature, log_g.dtype), (-1, 1))
     slopes = log_u - factors * negatives.cosines / tau
     after = ops.logsumexp(log_u, axis=1) - math.log(log_u.shape[1])
     after = ops.where(negatives.exist > 0, after, known[:, 0])

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import at_least
+from keras_ltssl.backend.fused_operations import at_least, reshape
 from keras_ltssl.backend.in_place_operations import add_to_own_pairs
 from keras_ltssl.losses.kernels.unit_views import (
     as_floats,
@@ -64,10 +64,10 @@ def learning_signs(step: Step) -> dict[str, Tensor]:
         anchors = units[:, 0]
     if step.queue is None:
         count, batch = ops.shape(anchors)[0], ops.shape(others)[0]
-        flat = ops.reshape(others, (-1, others.shape[-1]))
+        flat = reshape(others, (-1, others.shape[-1]))
         cosines = anchors @ ops.transpose(flat)
         # Sample i of the anchors is sample i of the others.
-        by_sample = ops.reshape(cosines, (-1, batch, 2))[:, :count]
+        by_sample = reshape(cosines, (-1, batch, 2))[:, :count]
         positive = ops.copy(ops.diagonal(by_sample)[1])
         # Below every cosine where an anchor meets itself or its positive.
         cosines = add_to_own_pairs(cosines, 1, -4.0)

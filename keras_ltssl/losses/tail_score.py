@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import reshape
 from keras_ltssl.backend.in_place_operations import (
     ProductBuffer,
     exp_in_place,
@@ -110,9 +111,9 @@ def _of_anchors(
 def _of_shares(shares: Softmax, miss: Tensor, top_k: int) -> Tensor:
     """Returns `tail_score` from a softmax that is held as a whole."""
     # The softmax is over the negatives; of all others, they have this part.
-    scale = miss / ops.reshape(shares.sums, (-1, 2))
+    scale = miss / reshape(shares.sums, (-1, 2))
     anchors = ops.shape(shares.sums)[0]
-    views = ops.reshape(shares.exponentials, (-1, 2, anchors))
+    views = reshape(shares.exponentials, (-1, 2, anchors))
     both = scale[:, :1] * views[:, 0]
     both += scale[:, 1:] * views[:, 1]  # In place on PyTorch.
     return 0.5 * _sum_of_largest(both, top_k)
@@ -142,7 +143,7 @@ def _in_chunks(
     positive = ops.sum(first * second, axis=-1)[:, None]
     log_partition = losses + positive / tau
     # Both views of sample i are the columns 2 * i and 2 * i + 1.
-    others = ops.transpose(ops.reshape(units, (-1, units.shape[-1])))
+    others = ops.transpose(reshape(units, (-1, units.shape[-1])))
     sample = ops.arange(batch, dtype="int32")
     own = ops.stack([2 * sample, 2 * sample + 1], axis=1)
     buffers = ProductBuffer(), ProductBuffer()

@@ -5,6 +5,7 @@ from typing import Any
 from keras import ops
 
 from keras_ltssl.backend.compilation import one_after
+from keras_ltssl.backend.fused_operations import stack
 from keras_ltssl.state.means import _Means
 from keras_ltssl.types import Tensor
 
@@ -72,4 +73,4 @@ def look_at(views: Tensor) -> Tensor:
     same = ops.cast(is_same, "float32")
     constant = ops.cast(is_constant, "float32")
     counts = (ops.ones_like(same), same, constant)
-    return ops.stack([ops.sum(count) for count in counts])
+    return stack([ops.sum(count) for count in counts])

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_ltssl.backend.compilation import one_after
+from keras_ltssl.backend.fused_operations import stack
 from keras_ltssl.backend.in_place_operations import add_to
 from keras_ltssl.types import Tensor
 
@@ -61,7 +62,7 @@ class _Means(keras.metrics.Metric):
         self, variable: Any, values: list[float | Tensor], one: int | Tensor
     ) -> None:
         # Keras would copy a number to the device, and a GPU waits for that.
-        new = ops.stack(
+        new = stack(
             [
                 ops.cast(value, self.dtype)
                 if ops.is_tensor(value)

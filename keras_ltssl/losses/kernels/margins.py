@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import minus_product
+from keras_ltssl.backend.fused_operations import minus_product, reshape
 from keras_ltssl.losses.kernels.anchors import Anchors
 from keras_ltssl.losses.kernels.unit_views import through_units
 from keras_ltssl.types import Tensor
@@ -43,7 +43,7 @@ def means_over_batch(z: Tensor, anchors: Anchors) -> NegativeMeans:
     negatives, tau = anchors.negatives, anchors.tau[:, None]
     pulled = negatives.pull(units, *negatives.held)
 
-    by_units = ops.sum(units * ops.reshape(pulled, ops.shape(units)), axis=-1)
+    by_units = ops.sum(units * reshape(pulled, ops.shape(units)), axis=-1)
     cosines = tau * by_units / negatives.divisors
     count = 2.0 * ops.cast(ops.shape(units)[0], tau.dtype) - 2.0
 

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import plus_matmul
+from keras_ltssl.backend.fused_operations import plus_matmul, reshape
 from keras_ltssl.backend.in_place_operations import (
     ProductBuffer,
     add_to_own_pairs,
@@ -92,7 +92,7 @@ def lowest(tensor: Tensor) -> float:
 
 def _rows(units: Tensor) -> Tensor:
     """Returns the vectors of all anchors as rows."""
-    return ops.reshape(units, (-1, units.shape[-1]))
+    return reshape(units, (-1, units.shape[-1]))
 
 
 def all_at_once(
@@ -120,13 +120,13 @@ def all_at_once(
     logits = add_to_own_pairs(logits, 2, lowest(logits))
     shares = softmax_over(logits)
 
-    pairs, divisors = shares.exponentials, ops.reshape(shares.sums, (-1, 2))
+    pairs, divisors = shares.exponentials, reshape(shares.sums, (-1, 2))
     if pair_scale is None:
         divisors = divisors * tau[:, None]
     else:
         pairs = pairs / tau_pairs
     held = (pairs, divisors)
-    log_sums = ops.reshape(shares.log_sums, (-1, 2))
+    log_sums = reshape(shares.log_sums, (-1, 2))
     return Negatives(
         log_sums, divisors, _pull_of_all, _push_of_all, held, shares
     )
@@ -143,10 +143,10 @@ def _push_of_all(
     pairs: Tensor,
     divisors: Tensor,
 ) -> Tensor:
-    weights = ops.reshape(weights / divisors, (-1, 1))
+    weights = reshape(weights / divisors, (-1, 1))
     weighted = weights * _rows(units)
     both = plus_matmul(weights * pulled, ops.transpose(pairs), weighted)
-    return ops.reshape(both, ops.shape(units))
+    return reshape(both, ops.shape(units))
 
 
 def in_chunks(
@@ -204,7 +204,7 @@ def in_chunks(
     ) -> Tensor:
         rows = _rows(units)
         compared = rows if pair_scale is not None else _rows(scaled)
-        weighted = ops.reshape(weights, (-1, 1)) * compared
+        weighted = reshape(weights, (-1, 1)) * compared
         buffer = ProductBuffer()
 
         def push_of(block: tuple[Tensor, ...]) -> Tensor:
@@ -221,13 +221,13 @@ def in_chunks(
             return shares @ weighted
 
         by_others = in_blocks(push_of, (rows, own), size)
-        weights = ops.reshape(weights / divisors, (-1, 1))
+        weights = reshape(weights / divisors, (-1, 1))
         both = weights * pulled + by_others
-        return ops.reshape(both, ops.shape(units))
+        return reshape(both, ops.shape(units))
 
-    divisors = ops.reshape(divisors, (-1, 2))
+    divisors = reshape(divisors, (-1, 2))
     held = (scaled, tau, own, log_sums, divisors, pulled)
-    log_sums = ops.reshape(log_sums, (-1, 2))
+    log_sums = reshape(log_sums, (-1, 2))
     return Negatives(log_sums, divisors, _last_held, push, held, None)
 
 
