@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import clip, plus_matmul
 from keras_ltssl.types import Tensor
 
 # Weights of R, G and B in the luminance and in the two chroma axes of YIQ.
@@ -13,6 +14,8 @@ _GRAY = np.tile(_LUMINANCE, (3, 1))
 _QUARTER_TURN = (
     np.linalg.inv(_YIQ) @ np.array([[0, 0, 0], [0, 0, 1], [0, -1, 0]]) @ _YIQ
 )
+_BASIS = np.stack([_GRAY, np.eye(3) - _GRAY, _QUARTER_TURN])
+_BASIS = _BASIS.reshape(3, 9).astype("float32")
 
 
 def color_matrices(
@@ -44,21 +47,12 @@ def color_matrices(
     [299, 587, 114]
     """
     gain = brightness * contrast
-    turn = 2 * np.pi * hue
+    chroma, turn = gain * saturation, 2 * np.pi * hue
     amounts = ops.stack(
-        [
-            gain,
-            gain * saturation * ops.cos(turn),
-            gain * saturation * ops.sin(turn),
-        ],
-        axis=1,
+        [gain, chroma * ops.cos(turn), chroma * ops.sin(turn)], axis=1
     )
-    basis = np.stack([_GRAY, np.eye(3) - _GRAY, _QUARTER_TURN])
     return ops.reshape(
-        ops.matmul(
-            amounts, ops.convert_to_tensor(basis.reshape(3, 9), "float32")
-        ),
-        (-1, 3, 3),
+        ops.matmul(amounts, ops.convert_to_tensor(_BASIS)), (-1, 3, 3)
     )
 
 
@@ -121,14 +115,15 @@ def jitter_colors(
         ops.transpose(images, (0, 3, 1, 2)),
         (batch_size, channels, height * width),
     )
-    mean = ops.sum(
-        ops.mean(planes, axis=2) * ops.convert_to_tensor(weights, "float32"),
-        axis=1,
+    mean = ops.matmul(
+        ops.mean(planes, axis=2),
+        ops.convert_to_tensor(weights.astype("float32")),
     )
-    constant = brightness * (1.0 - contrast) * mean + (1.0 - brightness) * low
-    planes = ops.clip(
-        ops.matmul(matrices, planes) + constant[:, None, None], low, high
-    )
+    constant = brightness * (1.0 - contrast) * mean
+    if low:
+        constant = constant + (1.0 - brightness) * low
+    planes = plus_matmul(constant[:, None, None], matrices, planes)
+    planes = clip(planes, low, high)
     return ops.transpose(
         ops.reshape(planes, (batch_size, channels, height, width)),
         (0, 2, 3, 1),

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import at_least, clip
 from keras_ltssl.types import Tensor
 from keras_ltssl.views.random_resampling import resample
 
@@ -10,13 +11,13 @@ def _bilinear_weights(
     start: Tensor, end: Tensor, in_size: int, out_size: int
 ) -> Tensor:
     """Returns pixel weights `(batch, out_size, in_size)` of some spans."""
-    centers = ops.arange(out_size, dtype="float32") + 0.5
+    centers = ops.arange(0.5, out_size, dtype="float32")
     step = (end - start) / out_size
     positions = start[:, None] + centers * step[:, None] - 0.5
     # A sample beyond the outermost pixel centers takes the edge pixel.
-    positions = ops.clip(positions, 0.0, in_size - 1.0)
+    positions = clip(positions, 0.0, in_size - 1.0)
     pixels = ops.arange(in_size, dtype="float32")
-    return ops.maximum(0.0, 1.0 - ops.abs(positions[:, :, None] - pixels))
+    return at_least(1.0 - ops.abs(positions[:, :, None] - pixels), 0.0)
 
 
 def crop_matrices(
@@ -44,6 +45,14 @@ def crop_matrices(
     [[0.0, 0.5, 0.5, 0.0]]
     """
     windows = ops.cast(windows, "float32")
+    if in_size[0] == in_size[1] and out_size[0] == out_size[1]:
+        # Of both directions at once: eager PyTorch takes as long as for one.
+        starts_and_ends = ops.reshape(ops.transpose(windows), (2, -1))
+        weights = _bilinear_weights(
+            starts_and_ends[0], starts_and_ends[1], in_size[0], out_size[0]
+        )
+        count = ops.shape(windows)[0]
+        return weights[:count], weights[count:]
     top, left, bottom, right = (windows[:, i] for i in range(4))
     return (
         _bilinear_weights(top, bottom, in_size[0], out_size[0]),

@@ -139,7 +139,10 @@ class RandomBlur(RandomResampling):
             width)`.
         """
         sigma = self.draw_sigma(count)
-        return gaussian_matrices(sigma, height), gaussian_matrices(sigma, width)
+        rows = gaussian_matrices(sigma, height)
+        if width == height:
+            return rows, rows
+        return rows, gaussian_matrices(sigma, width)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""

@@ -140,11 +140,10 @@ class RandomColorDistortion(RandomImageLayer):
         )
         is_jittered = draws[:, :1] < self.jitter_probability
         amounts = ops.where(
-            is_jittered, self.jitter * (2.0 * draws[:, 1:5] - 1.0), 0.0
+            is_jittered, (2.0 * self.jitter) * (draws[:, 1:5] - 0.5), 0.0
         )
-        brightness, contrast, saturation = (
-            1.0 + amounts[:, i] for i in range(3)
-        )
+        factors = 1.0 + amounts
+        brightness, contrast, saturation = (factors[:, i] for i in range(3))
         is_gray = draws[:, 5] < self.grayscale
         saturation = ops.where(is_gray, 0.0, saturation)
         return brightness, contrast, saturation, amounts[:, 3] / 4.0

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import at_least, at_most
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_integer, check_number, check_pair
 from keras_ltssl.views.crop_matrices import crop_and_resize, crop_matrices
@@ -123,18 +124,20 @@ class RandomResizedCrop(RandomResampling):
             draws[:, i] for i in range(5)
         )
         low, high = self.scale
-        area = (low + (high - low) * area) * (height * width)
+        pixels = height * width
+        area = low * pixels + ((high - low) * pixels) * area
         # A window fits if sqrt(area * ratio) <= width and sqrt(area / ratio)
         # <= height.
-        narrowest = ops.log(area / height**2)
-        widest = ops.log(width**2 / area)
+        log_area = ops.log(area)
+        narrowest = log_area - 2 * math.log(height)
+        widest = 2 * math.log(width) - log_area
         low, high = (
-            ops.minimum(ops.maximum(math.log(bound), narrowest), widest)
+            ops.minimum(at_least(narrowest, math.log(bound)), widest)
             for bound in self.ratio
         )
         ratio = ops.exp(low + (high - low) * shape)
-        window_height = ops.minimum(ops.sqrt(area / ratio), height)
-        window_width = ops.minimum(ops.sqrt(area * ratio), width)
+        window_height = at_most(ops.sqrt(area / ratio), height)
+        window_width = at_most(ops.sqrt(area * ratio), width)
         top = vertical * (height - window_height)
         left = horizontal * (width - window_width)
         bottom = top + window_height
