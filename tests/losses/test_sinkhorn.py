@@ -198,6 +198,46 @@ def test_early_stopping_holds_at_the_size_of_a_training_batch():
 
 
 @pytest.mark.every_backend
+@pytest.mark.parametrize("noise", [8.0, 2.5, 1.8, 1.0])
+def test_iterations_that_are_not_done_change_nothing(noise):
+    # From scores of a few iterations to scores that 300 do not balance.
+    generator = np.random.default_rng(0)
+    targets = ops.convert_to_numpy(
+        lt.initializers.SimplexETF()((20, 32), "float32")
+    )
+    shares = 0.9 ** np.arange(20)
+    nearest = generator.choice(20, 96, p=shares / shares.sum())
+    z = targets[nearest] + noise * generator.normal(size=(96, 32)) / 32**0.5
+    scores, prior = reference.target_scores(z, targets), np.full(20, 1 / 20)
+    close(
+        compiled(regularization=0.1)(scores, prior),
+        reference.sinkhorn(scores, prior, 0.1, 300),
+    )
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="Kernels are of PyTorch."
+)
+@pytest.mark.parametrize(("noise", "most"), [(8.0, 79), (1.0, 557)])
+def test_most_iterations_are_not_done(noise, most):
+    from counting import count_kernels
+
+    generator = np.random.default_rng(0)
+    targets = ops.convert_to_numpy(
+        lt.initializers.SimplexETF()((20, 32), "float32")
+    )
+    nearest = generator.choice(20, 96)
+    z = targets[nearest] + noise * generator.normal(size=(96, 32)) / 32**0.5
+    scores = ops.convert_to_tensor(
+        reference.target_scores(z, targets), "float32"
+    )
+    assert (
+        count_kernels(lambda: lt.losses.sinkhorn(scores, regularization=0.1))
+        <= most
+    )
+
+
+@pytest.mark.every_backend
 def test_early_stopping_leaves_iterations_out():
     scores, prior = problem("skewed", seed=1)
     whole = compiled(regularization=0.01)(scores, prior)

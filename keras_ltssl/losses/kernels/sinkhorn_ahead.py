@@ -5,13 +5,13 @@ from keras import ops
 from keras_ltssl.backend.fused_operations import plus_matmul
 from keras_ltssl.types import Tensor
 
-# Spreads of log potentials. How far the iterations may be from their end, for
-# the first order to tell how they approach it:
-_NEAR = 0.3
-# what may be left of that at the last one, where it is left out and where it
-# is added; an error of x moves no label by more than x / 4:
-_LEFT_OUT, _ADDED = 4e-6, 3e-5
-# and how long the last step of Newton may be: it errs by about its square.
+# All are spreads of log potentials: one of x moves no label by more than x / 4.
+# How far the iterations may be from their end, and what may be left of that
+# after the last of them. Where this is added to the end, it only errs in the
+# second order.
+_LEFT_OUT, _ADDED = (0.3, 4e-6), (0.15, 1.2e-4)
+
+# How long the last step of Newton may be, which errs by about its square.
 _LAST = 1e-3
 
 
@@ -61,15 +61,15 @@ def look_ahead(
             powers.append(powers[-1] @ powers[-1])
         end = end + turn
     near = log_scalings - end
-    far, most = near, _LEFT_OUT
+    far, (nearest, most) = near, _LEFT_OUT
     if left < 2 ** (doublings + 1):
         for exponent, power in enumerate(powers):
             if left >> exponent & 1:
                 far = far @ power
-        end, most = end + far, _ADDED
+        end, (nearest, most) = end + far, _ADDED
     else:
         far = far @ powers[-1] @ powers[-1]
     # Scaled to one limit: a tensor of three would be copied to the device.
-    spans = ops.stack([near * (_LAST / _NEAR), far * (_LAST / most), turn])
+    spans = ops.stack([near * (_LAST / nearest), far * (_LAST / most), turn])
     apart = ops.amax(spans, axis=-1) - ops.amin(spans, axis=-1)
     return end, ops.all(apart <= _LAST)

@@ -21,7 +21,7 @@ _WINDOW = 25
 
 # Iterations before a look at where the others lead, and how far the last of
 # them may move log potentials apart.
-_LATE, _CALM = 96, 0.02
+_LATE, _CALM = 96, 0.01
 
 
 class Ahead(NamedTuple):
