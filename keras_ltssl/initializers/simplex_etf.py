@@ -52,9 +52,10 @@ class SimplexETF(keras.initializers.Initializer):
 
     Example:
 
+    >>> from keras import ops
     >>> import numpy as np
     >>> import keras_ltssl as lt
-    >>> targets = np.asarray(lt.initializers.SimplexETF()((5, 16)))
+    >>> targets = ops.convert_to_numpy(lt.initializers.SimplexETF()((5, 16)))
     >>> bool(np.allclose(targets @ targets.T, 1.25 * np.eye(5) - 0.25))
     True
 

@@ -53,11 +53,13 @@ def boosted_weights(
 
     Example:
 
+    >>> from keras import ops
     >>> import numpy as np
     >>> import keras_ltssl as lt
     >>> losses = np.array([1.0, 2.0, 6.0, 0.0], "float32")
     >>> seen = np.array([True, True, True, False])
-    >>> np.asarray(lt.losses.boosted_weights(losses, seen)).round(3).tolist()
+    >>> weights = lt.losses.boosted_weights(losses, seen)
+    >>> ops.convert_to_numpy(weights).round(3).tolist()
     [0.16699999570846558, 0.3330000042915344, 1.0, 0.0]
 
     Reference:
@@ -146,7 +148,7 @@ class BoostedLoss(WrappingLoss):
 
     Example:
 
-    >>> import keras
+    >>> from keras import ops
     >>> import numpy as np
     >>> import keras_ltssl as lt
     >>> views = lt.layers.TwoViews(lt.layers.RandomResizedCrop(8, 8, seed=0))
@@ -161,7 +163,8 @@ class BoostedLoss(WrappingLoss):
     >>> history = model.fit(images.astype("uint8"), ids, verbose=0).history
     >>> history["boosted_weight"]
     [0.0]
-    >>> weights = np.asarray(loss.weights_of(np.append(ids, [64, -1])))
+    >>> weights = loss.weights_of(np.append(ids, [64, -1]))
+    >>> weights = ops.convert_to_numpy(weights)
     >>> bool(np.isclose(weights[:64].mean(), 0.5)), weights[64:].tolist()
     (True, [0.0, 0.0])
 

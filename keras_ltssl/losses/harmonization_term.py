@@ -34,10 +34,12 @@ def target_scores(z: Tensor, targets: Tensor) -> Tensor:
 
     Example:
 
+    >>> from keras import ops
     >>> import numpy as np
     >>> from keras_ltssl.losses.harmonization_term import target_scores
     >>> z = np.array([[[2.0, 0.0], [0.0, -3.0]]], "float32")
-    >>> np.asarray(target_scores(z, np.eye(2, dtype="float32"))).tolist()
+    >>> scores = target_scores(z, np.eye(2, dtype="float32"))
+    >>> ops.convert_to_numpy(scores).tolist()
     [[[1.0, 0.0], [0.0, -1.0]]]
     """
     z = as_tensor("z", z)
@@ -82,13 +84,14 @@ def harmonization_from_scores(
 
     Example:
 
+    >>> from keras import ops
     >>> import numpy as np
     >>> from keras_ltssl.losses.harmonization_term import (
     ...     harmonization_from_scores,
     ... )
     >>> scores = np.repeat(np.eye(2, dtype="float32")[:, None], 2, axis=1)
     >>> term = harmonization_from_scores(scores, gamma=1.0)
-    >>> np.asarray(term).astype(float).round(4).tolist()
+    >>> ops.convert_to_numpy(term).astype(float).round(4).tolist()
     [0.6265, 0.6265]
     """
     scores = as_tensor("scores", scores)
@@ -149,12 +152,13 @@ def geometric_harmonization(
 
     Example:
 
+    >>> from keras import ops
     >>> import numpy as np
     >>> import keras_ltssl as lt
     >>> targets = np.eye(2, dtype="float32")
     >>> z = np.array([[[3, 0], [3, 0]], [[0, 1], [0, 1]]], "float32")
     >>> term = lt.losses.geometric_harmonization(z, targets, gamma=1.0)
-    >>> np.asarray(term).astype(float).round(4).tolist()
+    >>> ops.convert_to_numpy(term).astype(float).round(4).tolist()
     [0.6265, 0.6265]
 
     Reference:

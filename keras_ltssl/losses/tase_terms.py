@@ -32,10 +32,11 @@ def sample_temperatures(
 
     Example:
 
+    >>> from keras import ops
     >>> import numpy as np
     >>> from keras_ltssl.losses import sample_temperatures
     >>> h = np.array([0.0, 0.5, 1.0], "float32")
-    >>> np.asarray(sample_temperatures(h, 0.5, spread=0.5)).tolist()
+    >>> ops.convert_to_numpy(sample_temperatures(h, 0.5, spread=0.5)).tolist()
     [0.25, 0.5, 0.75]
     """
     headness = as_tensor("headness", headness)

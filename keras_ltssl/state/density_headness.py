@@ -34,6 +34,7 @@ class DensityHeadness(RankedHeadness):
 
     Example:
 
+    >>> from keras import ops
     >>> import numpy as np
     >>> import keras_ltssl as lt
     >>> from keras_ltssl.state.headness import Assignment
@@ -44,7 +45,7 @@ class DensityHeadness(RankedHeadness):
     ...     None, similarities, similarities, np.array([0.75, 0.25], "float32")
     ... )
     >>> headness.update(assignment)
-    >>> np.asarray(headness.estimate(assignment)).round(2).tolist()
+    >>> ops.convert_to_numpy(headness.estimate(assignment)).round(2).tolist()
     [1.0, 0.0]
     """
 

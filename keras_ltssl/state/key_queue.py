@@ -25,12 +25,13 @@ class KeyQueue(keras.layers.Layer):
 
     Example:
 
+    >>> from keras import ops
     >>> import numpy as np
     >>> import keras_ltssl as lt
     >>> queue = lt.layers.KeyQueue(size=3)
     >>> queue.build((None, 2))
     >>> queue.enqueue(np.eye(2, dtype="float32"), np.array([False, True]))
-    >>> np.asarray(queue.is_filled()).tolist()
+    >>> ops.convert_to_numpy(queue.is_filled()).tolist()
     [True, True, False]
 
     Reference:

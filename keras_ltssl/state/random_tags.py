@@ -26,9 +26,10 @@ class RandomTags(keras.layers.Layer):
 
     Example:
 
+    >>> from keras import ops
     >>> import numpy as np
     >>> import keras_ltssl as lt
-    >>> tags = np.asarray(lt.layers.RandomTags(3, seed=0).draw(100))
+    >>> tags = ops.convert_to_numpy(lt.layers.RandomTags(3, seed=0).draw(100))
     >>> tags.shape, sorted(set(tags.tolist()))
     ((100,), [0, 1, 2])
     """

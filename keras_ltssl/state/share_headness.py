@@ -19,6 +19,7 @@ class ShareHeadness(Headness):
 
     Example:
 
+    >>> from keras import ops
     >>> import numpy as np
     >>> import keras_ltssl as lt
     >>> from keras_ltssl.state.headness import Assignment
@@ -26,7 +27,8 @@ class ShareHeadness(Headness):
     >>> assignment = Assignment(
     ...     None, similarities, similarities, np.array([0.75, 0.25], "float32")
     ... )
-    >>> np.asarray(lt.layers.ShareHeadness().estimate(assignment)).tolist()
+    >>> headness = lt.layers.ShareHeadness().estimate(assignment)
+    >>> ops.convert_to_numpy(headness).tolist()
     [0.625, 0.125]
     """
 

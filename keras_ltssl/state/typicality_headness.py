@@ -21,6 +21,7 @@ class TypicalityHeadness(RankedHeadness):
 
     Example:
 
+    >>> from keras import ops
     >>> import numpy as np
     >>> import keras_ltssl as lt
     >>> from keras_ltssl.state.headness import Assignment
@@ -29,7 +30,7 @@ class TypicalityHeadness(RankedHeadness):
     >>> similarities = np.array([[0.1], [0.9]], "float32")
     >>> assignment = Assignment(None, None, similarities, None)
     >>> headness.update(assignment)
-    >>> np.asarray(headness.estimate(assignment)).round(2).tolist()
+    >>> ops.convert_to_numpy(headness.estimate(assignment)).round(2).tolist()
     [0.0, 1.0]
     """
 

@@ -115,11 +115,12 @@ def sinkhorn(
 
     Example:
 
+    >>> from keras import ops
     >>> import numpy as np
     >>> import keras_ltssl as lt
     >>> scores = np.array([[0.9, 0.1], [0.8, 0.1], [0.7, 0.6]], "float32")
     >>> labels = lt.losses.sinkhorn(scores, prior=[2, 1], regularization=0.2)
-    >>> np.asarray(labels).astype(float).round(2).tolist()
+    >>> ops.convert_to_numpy(labels).astype(float).round(2).tolist()
     [[0.91, 0.09], [0.86, 0.14], [0.23, 0.77]]
 
     Reference:
