@@ -611,6 +611,10 @@ CALLS |= {
             "name": [1, [], ODD],
         },
     ),
+    "models.use_torch_kernels": (
+        {"model": encoder},
+        {"model": LAYER, "enabled": BOOLEAN},
+    ),
     "models.resnet18": (
         {"input_shape": (8, 8, 3)},
         {

@@ -31,7 +31,7 @@ def units_and_norms(z: Tensor) -> tuple[Tensor, Tensor]:
     """
     z = ops.stop_gradient(z)
     # Scaled to entries of at most 1, so that no square over- or underflows.
-    largest = ops.norm(z, math.inf, axis=-1, keepdims=True)
+    largest = ops.amax(ops.abs(z), axis=-1, keepdims=True)
     largest = fill_where(largest == 0, largest, math.inf)
     z = z / largest
     # One entry is 1, but in a zero vector.
