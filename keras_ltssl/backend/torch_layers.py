@@ -117,7 +117,6 @@ def _can_normalize(
     # Keras have no `renorm`.
     return (
         not getattr(layer, "renorm", False)
-        and not layer.synchronized  # Keras says that it cannot.
         and layer.momentum != 0
         and inputs.numel() >= 2 * len(mean)
     )

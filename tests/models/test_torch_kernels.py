@@ -261,14 +261,6 @@ def test_what_pytorch_has_no_kernel_for_stays_that_of_keras(
 
 
 @needs_torch
-def test_statistics_of_several_devices_are_refused_as_by_keras():
-    fast, own = two_of(layers.BatchNormalization(synchronized=True), (6, 3))
-    for layer in (fast, own):
-        with pytest.raises(NotImplementedError, match="synchronized"):
-            layer(values((6, 3)), training=True)
-
-
-@needs_torch
 @pytest.mark.parametrize("training", [True, False])
 def test_masked_samples_do_not_count(training):
     fast, own = two_of(layers.BatchNormalization(), (6, 5, 3))
