@@ -34,8 +34,7 @@ def look_ahead(
     as many iterations as that in first order (half of it before the last). The
     steps end at g*. The iterations themselves end at g* + (g - g*) A^left, in
     first order. That is g* up to rounding, unless A is squared often enough to
-    tell. This is
-    this package's own design.
+    tell. This is this package's own design.
 
     Args:
         exponents: S, the log of the matrix to scale, `(problems, batch, K)`.
