@@ -63,8 +63,10 @@ class RankedHeadness(Headness):
         scores = ops.sort(self.score(assignment))
         # The middles of 64 equal parts, so that ranks average to 0.5.
         middles = ops.arange(0.5, self.num_quantiles, dtype="float32")
-        parts = ops.divide(self.num_quantiles, ops.shape(scores)[0] - 1)
-        place = middles / parts
+        last = ops.shape(scores)[0] - 1
+        if not isinstance(last, int):  # A number of the host needs no tensor.
+            last = ops.cast(last, "float32")
+        place = middles * (last / self.num_quantiles)
         low = ops.floor(place)
         below = rows_of(scores, ops.cast(low, "int32"))
         above = rows_of(scores, ops.cast(ops.ceil(place), "int32"))
