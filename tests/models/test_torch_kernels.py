@@ -147,7 +147,9 @@ def test_few_rows_are_normalized_more_exactly_than_by_keras(rows):
         z, (dz, *_) = run(layer, values(shape), training=True)
         return max((z - y).abs().max().item(), (dz - dx).abs().max().item())
 
-    assert error(fast) <= error(own)
+    # A GPU adds the few rows in another order than the exact sums.
+    rounding = 1e-6 if torch.cuda.is_available() else 0
+    assert error(fast) <= error(own) + rounding
 
 
 def kernels_of(layer, x, training):
@@ -191,6 +193,8 @@ def test_statistics_are_float32_in_mixed_precision(dtype, training):
     # Far from 0: a mean in half precision would be off by 1.
     x = values((6, 5, 4, 3), dtype=dtype) + (300 if dtype == "float16" else 50)
     rough = 1e-2 if dtype == "bfloat16" else 1e-3
+    if torch.cuda.is_available():
+        rough = 1e-2  # There the variance of Keras, E[x²] - E[x]², is rougher.
     y, _ = run(fast, x, training=training)
     expected, _ = run(own, x, training=training)
     assert y.dtype == expected.dtype == getattr(torch, dtype)
@@ -657,8 +661,9 @@ def test_a_saved_encoder_loads_without_this_package(tmp_path):
         "assert 'keras_ltssl' not in sys.modules\n"
     )
     subprocess.run(
-        [sys.executable, "-I", "-c", code],
+        [sys.executable, "-c", code],
         check=True,
+        cwd=tmp_path,
         env={**os.environ, "KERAS_BACKEND": "torch"},
     )
     np.testing.assert_allclose(
