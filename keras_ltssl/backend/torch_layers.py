@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional
 
 from keras_ltssl.backend.compilation import is_stateless
+from keras_ltssl.backend.torch_graph import set_plain_graph
 
 
 def set_torch_kernels(
@@ -36,6 +37,7 @@ def set_torch_kernels(
     """
     count = 0
     for layer in layers:
+        set_plain_graph(layer, enabled)
         call = _CALLS.get(type(layer))
         if call is None:
             continue

@@ -583,7 +583,7 @@ def test_models_that_were_not_asked_for_keep_their_own_operations():
     model.build((None, 2, 8, 8, 3))
     assert not replaced(model)  # Not compiled: nobody asked.
     model.compile("sgd", loss=lt.losses.NTXentLoss())
-    assert len(replaced(encoder)) == 6
+    assert len(replaced(encoder)) == 7  # Six layers, and the encoder.
     assert not replaced(lt.models.small_convnet((8, 8, 3), width=4))
     assert (
         "BatchNormalization"
@@ -644,7 +644,7 @@ def test_clones_and_copies_are_those_of_keras():
         other.set_weights(encoder.get_weights())
         assert not replaced(other)
         torch.testing.assert_close(other(x), encoder(x), rtol=1e-5, atol=1e-5)
-    assert len(replaced(encoder)) == 6
+    assert len(replaced(encoder)) == 7
 
 
 @needs_torch

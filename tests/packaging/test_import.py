@@ -30,6 +30,7 @@ OF_ONE_BACKEND = dict.fromkeys(
     (
         "torch_checks",
         "torch_copies",
+        "torch_graph",
         "torch_layers",
         "torch_modules",
         "torch_processes",
