@@ -297,7 +297,8 @@ def defaults(make, tmp_path):
     "`jit_compile=True`",
     notes={
         (kind, "torch"): (
-            "PyTorch compiles for minutes on processors: see "
+            "With dense layers. PyTorch compiles for minutes on processors, "
+            "and fails with convolutions: see "
             "[Speed and memory](speed_and_memory.md)."
         )
         for kind in KINDS

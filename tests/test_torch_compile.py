@@ -103,6 +103,13 @@ def test_what_has_loops_is_left_alone_and_trains_the_same(name):
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_step_with_convolutions_is_warned_of_before_it_fails():
+    model = lt.models.ContrastiveModel(lt.models.small_convnet((8, 8, 3)))
+    model.compile("sgd", loss=lt.losses.NTXentLoss())
+    with pytest.warns(UserWarning, match="fails on convolutions of Keras"):
+        model.compile("sgd", loss=lt.losses.NTXentLoss(), jit_compile=True)
+
+
 def test_fit_compiles_its_step(monkeypatch):
     torch._dynamo.reset()
     monkeypatch.setattr(

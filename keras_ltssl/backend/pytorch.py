@@ -1,5 +1,6 @@
 """What Keras runs on PyTorch: modules as layers, and PyTorch's own kernels."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -41,6 +42,27 @@ def set_torch_kernels(
     from keras_ltssl.backend import torch_layers
 
     return torch_layers.set_torch_kernels(layers, enabled)
+
+
+def warn_of_compiler(layers: Iterable[keras.layers.Layer]) -> None:
+    """Warns if PyTorch's compiler fails on a step with these layers.
+
+    It was tried with Keras 3.15.1 and PyTorch 2.11 and 2.13: the guide "Speed
+    and memory" says how it failed.
+
+    Args:
+        layers: The layers that a compiled step calls.
+    """
+    if keras.backend.backend() == "torch" and any(
+        isinstance(layer, keras.layers.Conv2D) for layer in layers
+    ):
+        warnings.warn(
+            "`jit_compile=True` compiles the whole step by torch.compile, "
+            "which fails on convolutions of Keras after minutes. Leave "
+            "`jit_compile` out: losses are fast without it, and can be "
+            "compiled alone.",
+            stacklevel=3,
+        )
 
 
 def checked_module(module: Any) -> Any:

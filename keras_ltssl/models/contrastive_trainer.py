@@ -93,6 +93,8 @@ class ContrastiveTrainer(keras.Model):
             )
         check_boolean("monitor_learning", monitor_learning)
         check_boolean("torch_kernels", torch_kernels)
+        if kwargs.get("jit_compile") is True:
+            pytorch.warn_of_compiler(self._flatten_layers())
         self.check_loss(loss)
         loss.check_augmenter(self.augmenter)
         check_metrics([kwargs.get("metrics"), kwargs.get("weighted_metrics")])
