@@ -67,8 +67,7 @@ class GeometricHarmonizationLoss(WrappingLoss):
     weight; 0 while that is 0), `harmonization_weight`, w(e), and
     `prior_entropy` (1 for a uniform prior).
 
-    In a plain `keras.Model` the projections have to pass through
-    `layers.LossState(loss, steps_per_epoch=...)`.
+    A plain `keras.Model` needs `layers.LossState(loss, steps_per_epoch=...)`.
 
     Args:
         base_loss: Any loss of this package.

@@ -69,13 +69,13 @@ def momentum_descent(features, labels, steps, rate, l2, classes=6):
 def test_each_pair_is_trained_as_if_it_were_alone(monkeypatch):
     import keras_ltssl.evaluation.minibatch_probe as module
 
-    trained, fit = [], module._Classifiers.fit
+    trained, fit = [], module.LinearClassifiers.fit
 
     def watched(self, *arguments):
         fit(self, *arguments)
-        trained.extend(self._layer.get_weights())
+        trained.extend(self.layer.get_weights())
 
-    monkeypatch.setattr(module._Classifiers, "fit", watched)
+    monkeypatch.setattr(module.LinearClassifiers, "fit", watched)
     rates, penalties = [0.01, 0.2], [0.0, 0.3]
     # In one batch, so that the order of rows does not matter.
     minibatch_linear_probe(
@@ -117,14 +117,14 @@ def test_what_is_held_out_is_not_trained_on(monkeypatch):
             seen["trained"] = rows
             super().__init__(features, labels, rows, *arguments)
 
-    accuracy = module._Classifiers.accuracy
+    accuracy = module.LinearClassifiers.accuracy
 
     def watched(self, features, labels, rows, standardizer):
         seen["judged"] = rows
         return accuracy(self, features, labels, rows, standardizer)
 
     monkeypatch.setattr(module, "FeatureBatches", Watched)
-    monkeypatch.setattr(module._Classifiers, "accuracy", watched)
+    monkeypatch.setattr(module.LinearClassifiers, "accuracy", watched)
     labels = np.repeat([0, 1, 2, 3], [100, 15, 2, 1])
     features = np.random.default_rng(0).normal(size=(len(labels), 4))
     minibatch_linear_probe(
