@@ -142,21 +142,10 @@ def step_of(make_encoder, sizes, loss):
     return milliseconds(lambda: float(model.train_on_batch(views, ids)[0]))
 
 
-class Clock(keras.callbacks.Callback):
-    """The times at which epochs ended."""
-
-    def __init__(self):
-        super().__init__()
-        self.times = []
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.times.append(time.perf_counter())
-
-
 def fit_of(make_encoder, sizes, loss):
     """Returns the mean step of `fit` with views, in the median epoch."""
     model = model_of(make_encoder, sizes.shape, loss)
-    clock = Clock()
+    clock = feeding.Clock()
     data = lt.datasets.ImageBatches(
         sizes.bytes(sizes.batch * sizes.steps), batch_size=sizes.batch
     )

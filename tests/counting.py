@@ -13,11 +13,11 @@ torch = pytest.importorskip("torch")
 TorchDispatchMode = torch.utils._python_dispatch.TorchDispatchMode
 
 
-class Kernels(TorchDispatchMode):
-    """Counts the operations that compute: no views, no new memory.
+class Counting(TorchDispatchMode):
+    """Counts operations.
 
     Attributes:
-        by_name: How often each operation ran, a `Counter`.
+        by_name: How often each of them happened, a `Counter`.
     """
 
     def __init__(self):
@@ -27,6 +27,10 @@ class Kernels(TorchDispatchMode):
     @property
     def count(self):
         return self.by_name.total()
+
+
+class Kernels(Counting):
+    """Counts the operations that compute: no views, no new memory."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         returns = func._schema.returns
@@ -47,26 +51,15 @@ def count_kernels(function):
     return kernels.count
 
 
-class RoundTrips(TorchDispatchMode):
+class RoundTrips(Counting):
     """Counts what would make PyTorch wait for a GPU, also on a processor.
 
     These are numbers read to the host, tensors made of numbers or arrays of the
     host, and tensors that become arrays.
-
-    Attributes:
-        by_name: How often each of them happened, a `Counter`.
     """
 
     _OPERATIONS = ("_local_scalar_dense", "lift_fresh", "nonzero")
     _METHODS = ("cpu", "numpy", "tolist", "__array__")
-
-    def __init__(self):
-        super().__init__()
-        self.by_name = collections.Counter()
-
-    @property
-    def count(self):
-        return self.by_name.total()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.__name__.partition(".")[0]

@@ -57,9 +57,11 @@ def set_plain_graph(model: Any, enabled: bool) -> None:
 
 
 def _is_plain(model: Any) -> bool:
-    # A subclass may have a `call` of its own.
     kind: Any = type(model)
-    if kind is not _FUNCTIONAL:
+    # A subclass of somebody else may have a `call` of its own.
+    if kind.__name__ != "Functional" or not kind.__module__.startswith(
+        "keras."
+    ):
         return False
     layers = [
         operation
@@ -94,12 +96,29 @@ def _call(
             model, inputs, training=training, mask=mask, **arguments
         )
     dtype = getattr(torch, model.compute_dtype)
+    if not _casts_variables(model, dtype):
+        return type(model).call(model, inputs, training=training)
     outputs = model._run_through_graph(
         model._standardize_inputs(inputs),
         operation_fn=lambda layer: _caller(layer, dtype, training),
     )
     is_one = isinstance(outputs, list | tuple) and len(outputs) == 1
     return outputs[0] if is_one else outputs
+
+
+def _casts_variables(model: Any, dtype: torch.dtype) -> bool:
+    """Returns whether variables come in a dtype, as within `model(...)`.
+
+    In mixed precision they do not if somebody calls `model.call` itself.
+    """
+    if model.compute_dtype == model.variable_dtype:
+        return True
+    for layer in model.layers:
+        kernel = getattr(layer, "kernel", None)
+        if kernel is not None:
+            cast: torch.Tensor = keras.ops.convert_to_tensor(kernel)
+            return cast.dtype == dtype
+    return True
 
 
 def _is_unmasked_tensor(x: Any) -> bool:
@@ -140,11 +159,3 @@ def _needs_keras(layer: Any) -> bool:
         or getattr(layer, "quantization_mode", None)
         or getattr(layer, "_remat_mode", None)
     )
-
-
-def _functional_class() -> type:
-    inputs = keras.Input((1,))
-    return type(keras.Model(inputs, inputs))
-
-
-_FUNCTIONAL = _functional_class()

@@ -158,6 +158,14 @@ class LabeledFeatures:
             test_labels=np.searchsorted(classes, wanted),
         )
 
+    def check_several_classes(self, name: str) -> None:
+        """Raises if the labels named `name` are all of one class."""
+        if len(self.classes) < 2:
+            raise ValueError(
+                f"`{name}` must hold at least 2 classes. Received only class "
+                f"{self.classes[0]}"
+            )
+
     def class_accuracy(
         self, predictions: NDArray[np.int64]
     ) -> NDArray[np.float64]:

@@ -144,11 +144,7 @@ def _check(
     data = LabeledFeatures.check(
         train_features, train_labels, test_features, test_labels, role="train"
     )
-    if len(data.classes) < 2:
-        raise ValueError(
-            "`train_labels` must hold at least 2 classes. Received only class "
-            f"{data.classes[0]}"
-        )
+    data.check_several_classes("train_labels")
     check_number("l2", l2, above=0)
     return data
 

@@ -124,11 +124,7 @@ def minibatch_linear_probe(
     data = LabeledFeatures.check(
         train_features, train_labels, test_features, test_labels, role="train"
     )
-    if len(data.classes) < 2:
-        raise ValueError(
-            "`train_labels` must hold at least 2 classes. Received only class "
-            f"{data.classes[0]}"
-        )
+    data.check_several_classes("train_labels")
     classifiers = LinearClassifiers(
         _check_all("learning_rates", learning_rates, above=0),
         _check_all("l2", l2, minimum=0),

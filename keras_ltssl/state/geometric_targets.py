@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import at_least
 from keras_ltssl.initializers.simplex_etf import SimplexETF
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
@@ -102,7 +103,7 @@ class GeometricTargets(keras.layers.Layer):
         nearest = ops.argmax(scores, axis=-1)[:, None]
         members = nearest == ops.arange(self.num_targets, dtype=nearest.dtype)
         members = ops.matmul(counted, ops.cast(members, "float32"))
-        batch = members / ops.maximum(total, 1.0)
+        batch = members / at_least(total, 1.0)
         before = ops.convert_to_tensor(self.shares)
         moved = self.momentum * before + (1.0 - self.momentum) * batch
         moved = ops.where(ops.sum(before) > 0, moved, batch)
@@ -135,7 +136,7 @@ class GeometricTargets(keras.layers.Layer):
     def prior_entropy(self) -> Tensor:
         """Returns -Σ π log π / log K: 1 for equal shares, 0 for one target."""
         prior = ops.convert_to_tensor(self.prior)
-        logs = ops.log(ops.maximum(prior, 1e-30))
+        logs = ops.log(at_least(prior, 1e-30))
         return ops.sum(prior * logs) / -np.log(self.num_targets)
 
     def get_config(self) -> dict[str, Any]:

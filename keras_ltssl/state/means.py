@@ -53,6 +53,7 @@ class _Means(keras.metrics.Metric):
         if not logged:
             return
         one = ops.ones((), self.dtype)
+        # Not needed, and one kernel, where every name is logged.
         zero = one if len(logged) == len(self.names) else ops.zeros_like(one)
         new = [logged.get(name, zero) for name in self.names]
         new += [one if name in logged else zero for name in self.names]

@@ -94,6 +94,25 @@ def test_dtypes_are_those_of_keras(policy):
         torch.testing.assert_close(value, wanted, rtol=0, atol=0)
 
 
+def test_the_method_call_itself_computes_as_that_of_keras():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        ours, theirs = two_of(network)
+    finally:
+        keras.config.set_dtype_policy(before)
+    for value, wanted in zip(
+        ours.call(images()), theirs.call(images()), strict=True
+    ):
+        torch.testing.assert_close(value, wanted, rtol=0, atol=0)
+
+
+def test_looking_for_plain_layers_uses_up_no_names_of_models():
+    keras.backend.clear_session()
+    lt.models.use_torch_kernels(keras.layers.ReLU())
+    assert of_layers(layers.ReLU()).name == "functional"
+
+
 @pytest.mark.parametrize("training", [True, False, None])
 def test_a_training_mode_of_the_graph_is_kept(training):
     def make():
