@@ -4,6 +4,7 @@ On a processor they run as on a GPU, if they are told so.
 """
 
 import contextlib
+import threading
 
 import keras
 import numpy as np
@@ -167,6 +168,33 @@ def test_constants_are_those_of_pytorch_and_each_a_tensor_of_its_own():
                 torch.testing.assert_close(made, expected)
                 if np.size(value) < 64:
                     made += 1  # The next one is none the worse.
+
+
+def test_only_the_thread_that_entered_makes_tensors_without_waiting():
+    """Another one may copy constants in a CUDA stream of its own."""
+    functions = torch.as_tensor, torch._foreach_add_
+    outer, inner = Unwaiting(), Unwaiting()
+    array = np.arange(3)
+    with outer, inner:
+        thread = threading.Thread(target=lambda: as_integers(array))
+        thread.start()
+        thread.join()
+        assert not outer.constants
+        assert not inner.constants
+        as_integers(array)
+        assert len(inner.constants) == 1
+    with pytest.raises(ZeroDivisionError), outer:
+        1 / 0  # noqa: B018
+    assert (torch.as_tensor, torch._foreach_add_) == functions
+
+
+def as_integers(array):
+    return torch.as_tensor(array, dtype=torch.int64, device="cpu")
+
+
+def test_attributes_of_tensors_cost_no_call_of_python():
+    with Unwaiting():
+        assert not torch.overrides._get_current_function_mode_stack()
 
 
 def test_few_constants_are_kept():
