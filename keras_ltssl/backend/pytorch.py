@@ -28,7 +28,9 @@ def set_torch_kernels(
 ) -> int:
     """Replaces `call` of layers by faster ones, or restores it.
 
-    See `torch_layers.set_torch_kernels`. On other backends this does nothing.
+    See `torch_layers.set_torch_kernels`. Functional models of plain layers also
+    run as a list of them; see `torch_graph`. On other backends this does
+    nothing.
 
     Args:
         layers: Any layers.
@@ -39,8 +41,11 @@ def set_torch_kernels(
     """
     if keras.backend.backend() != "torch":
         return 0
-    from keras_ltssl.backend import torch_layers
+    from keras_ltssl.backend import torch_graph, torch_layers
 
+    layers = list(layers)
+    for layer in layers:
+        torch_graph.set_plain_graph(layer, enabled)
     return torch_layers.set_torch_kernels(layers, enabled)
 
 

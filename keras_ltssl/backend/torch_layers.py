@@ -17,8 +17,9 @@ import keras
 import torch
 from torch.nn import functional
 
-from keras_ltssl.backend.compilation import is_stateless
-from keras_ltssl.backend.torch_graph import set_plain_graph
+from keras_ltssl.backend.torch_values import KerasValues, Values
+
+_VALUES = KerasValues()
 
 
 def set_torch_kernels(
@@ -37,7 +38,6 @@ def set_torch_kernels(
     """
     count = 0
     for layer in layers:
-        set_plain_graph(layer, enabled)
         call = _CALLS.get(type(layer))
         if call is None:
             continue
@@ -56,26 +56,27 @@ def _normalize(
     inputs: torch.Tensor,
     training: bool | None = None,
     mask: torch.Tensor | None = None,
+    values: Values = _VALUES,
 ) -> torch.Tensor:
     """Calls `BatchNormalization`, in one kernel where PyTorch has it.
 
     Keras' own operations compute what PyTorch has no kernel for.
     """
     is_training = bool(training and layer.trainable)
-    mean = layer.moving_mean.value
+    mean = values.of(layer.moving_mean)
     if not inputs.is_meta:
-        inputs = keras.ops.convert_to_tensor(inputs)  # On the device of Keras.
+        inputs = values.tensor(inputs)
     if not _can_normalize(layer, inputs, is_training, mask, mean):
         return type(layer).call(  # type: ignore[no-any-return]
             layer, inputs, training=training, mask=mask
         )
-    variance = layer.moving_variance.value
-    gamma = layer.gamma.value if layer.scale else None
-    beta = layer.beta.value if layer.center else None
-    axis = layer.axis % inputs.ndim
-    last = axis == inputs.ndim - 1
+    variance = values.of(layer.moving_variance)
+    gamma = values.of(layer.gamma) if layer.scale else None
+    beta = values.of(layer.beta) if layer.center else None
+    ndim = inputs.ndim
+    last = layer.axis % ndim == ndim - 1
     x = inputs
-    if last and inputs.ndim == 4:
+    if last and ndim == 4:
         x = inputs.permute(0, 3, 1, 2)
     elif last:
         x = inputs.reshape(-1, inputs.shape[-1])
@@ -87,8 +88,8 @@ def _normalize(
             x, mean, variance, gamma, beta, False, 0.0, layer.epsilon
         )
     else:
-        y = _normalize_batch(layer, x, mean, variance, gamma, beta)
-    if last and inputs.ndim == 4:
+        y = _normalize_batch(layer, x, mean, variance, gamma, beta, values)
+    if last and ndim == 4:
         y = y.permute(0, 2, 3, 1)
     elif last:
         y = y.reshape(inputs.shape)
@@ -131,6 +132,7 @@ def _normalize_batch(
     variance: torch.Tensor,
     gamma: torch.Tensor | None,
     beta: torch.Tensor | None,
+    values: Values,
 ) -> torch.Tensor:
     """Normalizes by the statistics of the batch and moves those of the layer.
 
@@ -145,7 +147,7 @@ def _normalize_batch(
     share = 1 - layer.momentum
     count = x.numel() // len(mean)
     unbiased = (count - 1) / count
-    stateless = is_stateless()
+    stateless = values.are_passed
     new_mean = mean.clone() if stateless else mean.data
     step = variance.data * (-share / (unbiased * layer.momentum))
     y = functional.batch_norm(
@@ -159,13 +161,15 @@ def _normalize_batch(
     return y
 
 
-def _convolve(layer: Any, inputs: torch.Tensor) -> torch.Tensor:
+def _convolve(
+    layer: Any, inputs: torch.Tensor, values: Values = _VALUES
+) -> torch.Tensor:
     """Calls `Conv2D` or `DepthwiseConv2D` without copies between layouts."""
-    kernel = keras.ops.convert_to_tensor(layer.kernel)
-    bias = layer.bias.value if layer.use_bias else None
+    kernel = values.tensor(layer.kernel)
+    bias = values.of(layer.bias) if layer.use_bias else None
     if not _has_channels_last(layer, inputs) or inputs.dtype != kernel.dtype:
         return type(layer).call(layer, inputs)  # type: ignore[no-any-return]
-    inputs = keras.ops.convert_to_tensor(inputs)  # On the device of Keras.
+    inputs = values.tensor(inputs)
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
     x, padding = _channels_first(inputs), [0, 0]
@@ -207,11 +211,13 @@ def _same_padding(
     return total // 2, total - total // 2
 
 
-def _pool(layer: Any, inputs: torch.Tensor) -> torch.Tensor:
+def _pool(
+    layer: Any, inputs: torch.Tensor, values: Values = _VALUES
+) -> torch.Tensor:
     """Calls `MaxPooling2D` or `AveragePooling2D` without a copy."""
     if not _has_channels_last(layer, inputs) or layer.padding != "valid":
         return type(layer).call(layer, inputs)  # type: ignore[no-any-return]
-    inputs = keras.ops.convert_to_tensor(inputs)  # On the device of Keras.
+    inputs = values.tensor(inputs)
     pool: Callable[..., torch.Tensor] = (
         functional.max_pool2d
         if layer.pool_mode == "max"
@@ -239,3 +245,6 @@ _CALLS: dict[type, Callable[..., torch.Tensor]] = {
     keras.layers.MaxPooling2D: _pool,
     keras.layers.AveragePooling2D: _pool,
 }
+
+# They read variables by their argument `values`.
+TAKES_VALUES = frozenset(_CALLS.values())

@@ -173,6 +173,13 @@ def own_model():
     return OwnModel(inputs, layers.ReLU()(inputs))
 
 
+def masked_model():
+    image, mask = keras.Input(SHAPE), keras.Input(SHAPE[:2], dtype="bool")
+    return keras.Model(
+        [image, mask], layers.BatchNormalization()(image, mask=mask)
+    )
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -184,10 +191,11 @@ def own_model():
         lambda: of_layers(OwnLayer()),
         lambda: of_layers(of_layers(layers.ReLU())),
         own_model,
+        masked_model,
     ],
     ids=[
         *("dropout", "masks", "regularizer", "dtypes", "autocast"),
-        *("own layer", "nested", "own model"),
+        *("own layer", "nested", "own model", "mask of the graph"),
     ],
 )
 def test_any_other_network_stays_with_keras(make):
@@ -215,6 +223,80 @@ def test_hooks_of_layers_run():
     model.layers[-2].register_forward_pre_hook(lambda *_: seen.append("before"))
     model(images())
     assert sorted(seen) == ["after", "before"]
+
+
+def test_values_that_stand_for_variables_are_used_and_returned():
+    ours, theirs = two_of(network)
+    random = np.random.default_rng(2)
+    passed = [
+        [torch.tensor(random.uniform(0.5, 1.5, v.shape)).float() for v in group]
+        for group in (ours.trainable_variables, ours.non_trainable_variables)
+    ]
+    found, expected = (
+        model.stateless_call(*passed, images(), training=True)
+        for model in (ours, theirs)
+    )
+    for value, wanted in zip(
+        keras.tree.flatten(found), keras.tree.flatten(expected), strict=True
+    ):
+        torch.testing.assert_close(value, wanted, rtol=0, atol=0)
+
+
+def test_a_layer_that_gets_more_weights_later_uses_them():
+    ours, theirs = two_of(
+        lambda: of_layers(layers.Conv2D(4, 3), layers.Conv2D(2, 1))
+    )
+    x = images()[1]
+    before = ours(x)
+    for model in (ours, theirs):
+        layer = model.layers[1]
+        layer.enable_lora(2)
+        layer.lora_kernel_b.assign(np.ones(layer.lora_kernel_b.shape))
+        layer.lora_kernel_a.assign(np.ones(layer.lora_kernel_a.shape))
+    after = ours(x)
+    torch.testing.assert_close(after, theirs(x), rtol=0, atol=0)
+    assert not torch.equal(after, before)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"max_value": 0.5}, {"negative_slope": 0.1}, {"threshold": 0.2}],
+    ids=str,
+)
+def test_arguments_of_a_relu_count(arguments):
+    ours, theirs = two_of(lambda: of_layers(layers.ReLU(**arguments)))
+    x = images()[1]
+    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=0)
+    assert not torch.equal(ours(x), torch.relu(x))
+
+
+def test_tensors_of_other_ranks_are_added_as_by_keras():
+    def make():
+        image, row = keras.Input(SHAPE), keras.Input(SHAPE[1:])
+        return keras.Model([image, row], layers.Add()([image, row]))
+
+    ours, theirs = two_of(make)
+    x = images()[1]
+    torch.testing.assert_close(ours([x, x[:, 0]]), theirs([x, x[:, 0]]))
+
+
+def test_padding_with_the_channels_first_is_that_of_keras():
+    ours, theirs = two_of(
+        lambda: of_layers(
+            layers.ZeroPadding2D(((1, 2), (3, 4)), data_format="channels_first")
+        )
+    )
+    x = images()[1]
+    assert ours(x).shape == (6, 9, 11, 10)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=0)
+
+
+def test_sides_of_padding_are_not_mixed_up():
+    ours, theirs = two_of(
+        lambda: of_layers(layers.ZeroPadding2D(((1, 2), (3, 4))))
+    )
+    x = images()[1]
+    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=0)
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")

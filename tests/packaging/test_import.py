@@ -38,6 +38,7 @@ OF_ONE_BACKEND = dict.fromkeys(
         "torch_steps",
         "torch_tensors",
         "torch_transfer",
+        "torch_values",
     ),
     "torch",
 )
