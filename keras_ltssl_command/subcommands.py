@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from keras_ltssl_command.pretrain_flags import define_pretrain
+from keras_ltssl_command.protocol_files import protocol_file
+
 
 @dataclasses.dataclass(frozen=True)
 class Subcommand:
@@ -22,98 +25,6 @@ class Subcommand:
     summary: str
     details: str
     define: Callable[[flags.FlagValues], None]
-
-
-def _define_pretrain(values: flags.FlagValues) -> None:
-    def text(name: str, default: str | None, meaning: str) -> None:
-        flags.DEFINE_string(name, default, meaning, flag_values=values)
-
-    def choice(
-        name: str, default: str, options: list[str], meaning: str
-    ) -> None:
-        flags.DEFINE_enum(name, default, options, meaning, flag_values=values)
-
-    def integer(name: str, default: int, least: int, meaning: str) -> None:
-        flags.DEFINE_integer(
-            name, default, meaning, lower_bound=least, flag_values=values
-        )
-
-    def number(name: str, default: float, meaning: str) -> None:
-        flags.DEFINE_float(name, default, meaning, flag_values=values)
-
-    def yes_or_no(name: str, default: bool, meaning: str) -> None:
-        flags.DEFINE_bool(name, default, meaning, flag_values=values)
-
-    text("output", "run", "Folder of the run. A run in it goes on.")
-    text("image_size", "64", "Size in pixels: 64, or height x width: 48x64.")
-    choice("color_mode", "rgb", ["rgb", "grayscale"], "Colors of the images.")
-    choice(
-        "on_error",
-        "skip",
-        ["skip", "raise"],
-        "Whether to leave out files that cannot be read, or to stop.",
-    )
-    text(
-        "labels",
-        None,
-        "CSV file with the columns path and label, for some or all images. "
-        "Only the report uses them.",
-    )
-    yes_or_no(
-        "folder_labels",
-        False,
-        "Whether the first subfolder of an image is its label, as in "
-        "photos/fox/1.jpg.",
-    )
-    text(
-        "method",
-        "plain",
-        "plain, focal or tase; with any of ts, gh and bcl, joined by +.",
-    )
-    choice(
-        "framework",
-        "simclr",
-        ["simclr", "moco", "byol", "sdclr"],
-        "What the method plugs into.",
-    )
-    text(
-        "backbone",
-        "small_convnet",
-        "The encoder: small_convnet; resnet18; a network of keras.applications "
-        "such as mobilenetv2; or a preset of keras-hub. All but the first "
-        "need a GPU.",
-    )
-    text(
-        "weights",
-        "none",
-        "What the encoder begins with: none; imagenet, for a network of "
-        "keras.applications; preset, for one of keras-hub; or a file of "
-        "weights.",
-    )
-    integer("epochs", 100, 1, "How often each image is seen.")
-    integer("batch_size", 128, 2, "Images that are compared with each other.")
-    number(
-        "temperature",
-        0.2,
-        "Temperature of the loss. Try 0.1 and 0.4, too: it matters most.",
-    )
-    number(
-        "rand_augment",
-        0.25,
-        "How much stronger than SimCLR's the views are, from 0 to 1.",
-    )
-    yes_or_no("horizontal_flip", True, "Whether views may be mirrored.")
-    choice("optimizer", "adamw", ["adamw", "sgd"], "The optimizer.")
-    number("learning_rate", 0.002, "Its largest learning rate.")
-    number("weight_decay", 1e-4, "Its weight decay.")
-    choice(
-        "precision",
-        "float32",
-        ["float32", "mixed_float16", "mixed_bfloat16"],
-        "Keras' dtype policy. The mixed ones are faster on GPUs.",
-    )
-    integer("seed", 0, 0, "Seed of everything random.")
-    integer("workers", 4, 0, "Threads that read images ahead.")
 
 
 def _define_report(values: flags.FlagValues) -> None:
@@ -152,7 +63,7 @@ SUBCOMMANDS = {
         "image (features.npy, in the order of images.csv) and a report to "
         "open in a browser (report.html). A run that was stopped goes on if "
         "you enter the same command again.",
-        _define_pretrain,
+        define_pretrain,
     ),
     "report": Subcommand(
         "run",
@@ -192,13 +103,13 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[str, flags.FlagValues]:
         ValueError: If there is not exactly one folder.
         flags.Error: If a flag is unknown or has a bad value.
     """
-    values = flags_of(name)
-    values.set_gnu_getopt(True)
     given = [_with_underscores(argument) for argument in arguments]
-    try:
-        _, *folders = values([name, *given])
-    except flags.IllegalFlagValueError as error:
-        raise _bad_value(values, str(error)) from error
+    values, folders = _read(name, given)
+    protocol = getattr(values, "protocol", None)
+    if protocol is not None:
+        # Its flags come first, so that those of the command line count.
+        file = protocol_file(protocol)
+        values, folders = _read(name, [f"--flagfile={file}", *given])
     wanted = SUBCOMMANDS[name].folder
     if len(folders) != 1 or not folders[0]:
         received = " ".join(folders) or "none"
@@ -207,6 +118,19 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[str, flags.FlagValues]:
             f"`keras-ltssl {name} {wanted}`. Received: {received}"
         )
     return folders[0], values
+
+
+def _read(
+    name: str, arguments: Sequence[str]
+) -> tuple[flags.FlagValues, list[str]]:
+    """Returns the flags, and what is no flag."""
+    values = flags_of(name)
+    values.set_gnu_getopt(True)
+    try:
+        _, *folders = values([name, *arguments])
+    except flags.IllegalFlagValueError as error:
+        raise _bad_value(values, str(error)) from error
+    return values, folders
 
 
 def _with_underscores(argument: str) -> str:

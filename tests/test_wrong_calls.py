@@ -829,6 +829,7 @@ CALLS |= {
         {"directory": "photos", "labels": "inferred"},
         {
             "directory": [*PATH, "a folder that is missing"],
+            "names": ["fox", 1, [], ODD, [1], ["a", "a"], ["../a"], ["/a"]],
             "labels": [value for value in CHOICE if value is not None],
             "class_names": ["fox", 1, [], ODD, [1], ["fox", "fox"]],
             "color_mode": [*CHOICE, "rgba"],
@@ -1112,6 +1113,7 @@ CALLS |= {
             "name": TEXT,
             "groups": GROUPS,
             "shots": [*COUNT, 5],
+            "in_minibatches": BOOLEAN,
             "draws": COUNT,
             "seed": SEED,
             "batch_size": COUNT,

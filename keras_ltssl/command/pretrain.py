@@ -10,13 +10,15 @@ import numpy as np
 from absl import flags
 
 from keras_ltssl.callbacks import FeatureMonitor, ResumableCheckpoint
-from keras_ltssl.command import recipe
 from keras_ltssl.command.disk_space import check_disk
 from keras_ltssl.command.image_labels import (
     folder_labels,
     labels_of,
     read_labels,
 )
+from keras_ltssl.command.image_lists import ImageList, check_lists, read_lists
+from keras_ltssl.command.model_of_run import model_of
+from keras_ltssl.command.probes import EMBEDDED, embed_photos, write_probes
 from keras_ltssl.command.run_folder import (
     RunFolder,
     check_output,
@@ -26,12 +28,9 @@ from keras_ltssl.command.stopping import stopping_in_words
 from keras_ltssl.command.training_progress import TrainingProgress, in_words
 from keras_ltssl.datasets import DirectoryBatches, image_batches_from_directory
 from keras_ltssl.datasets.directory_messages import LEFT_OUT
-from keras_ltssl.evaluation.embed_rows import embed_rows
 from keras_ltssl.models import ContrastiveModel
 from keras_ltssl.report import write_report
 
-# Images that the encoder takes at once after training.
-_EMBEDDED = 256
 # Images whose features are watched while it trains.
 _MONITORED = 500
 
@@ -55,12 +54,13 @@ def pretrain(directory: str, values: flags.FlagValues) -> None:
         if values.labels is not None
         else {}
     )
+    lists = read_lists(values)
     folder = check_output(values.output, directory)
     lock = folder.lock()
     policy = keras.config.dtype_policy()
     try:
         keras.config.set_dtype_policy(values.precision)
-        _pretrain(directory, values, settings, labels, folder)
+        _pretrain(directory, values, settings, labels, lists, folder)
     finally:
         keras.config.set_dtype_policy(policy)
         folder.remove_if_unused()
@@ -72,43 +72,56 @@ def _pretrain(
     values: flags.FlagValues,
     settings: dict[str, Any],
     labels: dict[str, str],
+    lists: dict[str, ImageList],
     folder: RunFolder,
 ) -> None:
     earlier = folder.read_settings()
     if earlier is not None:
         check_same(earlier, settings, folder)
-    photos = _read_photos(directory, values, settings, folder)
+    photos = _read_photos(
+        directory, values, settings, folder, lists.get("train")
+    )
     if earlier is not None:
         _check_same_files(photos, folder)
         settings["seconds"] = earlier.get("seconds")
     names = photos.names
-    skipped = {
-        Path(path).relative_to(photos.directory).as_posix(): reason
-        for path, reason in photos.skipped
-    }
-    known = _labels(values, names, labels, skipped, folder)
-    model, callbacks = _model_of(settings, photos)
-    check_disk(model, folder, len(names))
+    skipped = _reasons(photos)
+    left_out = [each["path"] for each in skipped]
+    known = _labels(values, names, labels, left_out, folder)
+    sets = {"train": photos}
+    for name in lists:
+        if lists[name] == lists["train"]:
+            sets[name] = photos
+            continue
+        sets[name] = _read_photos(
+            directory, values, settings, folder, lists[name]
+        )
+        settings[f"{name}_skipped"] = _reasons(sets[name])
+    truth = {name: one.labels_of(sets[name]) for name, one in lists.items()}
+    if "train" in truth:
+        known = list(map(str, truth["train"].tolist()))
+    if "test" in truth:
+        check_lists(truth, values)
+    model, callbacks = model_of(settings, photos)
+    check_disk(model, folder, sum(len(one.names) for one in sets.values()))
     settings.update(
         num_files=len(names) + len(skipped),
         num_images=len(names),
-        skipped=[
-            {"path": name, "reason": reason} for name, reason in skipped.items()
-        ],
+        skipped=skipped,
     )
     photos.write_list(folder.files)
     folder.write_images(names, known)
     folder.write_settings(settings)
 
     _train(model, photos, callbacks, settings, folder)
-    print("Embedding the images:", flush=True)
-    features = embed_rows(model.encoder, photos.rows, _EMBEDDED, verbose=1)
-    folder.write_features(features.astype(np.float32))
     folder.write_encoder(model.encoder)
+    embed_photos(model.encoder, photos, folder.features)
     print(
         f"Written: {folder.path / 'encoder.keras'}, features.npy, images.csv",
         flush=True,
     )
+    if "test" in sets:
+        write_probes(model.encoder, sets, truth, values, folder)
     print(f"To open in a browser: {write_report(folder.path)}")
 
 
@@ -117,12 +130,14 @@ def _read_photos(
     values: flags.FlagValues,
     settings: dict[str, Any],
     folder: RunFolder,
+    listed: ImageList | None,
 ) -> DirectoryBatches:
     """Returns the photos; says where those are listed that are left out."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         photos = image_batches_from_directory(
             directory,
+            names=None if listed is None else listed.names,
             color_mode=values.color_mode,
             batch_size=values.batch_size,
             image_size=tuple(settings["image_size"]),
@@ -190,7 +205,7 @@ def _monitor_of(photos: DirectoryBatches, epochs: int) -> FeatureMonitor:
     count = len(photos.paths)
     rows = np.linspace(0, count - 1, min(count, _MONITORED)).astype(int)
     return FeatureMonitor(
-        photos.rows[rows], max(1, epochs // 20), batch_size=_EMBEDDED
+        photos.rows[rows], max(1, epochs // 20), batch_size=EMBEDDED
     )
 
 
@@ -213,11 +228,22 @@ def _check_same_files(photos: DirectoryBatches, folder: RunFolder) -> None:
         )
 
 
+def _reasons(photos: DirectoryBatches) -> list[dict[str, str]]:
+    """Returns the files that are left out, and why."""
+    return [
+        {
+            "path": Path(path).relative_to(photos.directory).as_posix(),
+            "reason": reason,
+        }
+        for path, reason in photos.skipped
+    ]
+
+
 def _labels(
     values: flags.FlagValues,
     names: list[str],
     labels: dict[str, str],
-    skipped: dict[str, str],
+    skipped: list[str],
     folder: RunFolder,
 ) -> list[str]:
     """Returns the label of each image; those known before stay."""
@@ -229,48 +255,3 @@ def _labels(
         label or before.get(name, "")
         for name, label in zip(names, given, strict=True)
     ]
-
-
-def _model_of(
-    settings: dict[str, Any], photos: DirectoryBatches
-) -> tuple[ContrastiveModel, list[keras.callbacks.Callback]]:
-    """Returns the model and what changes between its epochs."""
-    _, additions = recipe.split_method(settings["method"])
-    epochs, temperature = settings["epochs"], settings["temperature"]
-    num_images = len(photos.paths)
-    loss = recipe.build_loss(
-        settings["method"],
-        temperature,
-        num_samples=num_images,
-        framework=settings["framework"],
-        **recipe.harmonization_of(epochs),
-    )
-    optimizer = recipe.build_optimizer(
-        settings["optimizer"],
-        settings["learning_rate"],
-        epochs * len(photos),
-        settings["weight_decay"],
-    )
-    shape = photos.rows.shape
-    # More keys than images would be keys of the same images.
-    arguments = (
-        {"queue_size": min(4096, num_images)}
-        if settings["framework"] == "moco"
-        else {}
-    )
-    model = recipe.build_model(
-        (shape[0], shape[1], shape[2]),
-        loss,
-        optimizer,
-        settings["backbone"],
-        settings["seed"],
-        settings["framework"],
-        boosts_views="bcl" in additions,
-        rand_augment=0.0 if "bcl" in additions else settings["rand_augment"],
-        horizontal_flip=0.5 if settings["horizontal_flip"] else 0.0,
-        weights=settings["weights"],
-        **arguments,
-    )
-    return model, recipe.build_callbacks(
-        additions, epochs, (temperature / 2, temperature * 3 / 2)
-    )

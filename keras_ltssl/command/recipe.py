@@ -120,21 +120,26 @@ def build_optimizer(
     learning_rate: float,
     total_steps: int,
     weight_decay: float = 1e-4,
+    warmup_steps: int | None = None,
 ) -> keras.optimizers.Optimizer:
     """Returns an optimizer with a warm-up and a cosine down to almost 0.
 
     Args:
         name: `"sgd"` or `"adamw"`.
-        learning_rate: Largest learning rate, after a twentieth of the steps.
+        learning_rate: Largest learning rate, after `warmup_steps`.
         total_steps: Steps of the training.
         weight_decay: Its weight decay. Defaults to `1e-4`.
+        warmup_steps: Steps in which the learning rate rises. Defaults to
+            `None`, a twentieth of all.
     """
     schedule = keras.optimizers.schedules.CosineDecay(
         learning_rate / 10,
         total_steps,
         alpha=1e-5,
         warmup_target=learning_rate,
-        warmup_steps=max(1, total_steps // 20),
+        warmup_steps=max(
+            1, total_steps // 20 if warmup_steps is None else warmup_steps
+        ),
     )
     if name == "adamw":
         return keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
@@ -180,6 +185,8 @@ def build_model(
     rand_augment: float = 0.0,
     horizontal_flip: float = 0.5,
     weights: str | None = None,
+    smallest_crop: float = 0.1,
+    blur: float = 0.0,
     **arguments: Any,
 ) -> ContrastiveModel:
     """Returns a built model whose weights depend on the seed alone.
@@ -195,13 +202,18 @@ def build_model(
         rand_augment: See `simclr_views`. Defaults to `0.0`.
         horizontal_flip: Probability of a mirrored view. Defaults to `0.5`.
         weights: See `build_encoder`. Defaults to `None`.
+        smallest_crop: Smallest share of an image's area in a view. Defaults
+            to `0.1`.
+        blur: Probability of blur. Defaults to `0.0`.
         **arguments: Those of the framework beyond its parts.
     """
     keras.utils.set_random_seed(seed)
     encoder = build_encoder(backbone, shape, weights)
     augmenter: keras.layers.Layer = simclr_views(
         shape[:2],
+        scale=(smallest_crop, 1.0),
         horizontal_flip=horizontal_flip,
+        blur=blur,
         seed=seed,
         rand_augment=rand_augment,
     )
@@ -237,20 +249,26 @@ def harmonization_of(epochs: int) -> dict[str, int]:
 
 
 def build_callbacks(
-    additions: set[str], epochs: int, temperatures: tuple[float, float]
+    additions: set[str],
+    epochs: int,
+    temperatures: tuple[float, float],
+    period: float | None = None,
 ) -> list[keras.callbacks.Callback]:
     """Returns what changes between the epochs.
 
     Args:
         additions: Those of the method.
         epochs: Epochs of the training.
-        temperatures: Smallest and largest temperature of `ts`, which has five
-            cycles, or fewer of three epochs.
+        temperatures: Smallest and largest temperature of `ts`.
+        period: Epochs in a cycle of `ts`. Defaults to `None`: five cycles, or
+            fewer of three epochs.
     """
     callbacks: list[keras.callbacks.Callback] = []
     if "gh" in additions:
         callbacks.append(PriorEstimation(interval=part_of(epochs, 50)))
     if "ts" in additions:
-        schedule = CosineTemperature(*temperatures, max(3.0, epochs / 5))
+        if period is None:
+            period = max(3.0, epochs / 5)
+        schedule = CosineTemperature(*temperatures, period)
         callbacks.append(TemperatureScheduler(schedule))
     return callbacks

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import numpy.typing as npt
 
 from keras_ltssl.callbacks.checkpoint_folder import epoch_of, find_checkpoints
@@ -41,6 +40,11 @@ class RunFolder:
     def history(self) -> Path:
         """The file of `CSVLogger`."""
         return self.path / "history.csv"
+
+    @property
+    def features(self) -> Path:
+        """The features of each image, by its id."""
+        return self.path / "features.npy"
 
     @property
     def files(self) -> Path:
@@ -130,10 +134,6 @@ class RunFolder:
         # Keras asks for this ending.
         self.write("encoder.keras", encoder.save)
 
-    def write_features(self, features: npt.NDArray[np.float32]) -> None:
-        """Writes `features.npy`: the features of each image, by its id."""
-        self.write("features.npy", lambda path: np.save(path, features))
-
     def write(self, name: str, write: Callable[[Path], Any]) -> None:
         """Writes a file that is complete, or as before, at any time.
 
@@ -219,7 +219,7 @@ def features_of(folder: RunFolder) -> npt.NDArray[Any]:
         ValueError: If there are no features yet, or their file is damaged.
     """
     names, _ = folder.read_images()
-    features = read_features(folder.path / "features.npy", len(names))
+    features = read_features(folder.features, len(names))
     if features is None:
         settings = folder.read_settings() or {}
         raise ValueError(

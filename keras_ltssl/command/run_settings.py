@@ -9,6 +9,7 @@ import keras
 from absl import flags
 
 from keras_ltssl.command import recipe
+from keras_ltssl.command.image_lists import LISTS
 from keras_ltssl.command.run_folder import RunFolder
 from keras_ltssl.version import __version__
 
@@ -18,7 +19,12 @@ _FIXED = (
     *("color_mode", "method", "framework", "backbone", "epochs", "batch_size"),
     *("temperature", "rand_augment", "horizontal_flip", "optimizer"),
     *("learning_rate", "weight_decay", "seed"),
+    *("temperature_min", "temperature_max", "period", "gh_warmup", "gh_ramp"),
+    *("queue_size", "pruned_share", "smallest_crop", "blur", "warmup_epochs"),
 )
+_ABOVE_0_IF_GIVEN = ("temperature_min", "temperature_max", "period")
+# What a run had that was begun before there were these flags.
+_BEFORE = {"smallest_crop": 0.1, "blur": 0.0}
 
 
 def settings_of(directory: str, values: flags.FlagValues) -> dict[str, Any]:
@@ -30,26 +36,44 @@ def settings_of(directory: str, values: flags.FlagValues) -> dict[str, Any]:
             "plain, with gh or bcl if you like. Received: "
             f"--framework=byol, --method={values.method}"
         )
-    for name in ("temperature", "learning_rate"):
-        number = float(values[name].value or 0)
-        if not 0 < number < math.inf:
+    for name in ("temperature", "learning_rate", *_ABOVE_0_IF_GIVEN):
+        number = values[name].value
+        if number is None and name in _ABOVE_0_IF_GIVEN:
+            continue
+        if not 0 < float(number or 0) < math.inf:
             raise ValueError(
                 f"`--{name}` must be a number > 0. Received: --{name}={number}"
             )
-    if not 0 <= values.rand_augment <= 1:
+    for name in ("rand_augment", "blur"):
+        share = float(values[name].value or 0)
+        if not 0 <= share <= 1:
+            raise ValueError(
+                f"`--{name}` must be a number from 0 to 1. "
+                f"Received: --{name}={share}"
+            )
+    if not 0 < values.smallest_crop <= 1:
         raise ValueError(
-            "`--rand_augment` must be a number from 0 to 1. "
-            f"Received: --rand_augment={values.rand_augment}"
+            "`--smallest_crop` must be a number above 0 and at most 1. "
+            f"Received: --smallest_crop={values.smallest_crop}"
+        )
+    if not 0 < (values.pruned_share or 0.5) < 1:
+        raise ValueError(
+            "`--pruned_share` must be a number between 0 and 1. "
+            f"Received: --pruned_share={values.pruned_share}"
         )
     if not 0 <= values.weight_decay < math.inf:
         raise ValueError(
             "`--weight_decay` must be a number >= 0. "
             f"Received: --weight_decay={values.weight_decay}"
         )
-    if values.labels is not None and values.folder_labels:
+    places = [
+        f"--{name}"
+        for name in ("train", "labels", "folder_labels")
+        if values[name].value not in (None, False)
+    ]
+    if len(places) > 1:
         raise ValueError(
-            "Labels must come from one place. Received: both --labels and "
-            "--folder_labels"
+            f"Labels must come from one place. Received: {' and '.join(places)}"
         )
     size = _size_of(values.image_size)
     weights = None if values.weights in ("none", "") else values.weights
@@ -65,13 +89,15 @@ def settings_of(directory: str, values: flags.FlagValues) -> dict[str, Any]:
         "keras": keras.__version__,
         "keras_ltssl": __version__,
         "seconds": None,
-        "labels_file": (
-            None
-            if values.labels is None
-            else str(Path(values.labels).resolve())
-        ),
+        "protocol": values.protocol,
+        **{f"{name}_list": _full_path(values[name].value) for name in LISTS},
+        "labels_file": _full_path(values.labels),
         "folder_labels": values.folder_labels,
     }
+
+
+def _full_path(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
 
 
 def _check_encoder(
@@ -114,7 +140,7 @@ def check_same(
     flag_of = {"dtype_policy": "precision", "backend": "KERAS_BACKEND"}
     changed = []
     for name in (*_FIXED, "weights", "image_size", "dtype_policy", "backend"):
-        before, now = earlier.get(name), settings[name]
+        before, now = earlier.get(name, _BEFORE.get(name)), settings[name]
         if before != now:
             shown = flag_of.get(name, name)
             shown = shown if shown.isupper() else f"--{shown}"

@@ -97,4 +97,7 @@ class DirectoryBatches(ImageBatches):
         Raises:
             ValueError: If the file is missing or damaged.
         """
-        return changes_in_words(read_image_sizes(path), self._sizes)
+        before = read_image_sizes(path)
+        if list(before) != list(self._sizes) and before == self._sizes:
+            return "the images have another order"
+        return changes_in_words(before, self._sizes)

@@ -23,6 +23,7 @@ from keras_ltssl.datasets.image_listing import (
     list_images,
 )
 from keras_ltssl.datasets.image_reader import ImageReader
+from keras_ltssl.datasets.named_images import check_names, list_named_images
 from keras_ltssl.datasets.rows import FileRows
 from keras_ltssl.validation import (
     check_boolean,
@@ -36,6 +37,7 @@ from keras_ltssl.validation import (
 def image_batches_from_directory(
     directory: str | os.PathLike[str],
     *,
+    names: Sequence[str] | None = None,
     labels: str | None = None,
     class_names: Sequence[str] | None = None,
     color_mode: str = "rgb",
@@ -83,6 +85,10 @@ def image_batches_from_directory(
 
     Args:
         directory: Path of the folder.
+        names: Sequence of the paths of images relative to `directory`, with
+            `/` between their parts: only these, in this order, wherever links
+            lead. A file that is missing counts as a bad one. Defaults to
+            `None`, all images in the folder.
         labels: `"inferred"` to take the name of the subfolder of `directory`
             as the class of an image. Images outside of a subfolder are then
             left out. Defaults to `None`, no labels.
@@ -154,7 +160,9 @@ def image_batches_from_directory(
     """
     check_path("directory", directory)
     check_choice("labels", labels, (None, "inferred"))
-    names = _checked_class_names(class_names, labels)
+    wanted = _checked_class_names(class_names, labels)
+    if names is not None:
+        check_names(names)
     check_choice("color_mode", color_mode, tuple(CHANNELS))
     check_integer("batch_size", batch_size, minimum=1)
     height, width = check_sizes("image_size", image_size, ("height", "width"))
@@ -180,12 +188,16 @@ def image_batches_from_directory(
     folder = os.fspath(directory)
     if not os.path.isdir(folder):
         raise ValueError(messages.no_folder(folder))
-    listing = list_images(folder, follow_links)
+    listing = (
+        list_images(folder, follow_links)
+        if names is None
+        else list_named_images(folder, names)
+    )
     if "./" in listing.faults:
         raise ValueError(messages.not_listed(folder, listing.faults["./"]))
     if not listing.num_files:
         raise ValueError(messages.no_images(folder, listing))
-    outside = _keep_classes(folder, listing, names) if labels else 0
+    outside = _keep_classes(folder, listing, wanted) if labels else 0
     if verbose:
         print(messages.found(folder, listing, outside, batch_size))
     if check:
@@ -206,7 +218,7 @@ def image_batches_from_directory(
         read_images(paths[:1], (height, width), *form)
     classes = None
     if labels:
-        classes = names or _classes(listing)
+        classes = wanted or _classes(listing)
         # Some may have lost all of their images.
         _check_classes(folder, listing, classes)
     return DirectoryBatches(

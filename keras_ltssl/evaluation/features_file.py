@@ -11,6 +11,10 @@ import numpy.typing as npt
 Features = npt.NDArray[Any]
 
 
+class OtherFeaturesError(ValueError):
+    """Raised if a file holds features of another origin."""
+
+
 class FeaturesFile:
     """Writes a `.npy` file row by row; a killed writer goes on at its last row.
 
@@ -23,8 +27,8 @@ class FeaturesFile:
         origin: What the features are made of, as numbers and strings.
 
     Raises:
-        ValueError: If there are features of another origin at `path`, or a
-            file whose origin is not known.
+        OtherFeaturesError: If there are features of another origin at `path`,
+            or a file whose origin is not known.
     """
 
     def __init__(self, path: str | os.PathLike[str], origin: dict[str, Any]):
@@ -67,7 +71,7 @@ class FeaturesFile:
             before = self._read_record()
             for name, value in self.origin.items():
                 if before.get(name) != value:
-                    raise ValueError(
+                    raise OtherFeaturesError(
                         "`path` must name a new file, or one of the same "
                         f"features. Received: path={os.fspath(self.path)}; "
                         f"{file.name} there has {name}="

@@ -12,9 +12,15 @@ from keras_ltssl.evaluation.labeled_features import (
     check_seen,
 )
 from keras_ltssl.evaluation.linear_probes import few_shot_probe, linear_probe
+from keras_ltssl.evaluation.minibatch_probe import minibatch_linear_probe
 from keras_ltssl.evaluation.nearest_neighbors import knn_probe
 from keras_ltssl.evaluation.report import LongTailReport
-from keras_ltssl.validation import check_callable, check_instance, check_integer
+from keras_ltssl.validation import (
+    check_boolean,
+    check_callable,
+    check_instance,
+    check_integer,
+)
 
 # The attributes of `LongTailData`.
 PARTS = (
@@ -74,6 +80,7 @@ def long_tail_report(
     seed: int = 0,
     batch_size: int = 256,
     progress: Callable[[str], None] | None = None,
+    in_minibatches: bool = False,
 ) -> LongTailReport:
     """Embeds a long-tailed split and runs every probe on the features.
 
@@ -101,6 +108,8 @@ def long_tail_report(
         batch_size: Images embedded at once. Defaults to `256`.
         progress: Called with a line of text as each step begins, `print` for
             one. Defaults to `None`, silence.
+        in_minibatches: Whether `minibatch_linear_probe` is the linear probe,
+            as sets need that do not fit into memory. Defaults to `False`.
 
     Returns:
         A `LongTailReport`.
@@ -136,6 +145,7 @@ def long_tail_report(
     check_instance("name", name, str, "a string")
     if progress is not None:
         check_callable("progress", progress)
+    check_boolean("in_minibatches", in_minibatches)
     missing = [part for part in PARTS if not hasattr(split, part)]
     if missing:
         raise ValueError(
@@ -145,7 +155,7 @@ def long_tail_report(
     if encoder is not None:
         check_encoder(encoder, "`encoder`")
     class_names = tuple(str(class_name) for class_name in split.class_names)
-    labels, counts = _check_split(split, class_names, groups, shots)
+    labels, counts = check_split(split, groups, shots)
 
     def say(line: str) -> None:
         if progress is not None:
@@ -166,7 +176,11 @@ def long_tail_report(
     balanced = features["probe"], labels["probe"]
     long_tailed = features["train"], labels["train"]
     say(f"linear probe on {len(labels['probe']):,} labels")
-    linear = linear_probe(*balanced, *test)
+    linear = (
+        minibatch_linear_probe(*balanced, *test, seed=seed).result
+        if in_minibatches
+        else linear_probe(*balanced, *test)
+    )
     say(f"few-shot probe, {shots} labels a class, {draws} draws")
     few_shot = few_shot_probe(
         *balanced, *test, shots=shots, draws=draws, seed=seed
@@ -187,13 +201,15 @@ def long_tail_report(
     )
 
 
-def _check_split(
-    split: LongTailData,
-    class_names: tuple[str, ...],
-    groups: Grouping,
-    shots: int,
+def check_split(
+    split: LongTailData, groups: Grouping, shots: int
 ) -> tuple[dict[str, Any], Any]:
-    """Labels of each set, and training images of each class."""
+    """Returns labels of each set, and training images of each class.
+
+    Raises:
+        ValueError: If `long_tail_report` would refuse the split.
+    """
+    class_names = split.class_names
     labels = {
         part: as_labels(
             getattr(split, f"y_{part}"),

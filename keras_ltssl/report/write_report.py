@@ -22,6 +22,7 @@ from keras_ltssl.report.labels_section import labels_section
 from keras_ltssl.report.neighbors_section import neighbors_section
 from keras_ltssl.report.outliers_section import outliers_section
 from keras_ltssl.report.page import PROBLEMS, alerts, make_page
+from keras_ltssl.report.probes_section import probes_section
 from keras_ltssl.report.run_folder import RunFolder, read_run_folder
 from keras_ltssl.report.section import Section, with_alert
 from keras_ltssl.report.tail_section import diagnose, tail_section
@@ -62,8 +63,9 @@ def write_report(
     - `images.csv`: the columns `path`, relative to that folder, and `label`.
     - `history.csv`: the columns of `keras.callbacks.CSVLogger`.
     - `features.npy`: array of shape `(images, dim)`, rows as in `images.csv`.
+    - `probes.json`: what `LongTailReport.to_json` returned.
 
-    Without the last two, the sections that need them are left out. Photos
+    Without the last three, the sections that need them are left out. Photos
     that are no longer there are replaced by a crossed box.
 
     Args:
@@ -156,7 +158,12 @@ def _sections(
     verbose: bool,
 ) -> list[Section]:
     """Returns the sections that the files of the run allow."""
-    sections = [data_section(run), training_section(run)]
+    probes = probes_section(run)
+    sections = [
+        data_section(run),
+        training_section(run),
+        *([] if probes is None else [probes]),
+    ]
     problem = features_problem(run)
     if problem:
         return [with_alert(sections[0], problem), *sections[1:]]
@@ -173,7 +180,7 @@ def _sections(
                 f"images are left. With fewer than {FEWEST}, nothing can be "
                 "said of groups or of rare images.",
             ),
-            sections[1],
+            *sections[1:],
             *odd,
         ]
     if verbose:

@@ -719,6 +719,37 @@ def test_a_damaged_list_is_named(photos, content):
         read(photos).changes_since(path)
 
 
+# Given names
+
+
+def test_given_names_are_the_images_in_their_order(photos, tmp_path):
+    outside = save(tmp_path / "elsewhere" / "9.png", (250, 10, 20))
+    (photos / "linked").symlink_to(outside.parent)
+    given = ["owl/5.png", "linked/9.png", "fox/0.png"]
+    batches = read(photos, names=given)
+    assert batches.names == given
+    red = all_images(batches)[:, 0, 0, 0]
+    np.testing.assert_allclose(red, [200, 250, 0], atol=1)
+
+
+def test_a_given_file_that_is_missing_counts_as_bad(photos):
+    given = ["fox/0.png", "fox/77.png", "owl/4.png"]
+    with pytest.raises(ValueError, match=r"1 of 3 .*\n.*'fox/77\.png': No such"):
+        read(photos, names=given)
+    with pytest.warns(UserWarning, match="1 of 3 images"):
+        batches = read(photos, names=given, on_error="skip")
+    assert batches.names == ["fox/0.png", "owl/4.png"]
+
+
+def test_another_order_of_given_names_is_a_change(photos):
+    path = photos.parent / "list.csv"
+    given = ["owl/5.png", "fox/0.png"]
+    read(photos, names=given).write_list(path)
+    assert read(photos, names=given).changes_since(path) == ""
+    changes = read(photos, names=given[::-1]).changes_since(path)
+    assert changes == "the images have another order"
+
+
 # Training
 
 
