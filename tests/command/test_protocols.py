@@ -146,7 +146,9 @@ def test_killed_and_resumed_lists_become_the_same_report(listed, pretrain):
     page = json.loads(Path("killed/report.json").read_text())
     assert page["probes"]["knn1"] == pytest.approx(report.summary()["knn1"])
     assert page["labels"]["labeled"] > 0
-    assert "A linear probe is right in" in Path("killed/report.html").read_text()
+    assert (
+        "A linear probe is right in" in Path("killed/report.html").read_text()
+    )
     assert "few-shot" in told
 
 
@@ -236,7 +238,10 @@ def test_a_list_in_another_order_is_another_run(listed, pretrain):
         (["--train=twice.txt"], "once. Received: twice.txt with 'a.jpg' twice"),
         (["--train=out.txt"], r"inside `directory`.*'\.\./a.jpg'"),
         (["--train=train.txt", "--folder_labels"], "from one place. .* and --"),
-        ([*FLAGS, "--shots=3"], "allow the probes.*shots=3, and a class with 2"),
+        (
+            [*FLAGS, "--shots=3"],
+            "allow the probes.*shots=3, and a class with 2",
+        ),
         ([*FLAGS, "--test=one.txt"], "allow the probes.*labels that occur"),
         (["--blur=2"], "`--blur` must be a number from 0 to 1"),
         (["--smallest_crop=0"], "`--smallest_crop` must be a number above 0"),
