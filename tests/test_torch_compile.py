@@ -13,10 +13,17 @@ if keras.backend.backend() != "torch":
 
 import torch
 
-# PyTorch's compiler instantiates what it warns of instantiating.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*should not be instantiated:DeprecationWarning"
-)
+pytestmark = [
+    # PyTorch's compiler instantiates what it warns of instantiating.
+    pytest.mark.filterwarnings(
+        "ignore:.*should not be instantiated:DeprecationWarning"
+    ),
+    # Where there is a GPU, `torch._dynamo.reset` imports what uses this.
+    pytest.mark.filterwarnings(
+        "ignore:.*jit.script_method.* is (deprecated|not supported)"
+        ":DeprecationWarning"
+    ),
+]
 
 SAMPLES = 16
 LOSSES = {
@@ -101,6 +108,11 @@ def test_what_has_loops_is_left_alone_and_trains_the_same(name):
     eager = three_steps(name, lambda step: step)
     for ours, expected in zip(compiled, eager, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_compiler_can_be_reset_where_there_is_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    torch._dynamo.reset()
 
 
 def test_a_step_with_convolutions_is_warned_of_before_it_fails():
