@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,7 @@ def _reasons(photos: DirectoryBatches) -> list[dict[str, str]]:
 
 def _labels(
     values: flags.FlagValues,
-    names: list[str],
+    names: Sequence[str],
     labels: dict[str, str],
     skipped: list[str],
     folder: RunFolder,

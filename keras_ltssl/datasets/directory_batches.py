@@ -1,7 +1,7 @@
 """Batches of the images in a folder, which know their files."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,16 +26,18 @@ class DirectoryBatches(ImageBatches):
     Args:
         directory: The folder.
         rows: The `FileRows` of its images.
-        sizes: Bytes of each image by its path relative to the folder.
+        names: Paths of the images relative to the folder.
+        sizes: Bytes of each image.
         skipped: Reasons of skipped files by their relative paths.
         class_names: Names of the subfolders that are classes, or `None`.
         **options: Further arguments of `ImageBatches`.
 
     Attributes:
         directory: The folder, as a string.
-        paths: List of the paths of the images. Sample ids are its rows.
-        names: List of the same paths relative to `directory`, with `/` between
-            their parts.
+        paths: Sequence of the paths of the images. Sample ids are its rows.
+            It is kept in one buffer; `list(paths)` makes a list.
+        names: Sequence of the same paths relative to `directory`, with `/`
+            between their parts.
         labels: Array of shape `(images,)` and dtype `int64`: the row of each
             image's class in `class_names`. `None` unless labels were asked for.
         class_names: List of the names of the classes, or `None`.
@@ -47,27 +49,28 @@ class DirectoryBatches(ImageBatches):
         self,
         directory: str,
         rows: FileRows,
-        sizes: Mapping[str, int],
+        names: Sequence[str],
+        sizes: Sequence[int],
         skipped: Mapping[str, str],
         class_names: list[str] | None,
         **options: Any,
     ):
         super().__init__(rows, **options)
         self.directory = directory
-        self.paths = list(rows.paths)
-        self.names = list(sizes)
+        self.paths = rows.paths
+        self.names = names
         self.class_names = class_names
         self.labels: npt.NDArray[np.int64] | None = None
         if class_names is not None:
             row_of = {name: row for row, name in enumerate(class_names)}
-            self.labels = np.array(
-                [row_of[class_of(name)] for name in sizes], np.int64
+            self.labels = np.fromiter(
+                (row_of[class_of(name)] for name in names), np.int64, len(names)
             )
         self.skipped = [
             (joined(directory, name), reason)
             for name, reason in skipped.items()
         ]
-        self._sizes = dict(sizes)
+        self._sizes = sizes
         self._skipped = dict(skipped)
 
     def write_list(self, path: str | os.PathLike[str]) -> None:
@@ -79,7 +82,9 @@ class DirectoryBatches(ImageBatches):
         Args:
             path: Path of the file, such as `"run/images.csv"`.
         """
-        write_image_sizes(path, self._sizes, self._skipped)
+        write_image_sizes(
+            path, zip(self.names, self._sizes, strict=True), self._skipped
+        )
 
     def changes_since(self, path: str | os.PathLike[str]) -> str:
         """Returns how the images differ from those of a list, in words.
@@ -98,6 +103,7 @@ class DirectoryBatches(ImageBatches):
             ValueError: If the file is missing or damaged.
         """
         before = read_image_sizes(path)
-        if list(before) != list(self._sizes) and before == self._sizes:
+        now = dict(zip(self.names, self._sizes, strict=True))
+        if before == now and list(before) != list(now):
             return "the images have another order"
-        return changes_in_words(before, self._sizes)
+        return changes_in_words(before, now)

@@ -78,7 +78,7 @@ def too_few(folder: str, listing: ImageListing) -> str:
     return (
         "`directory` must hold at least two images, since they are compared "
         f"with each other. Received: directory={folder!r}, with "
-        f"{first_of(list(listing.sizes)) or 'none'}{skipped}"
+        f"{first_of(listing.names) or 'none'}{skipped}"
     )
 
 

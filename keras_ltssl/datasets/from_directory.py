@@ -1,5 +1,6 @@
 """Makes batches of the images in a folder."""
 
+import functools
 import os
 import warnings
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from keras_ltssl.datasets.image_listing import (
 )
 from keras_ltssl.datasets.image_reader import ImageReader
 from keras_ltssl.datasets.named_images import check_names, list_named_images
+from keras_ltssl.datasets.packed_texts import PackedTexts
 from keras_ltssl.datasets.rows import FileRows
 from keras_ltssl.validation import (
     check_boolean,
@@ -207,23 +209,25 @@ def image_batches_from_directory(
         raise ValueError(f"{bad_files}\n{messages.TOO_MANY}")
     if listing.faults and on_error == "raise":
         raise ValueError(f"{bad_files}\n{messages.REMEDY}")
-    if len(listing.sizes) < 2:
+    if len(listing.names) < 2:
         raise ValueError(messages.too_few(folder, listing))
     if listing.faults:
         warnings.warn(f"{bad_files}\n{messages.LEFT_OUT}", stacklevel=2)
 
-    paths = [joined(folder, name) for name in listing.sizes]
+    paths = _paths(folder, listing)
     form = (color_mode, crop_to_aspect_ratio)
     if not check:
         read_images(paths[:1], (height, width), *form)
     classes = None
     if labels:
-        classes = wanted or _classes(listing)
+        found = _classes(listing)
+        classes = wanted or found
         # Some may have lost all of their images.
-        _check_classes(folder, listing, classes)
+        _check_classes(folder, found, classes)
     return DirectoryBatches(
         folder,
         FileRows(paths, (height, width), reader, *form),
+        names=listing.names,
         sizes=listing.sizes,
         skipped=listing.faults,
         class_names=classes,
@@ -260,13 +264,15 @@ def _checked_class_names(names: Any, labels: str | None) -> list[str] | None:
 
 
 def _classes(listing: ImageListing) -> list[str]:
-    return sorted({class_of(name) for name in listing.sizes} - {""})
+    return sorted({class_of(name) for name in listing.names} - {""})
 
 
-def _check_classes(
-    folder: str, listing: ImageListing, names: list[str]
-) -> None:
-    missing = sorted(set(names) - set(_classes(listing)))
+def _paths(folder: str, listing: ImageListing) -> PackedTexts:
+    return listing.names.changed(functools.partial(joined, folder))
+
+
+def _check_classes(folder: str, found: list[str], names: list[str]) -> None:
+    missing = sorted(set(names) - set(found))
     if missing:
         raise ValueError(
             "`class_names` must be subfolders of `directory` that hold images. "
@@ -280,17 +286,18 @@ def _keep_classes(
 ) -> int:
     """Removes images outside of the classes, and returns their number."""
     wanted = None if names is None else set(names)
-    if names is None:
-        if not _classes(listing):
-            raise ValueError(messages.no_classes(folder, listing))
-    else:
-        _check_classes(folder, listing, names)
+    found = _classes(listing)
+    if names is not None:
+        _check_classes(folder, found, names)
+    elif not found:
+        raise ValueError(messages.no_classes(folder, listing))
+
+    def is_wanted(name: str) -> bool:
+        label = class_of(name)
+        return bool(label) and (wanted is None or label in wanted)
+
     before = listing.num_files
-    for files in (listing.sizes, listing.faults):
-        for name in list(files):
-            label = class_of(name)
-            if not label or (wanted is not None and label not in wanted):
-                del files[name]
+    listing.keep(is_wanted)
     return before - listing.num_files
 
 
@@ -302,10 +309,13 @@ def _find_faults(
     verbose: bool,
 ) -> None:
     """Decodes each file, and moves those that are bad to the faults."""
-    names = list(listing.sizes)
-    paths = [joined(folder, name) for name in names]
-    faults = listing.faults
-    for row, reason in find_faults(paths, image_size, workers, verbose).items():
-        faults[names[row]] = reason
-        del listing.sizes[names[row]]
-    listing.faults = dict(sorted(faults.items()))
+    paths = _paths(folder, listing)
+    faults = {
+        listing.names[row]: reason
+        for row, reason in find_faults(
+            paths, image_size, workers, verbose
+        ).items()
+    }
+    if faults:
+        listing.keep(lambda name: name not in faults)
+    listing.faults = dict(sorted({**listing.faults, **faults}.items()))

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from keras_ltssl.datasets.directory_messages import counted, first_of
 from keras_ltssl.validation import check_path
@@ -12,14 +12,15 @@ _COLUMNS = ["id", "path", "bytes", "skipped"]
 
 def write_image_sizes(
     path: str | os.PathLike[str],
-    sizes: Mapping[str, int],
+    sizes: Iterable[tuple[str, int]],
     skipped: Mapping[str, str],
 ) -> None:
     """Writes images and skipped files to a CSV file.
 
     Args:
         path: Path of the file.
-        sizes: Bytes of each image by its path, in the order of their ids.
+        sizes: Pairs of the path of an image and its bytes, in the order of
+            their ids.
         skipped: Reasons by the paths of skipped files.
     """
     check_path("path", path)
@@ -30,7 +31,7 @@ def write_image_sizes(
     ) as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
-        for row, (name, size) in enumerate(sizes.items()):
+        for row, (name, size) in enumerate(sizes):
             writer.writerow([row, name, size, ""])
         for name, reason in skipped.items():
             writer.writerow(["", name, "", reason])

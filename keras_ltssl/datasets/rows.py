@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from keras_ltssl.datasets.image_files import CHANNELS, read_images
 from keras_ltssl.datasets.image_reader import ImageReader
+from keras_ltssl.datasets.packed_texts import PackedTexts
 from keras_ltssl.validation import check_sizes
 
 Images = npt.NDArray[Any]
@@ -200,13 +201,7 @@ def checked_rows(
         raise ValueError(
             f"`{name}` must be {kinds}. Received: {type(source).__name__}"
         )
-    for path in source:
-        if not isinstance(path, str | os.PathLike):
-            raise ValueError(
-                f"`{name}` must be {kinds}. "
-                f"Received a sequence that holds: {type(path).__name__}"
-            )
-    paths = [os.fspath(path) for path in source]
+    paths = _checked_paths(name, source, kinds)
     if not paths:
         raise ValueError(f"`{name}` must not be empty. Received: no path")
     if image_size is None:
@@ -218,6 +213,20 @@ def checked_rows(
     # A wrong folder or a missing package raises now, not in the first epoch.
     read_images(paths[:1], image_size)
     return FileRows(paths, image_size, reader)
+
+
+def _checked_paths(
+    name: str, source: Images | Sequence[str | os.PathLike[str]], kinds: str
+) -> Sequence[str]:
+    if isinstance(source, PackedTexts):
+        return source  # A list would take twice as much memory.
+    for path in source:
+        if not isinstance(path, str | os.PathLike):
+            raise ValueError(
+                f"`{name}` must be {kinds}. "
+                f"Received a sequence that holds: {type(path).__name__}"
+            )
+    return [os.fspath(path) for path in source]
 
 
 def check_finite(name: str, samples: Images, first_row: int = 0) -> None:
