@@ -10,7 +10,8 @@ Reads the features that `long_tail/run.py --features` keeps, by default
 `PROTOCOL/ARM/ORDER.npz`. Of each class order the first arm counts that is
 there. Labels are bought in the order of a choice; what they find, and how good
 a linear probe on them is, is stored in `--results`, one line for each class
-order and choice. Without `--features`, the tables of what is stored are
+order and choice. Class orders that are stored already stay, unless they are
+measured again. Without `--features`, the tables of what is stored are
 printed. The choice was designed on class orders 0 and 1, so these are left out.
 
 Each class order is measured as it is, and spoiled as a folder of photos is:
@@ -300,12 +301,24 @@ def print_tables(lines):
 
 def main(_):
     results = Path(FLAGS.results)
+    lines = read(results) if results.exists() else []
     if FLAGS.features:
-        lines = [line for path in paths() for line in measure(path)]
+        added = [line for path in paths() for line in measure(path)]
+        again = {class_order(line) for line in added}
+        lines = [line for line in lines if class_order(line) not in again]
+        lines = sorted([*lines, *added], key=class_order)
         text = "".join(json.dumps(line) + "\n" for line in lines)
         results.write_text(text, encoding="utf-8")
+    print_tables(lines)
+
+
+def read(results):
     text = results.read_text(encoding="utf-8")
-    print_tables([json.loads(line) for line in text.splitlines()])
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def class_order(line):
+    return line["protocol"], line["order"]
 
 
 if __name__ == "__main__":

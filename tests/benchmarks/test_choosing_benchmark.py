@@ -24,6 +24,18 @@ def features_of(order):
     return stored
 
 
+def run(arguments):
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=dict(os.environ),
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done
+
+
 def test_each_class_order_is_stored_and_printed_beside_random(tmp_path):
     folder = tmp_path / "features" / "tiny" / "simclr"
     folder.mkdir(parents=True)
@@ -37,18 +49,8 @@ def test_each_class_order_is_stored_and_printed_beside_random(tmp_path):
         "--probes=1",
         f"--results={results}",
     ]
-    done, again = (
-        subprocess.run(
-            [sys.executable, str(SCRIPT), *some],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=dict(os.environ),
-        )
-        for some in (arguments, arguments[-1:])
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout == again.stdout
+    done = run(arguments)
+    assert done.stdout == run(arguments[-1:]).stdout
     lines = [json.loads(line) for line in results.read_text().splitlines()]
     # The class orders of the design, 0 and 1, are left out.
     assert {(line["order"], line["spoiled"]) for line in lines} == {
@@ -63,3 +65,11 @@ def test_each_class_order_is_stored_and_printed_beside_random(tmp_path):
         assert 0 <= line.get("accuracy_20", 0) <= 100
     assert "tiny, spoiled: {2: 'simclr', 3: 'simclr'}" in done.stdout
     assert done.stdout.count("| labels until every class is seen |") == 2
+    # Later, features of other class orders: those stored before stay.
+    for order in range(3):
+        (folder / f"{order}.npz").unlink()
+    (folder / "3.npz").rename(folder / "5.npz")
+    run(arguments)
+    later = [json.loads(line) for line in results.read_text().splitlines()]
+    assert later[: len(lines)] == lines
+    assert {line["order"] for line in later[len(lines) :]} == {5}
