@@ -273,10 +273,10 @@ display(
 #
 # The photos whose labels say most, in this order: the middle of every region,
 # so that rare kinds come early, and outliers last. `to_label.csv` has a column
-# for your labels. In the package's benchmark, this needed 0.40 of the labels
-# that random choice takes to see every class of digits, and 0.58 ± 0.38 of
-# garments. On small photographs, whose encoders hardly tell classes, it was no
-# better.
+# for your labels. In the package's benchmark, this needed 0.39 ± 0.05 of the
+# labels that random choice takes to see every class of digits. On garments
+# (0.83 ± 0.42) and on small photographs, whose encoders hardly tell classes, it
+# was not clearly better.
 
 # %%
 budget = min(BUDGET, len(labels) // 2)

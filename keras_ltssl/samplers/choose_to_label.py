@@ -72,11 +72,11 @@ def choose_to_label(
       the percentile of its headness. That finds more few-image images, but on
       digits it took longer to find every class. So it is not the default.
 
-    Labels until every class was seen, as a share of random choice's: 0.40 on
-    MNIST-LT, 0.58 on Fashion-MNIST-LT, over 6 and 5 class orders; greedy
-    k-centers 0.36 and 0.41. With strange images and copies among them 0.39 and
-    0.51; k-centers 0.56 and 0.52. On CIFAR-10-LT of 16 x 16, whose encoders
-    hardly tell classes, 0.97, and 1.15 with strange images.
+    Labels until every class was seen, as a share of random choice's: 0.39 on
+    MNIST-LT, 0.83 on Fashion-MNIST-LT, over 8 class orders; greedy k-centers
+    0.35 and 0.63. With strange images and copies among them 0.37 and 0.74;
+    k-centers 0.56 and 0.77. On CIFAR-10-LT of 16 x 16, whose encoders hardly
+    tell classes, 0.94, and 1.12 with strange images.
     `benchmarks/RESULTS.md` has all numbers.
 
     Time grows with the square of the samples. 100,000 of 128 features took 156
