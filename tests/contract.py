@@ -297,8 +297,9 @@ def defaults(make, tmp_path):
     "`jit_compile=True`",
     notes={
         (kind, "torch"): (
-            "With dense layers. PyTorch compiles for minutes on processors, "
-            "and fails with convolutions: see "
+            "With dense layers. PyTorch compiles for minutes on processors. "
+            "With convolutions it fails in a `keras.Model`, and a "
+            "`ContrastiveModel` compiles its loss alone: see "
             "[Speed and memory](speed_and_memory.md)."
         )
         for kind in KINDS

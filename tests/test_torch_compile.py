@@ -115,11 +115,86 @@ def test_the_compiler_can_be_reset_where_there_is_a_gpu(monkeypatch):
     torch._dynamo.reset()
 
 
-def test_a_step_with_convolutions_is_warned_of_before_it_fails():
-    model = lt.models.ContrastiveModel(lt.models.small_convnet((8, 8, 3)))
-    model.compile("sgd", loss=lt.losses.NTXentLoss())
-    with pytest.warns(UserWarning, match="fails on convolutions of Keras"):
-        model.compile("sgd", loss=lt.losses.NTXentLoss(), jit_compile=True)
+def module_encoder(shape):
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(5)
+    )
+    module(torch.zeros(1, 3, *shape[:2]))
+    return lt.models.torch_encoder(module, shape)
+
+
+def convolutional_model(make_encoder, make_loss, **arguments):
+    keras.utils.set_random_seed(0)
+    model = lt.models.ContrastiveModel(make_encoder((8, 8, 3)))
+    model.compile(keras.optimizers.SGD(0.1), loss=make_loss(), **arguments)
+    return model
+
+
+# PyTorch's own, which it hides where warnings are no errors.
+@pytest.mark.filterwarnings("ignore:.*The .grad attribute:UserWarning")
+@pytest.mark.parametrize(
+    ("make_encoder", "name"),
+    [
+        (lt.models.small_convnet, "nt_xent"),
+        (lt.models.small_convnet, "chunks"),
+        (module_encoder, "colt"),
+    ],
+    ids=["NT-Xent", "chunks", "a module, COLT"],
+)
+def test_with_convolutions_the_loss_is_compiled_alone(
+    make_encoder, name, monkeypatch
+):
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = []
+
+    def compile_noting(function):
+        compiled.append(function.__name__)
+        return torch_compile(function, backend="eager")
+
+    torch_compile = torch.compile
+    monkeypatch.setattr(torch, "compile", compile_noting)
+    make_loss = {**LOSSES, **SPLIT}[name]
+    images = np.random.default_rng(0).integers(0, 256, (SAMPLES, 8, 8, 3))
+    ids = np.arange(SAMPLES)
+
+    def trained(model):
+        history = model.fit(
+            images.astype("uint8"),
+            ids,
+            batch_size=6,
+            epochs=2,
+            shuffle=False,
+            validation_data=(images.astype("uint8"), ids),
+            verbose=0,
+        )
+        return history.history, [as_array(v) for v in model.weights]
+
+    expected, wanted = trained(convolutional_model(make_encoder, make_loss))
+    assert not torch._dynamo.utils.counters["stats"]
+    with pytest.warns(UserWarning, match="compiles the loss alone"):
+        model = convolutional_model(make_encoder, make_loss, jit_compile=True)
+    history, weights = trained(model)
+    assert compiled == ["call"]
+    for key, values in expected.items():
+        np.testing.assert_allclose(history[key], values, rtol=1e-4, atol=1e-5)
+    for weight, value in zip(weights, wanted, strict=True):
+        np.testing.assert_allclose(weight, value, rtol=1e-4, atol=1e-5)
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    # Of training and evaluation, of whole batches and of the last one, while
+    # the data are watched and after.
+    assert (graphs == 0) if name == "chunks" else (1 <= graphs <= 6)
+
+
+def test_a_model_compiled_anew_runs_its_loss_uncompiled():
+    with pytest.warns(UserWarning, match="compiles the loss alone"):
+        model = convolutional_model(
+            lt.models.small_convnet, LOSSES["nt_xent"], jit_compile=True
+        )
+    assert model.get_compile_config()["jit_compile"] is True
+    assert model.loss._compiled_call is not None
+    model.compile("sgd", loss=model.loss)
+    assert model.loss._compiled_call is None
 
 
 def test_fit_compiles_its_step(monkeypatch):

@@ -102,6 +102,20 @@ def compiled_by_xla(
     return compiled
 
 
+def compiled_on_torch(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the function, compiled by PyTorch when it is called.
+
+    Keras has no API to compile a part of a step.
+
+    Args:
+        function: Any function, on PyTorch.
+    """
+    import torch
+
+    compiled: Callable[..., Any] = torch.compile(function)
+    return compiled
+
+
 def uncompiled_on_torch(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns the function, excluded from compilation on PyTorch.
 

@@ -1,10 +1,19 @@
 """What Keras runs on PyTorch: modules as layers, and PyTorch's own kernels."""
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
+
+_CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
 
 
 def check_pytorch() -> None:
@@ -49,25 +58,20 @@ def set_torch_kernels(
     return torch_layers.set_torch_kernels(layers, enabled)
 
 
-def warn_of_compiler(layers: Iterable[keras.layers.Layer]) -> None:
-    """Warns if PyTorch's compiler fails on a step with these layers.
+def fails_to_compile(layers: Iterable[keras.layers.Layer]) -> bool:
+    """Returns whether PyTorch's compiler fails on a step with these layers.
 
-    It was tried with Keras 3.15.1 and PyTorch 2.11 and 2.13: the guide "Speed
-    and memory" says how it failed.
+    It was tried with convolutions, Keras 3.15.1, and PyTorch 2.11 and 2.13: the
+    guide "Speed and memory" says how it failed. Modules were not tried.
 
     Args:
         layers: The layers that a compiled step calls.
     """
-    if keras.backend.backend() == "torch" and any(
-        isinstance(layer, keras.layers.Conv2D) for layer in layers
-    ):
-        warnings.warn(
-            "`jit_compile=True` compiles the whole step by torch.compile, "
-            "which fails on convolutions of Keras after minutes. Leave "
-            "`jit_compile` out: losses are fast without it, and can be "
-            "compiled alone.",
-            stacklevel=3,
-        )
+    if keras.backend.backend() != "torch":
+        return False
+    from keras_ltssl.backend.torch_modules import TorchModule
+
+    return any(isinstance(x, (*_CONVOLUTIONS, TorchModule)) for x in layers)
 
 
 def checked_module(module: Any) -> Any:

@@ -110,7 +110,7 @@ def _set_functions(as_tensor: Any, foreach_add: Any) -> None:
 
 
 def _as_tensor_unwaiting(*args: Any, **kwargs: Any) -> torch.Tensor:
-    if not _entered.objects or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not _entered.objects:
         return _as_tensor(*args, **kwargs)
     return _entered.objects[-1].as_tensor(*args, **kwargs)
 
@@ -118,8 +118,8 @@ def _as_tensor_unwaiting(*args: Any, **kwargs: Any) -> torch.Tensor:
 def _foreach_add_unwaiting(*args: Any, **kwargs: Any) -> None:
     alpha = kwargs.get("alpha")
     if (
-        not _entered.objects
-        or torch.compiler.is_compiling()
+        torch.compiler.is_compiling()
+        or not _entered.objects
         or not isinstance(alpha, torch.Tensor)
     ):
         return _foreach_add(*args, **kwargs)

@@ -2,14 +2,18 @@
 
 import inspect
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_ltssl.backend import replicas
-from keras_ltssl.backend.compilation import uncompiled_on_torch
+from keras_ltssl.backend.compilation import (
+    compiled_on_torch,
+    infers_shapes,
+    uncompiled_on_torch,
+)
 from keras_ltssl.losses.ids import as_ids
 from keras_ltssl.losses.kernels.anchors import check_views
 from keras_ltssl.losses.kernels.unit_views import as_floats, unit_views
@@ -89,6 +93,7 @@ class ContrastiveLoss(keras.losses.Loss):
         # without end where two savable objects refer to each other.
         self._state: weakref.ref[LossState] | None = None
         self._bound_requirements: Requirements | None = None
+        self._compiled_call: Callable[..., Tensor] | None = None
 
     @property
     def requirements(self) -> Requirements:
@@ -146,7 +151,11 @@ class ContrastiveLoss(keras.losses.Loss):
         if self.needed.loops:
             losses = _call_uncompiled(self, y_true, z)
         else:
-            losses = self.call(y_true, z)
+            call = self._compiled_call
+            # Keras asks for shapes before the first step.
+            if call is None or infers_shapes():
+                call = self.call
+            losses = call(y_true, z)
         return self._reduction.reduce(losses, sample_weight)
 
     def call(self, y_true: Tensor | None, y_pred: Tensor) -> Tensor:
@@ -177,6 +186,16 @@ class ContrastiveLoss(keras.losses.Loss):
             signs = None if state.learning is None else learning_signs(step)
             state.finish(call, losses, step.logged, keys, is_ood, signs)
         return replicas.own(y_pred, losses)
+
+    def compile_alone(self, is_on: bool) -> None:
+        """Compiles this loss, but not the step around it; only on PyTorch.
+
+        A loss with a loop stays as it is: the compiler would unroll the loop.
+
+        Args:
+            is_on: Whether to compile it.
+        """
+        self._compiled_call = compiled_on_torch(self.call) if is_on else None
 
     def _take_call(
         self, state: LossState | None, z: Tensor, needed: Requirements

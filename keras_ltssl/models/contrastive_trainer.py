@@ -1,6 +1,7 @@
 """How a model of two views is compiled, fitted and evaluated."""
 
 import functools
+import warnings
 from typing import Any
 
 import keras
@@ -49,6 +50,7 @@ class ContrastiveTrainer(keras.Model):
     loss_state: LossState
     training_data: Any
     train_function: Any
+    jit_compile: bool
     _step_logs: StepLogs | None = None
 
     _torch_kernels: bool | None = None
@@ -78,7 +80,9 @@ class ContrastiveTrainer(keras.Model):
             torch_kernels: Whether layers of this model, with its encoder, run
                 PyTorch's own operations, as by `use_torch_kernels`. Only on
                 PyTorch. Defaults to `True`.
-            **kwargs: Every other argument of `keras.Model.compile`.
+            **kwargs: Every other argument of `keras.Model.compile`. On PyTorch,
+                `jit_compile=True` compiles the loss alone, with a warning, if
+                the encoder has convolutions of Keras or is a PyTorch module.
 
         Reference:
             - [Understanding Contrastive Representation Learning through
@@ -93,8 +97,6 @@ class ContrastiveTrainer(keras.Model):
             )
         check_boolean("monitor_learning", monitor_learning)
         check_boolean("torch_kernels", torch_kernels)
-        if kwargs.get("jit_compile") is True:
-            pytorch.warn_of_compiler(self._flatten_layers())
         self.check_loss(loss)
         loss.check_augmenter(self.augmenter)
         check_metrics([kwargs.get("metrics"), kwargs.get("weighted_metrics")])
@@ -109,8 +111,26 @@ class ContrastiveTrainer(keras.Model):
         self.loss_state.monitor_learning(monitor_learning)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
         self._torch_kernels = torch_kernels
+        loss.compile_alone(False)
+        self._choose_compilation()
         if self.built:
             self._choose_kernels()
+
+    def _choose_compilation(self) -> None:
+        """Compiles the loss alone where PyTorch fails to compile a step."""
+        if not self.jit_compile or not pytorch.fails_to_compile(
+            self._flatten_layers()
+        ):
+            return
+        warnings.warn(
+            "`jit_compile=True` compiles the loss alone here: on a whole step "
+            "with convolutions of Keras or a PyTorch module, torch.compile "
+            "fails or is untested. The first step compiles, which takes "
+            "minutes on a processor.",
+            stacklevel=3,
+        )
+        self.jit_compile = False
+        self.loss.compile_alone(True)
 
     def _choose_kernels(self) -> None:
         """Sets what the layers of the built model run, as compiled."""
