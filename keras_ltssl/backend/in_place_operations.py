@@ -59,31 +59,38 @@ def exp_in_place(tensor: Tensor) -> Tensor:
     return ops.exp(tensor)
 
 
-def add_to_own_pairs(matrix: Tensor, views: int, value: float) -> Tensor:
+def add_to_own_pairs(
+    matrix: Tensor, views: int, value: float, first: int | Tensor = 0
+) -> Tensor:
     """Returns a matrix with `value` added where a sample meets itself.
 
     On PyTorch this overwrites the argument, since `ops.diagonal` is a view
     there. On the other backends, XLA does not store the mask.
 
     Args:
-        matrix: One row for each of the `views` of the first samples of a batch,
-            and two columns for each sample; no gradient flows through it.
+        matrix: One row for each of the `views` of some samples of a batch that
+            follow each other, and two columns for each sample of it; no
+            gradient flows through it.
         views: Rows of a sample.
         value: Number to add.
+        first: The sample of the first row. Defaults to `0`.
     """
     rows, columns = ops.shape(matrix)
     if keras.backend.backend() == "torch":
         samples = rows // views
         by_sample = reshape(matrix, (samples, views, columns // 2, 2))
-        own = ops.diagonal(by_sample[:, :, :samples], axis1=0, axis2=2)
+        there = by_sample[:, :, first : first + samples]
+        own = ops.diagonal(there, axis1=0, axis2=2)
         own += value
         return matrix
-    row_of = ops.arange(rows, dtype="int32") // views
+    row_of = first + ops.arange(rows, dtype="int32") // views
     column_of = ops.arange(columns, dtype="int32") // 2
     return ops.where(row_of[:, None] == column_of, matrix + value, matrix)
 
 
-def fill_columns(matrix: Tensor, columns: Tensor, value: float) -> Tensor:
+def fill_columns(
+    matrix: Tensor, columns: Tensor, value: float, may_miss: bool = False
+) -> Tensor:
     """Returns a matrix with some entries of each row replaced.
 
     On PyTorch this overwrites the argument.
@@ -92,9 +99,18 @@ def fill_columns(matrix: Tensor, columns: Tensor, value: float) -> Tensor:
         matrix: `(rows, columns)`; no gradient flows through it.
         columns: Columns to replace in each row, integers `(rows, entries)`.
         value: Number to replace them with.
+        may_miss: Whether columns may be outside of the matrix, where nothing is
+            replaced: all of a row, or none. Defaults to `False`.
     """
     if keras.backend.backend() == "torch":
-        return matrix.scatter_(1, ops.cast(columns, "int64"), value)
+        columns = ops.cast(columns, "int64")
+        if not may_miss:
+            return matrix.scatter_(1, columns, value)
+        there = columns.clamp(0, matrix.shape[1] - 1)
+        kept = matrix.gather(1, there)
+        return matrix.scatter_(
+            1, there, kept.masked_fill(there == columns, value)
+        )
     every = ops.arange(ops.shape(matrix)[1], dtype=columns.dtype)
     for which in range(columns.shape[1]):
         is_meant = columns[:, which, None] == every

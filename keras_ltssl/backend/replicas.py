@@ -3,9 +3,10 @@
 On JAX, a loss always sees the whole batch, also if `keras.distribution` spreads
 it over devices, so these functions do nothing. On TensorFlow (`tf.distribute`)
 and PyTorch (`torch.distributed`), each *replica* calls the loss with a part of
-the batch. There, `gather` returns the whole batch, with gradients, so
-negatives, prototypes, shares and memories are those of the whole batch. Keras
-has no API for this.
+the batch. There, `Part.gather` returns the whole batch, with gradients, so
+negatives, prototypes, shares and memories are those of the whole batch. Work
+that grows with the square of the batch is done for the replica's own samples
+alone, and the results are gathered. Keras has no API for this.
 """
 
 import contextlib
@@ -63,48 +64,97 @@ def infers_shapes() -> bool:
     return tf.distribute.get_replica_context() is None
 
 
-def gather(rows: Tensor) -> Tensor:
-    """Returns the rows of all replicas, in the order of the replicas.
+class Part:
+    """The samples of a batch that one replica computes: here, all of them.
 
-    The gradient for the rows of a replica is summed over all replicas, so it is
-    the gradient of the sum of their losses. Replicas may have different numbers
-    of rows.
-
-    Args:
-        rows: Rows of this replica, `(rows, ...)`.
+    Attributes:
+        first: Index of its first sample in the batch of all replicas.
+        is_whole: Whether it is the whole batch, so that `own` and `gather`
+            return what they are given.
     """
-    context, processes = _context(), _processes()
-    if context is not None:
+
+    first: int | Tensor = 0
+    is_whole = True
+
+    def own(self, batch: Tensor) -> Tensor:
+        """Returns the samples of this replica.
+
+        Args:
+            batch: One row for each sample of all replicas, `(batch, ...)`.
+        """
+        return batch
+
+    def gather(self, own: Tensor) -> Tensor:
+        """Returns the samples of all replicas, in the order of the replicas.
+
+        The gradient for the samples of a replica is summed over all replicas,
+        so it is the gradient of the sum of their losses. Replicas may have
+        different numbers of samples.
+
+        Args:
+            own: One row for each sample of this replica, `(own, ...)`.
+        """
+        return own
+
+    def plus(self, batch: Tensor, own: Tensor) -> Tensor:
+        """Returns a tensor with something added to this replica's samples.
+
+        Args:
+            batch: One row for each sample of all replicas, `(batch, ...)`. On
+                PyTorch it is overwritten.
+            own: What to add, `(own, ...)`.
+        """
+        return batch + own
+
+
+WHOLE = Part()
+"""The part of a replica that is alone."""
+
+
+class _PartOfTensorFlow(Part):
+    is_whole = False
+
+    def __init__(self, context: Any, size: Tensor) -> None:
         import tensorflow as tf
 
-        gathered = context.all_gather(rows, axis=0)
-        # `all_gather` loses the static shape of a row.
-        return tf.ensure_shape(gathered, [None, *rows.shape[1:]])
-    # Keras infers shapes on the device "meta".
-    if processes is not None and rows.device.type != "meta":
-        return processes.gather(rows)
-    return rows
-
-
-def own(rows: Tensor, gathered: Tensor) -> Tensor:
-    """Returns the rows of this replica among those of all.
-
-    Args:
-        rows: Any tensor with as many rows as this replica passed to `gather`.
-        gathered: Computed from the result of `gather`, `(all rows, ...)`.
-    """
-    context, processes = _context(), _processes()
-    if context is not None:
-        import tensorflow as tf
-
-        size = tf.shape(rows)[0]
+        self._context, self._size = context, size
         sizes = context.all_gather(size[None], axis=0)
-        start = tf.reduce_sum(sizes[: context.replica_id_in_sync_group])
-        return gathered[start : start + size]
-    if processes is not None and rows.device.type != "meta":
-        start = processes.first_row(rows)
-        return gathered[start : start + len(rows)]
-    return gathered
+        self._samples = tf.reduce_sum(sizes)
+        self.first = tf.reduce_sum(sizes[: context.replica_id_in_sync_group])
+
+    def own(self, batch: Tensor) -> Tensor:
+        return batch[self.first : self.first + self._size]
+
+    def gather(self, own: Tensor) -> Tensor:
+        import tensorflow as tf
+
+        gathered = self._context.all_gather(own, axis=0)
+        # `all_gather` loses the static shape of a row.
+        return tf.ensure_shape(gathered, [None, *own.shape[1:]])
+
+    def plus(self, batch: Tensor, own: Tensor) -> Tensor:
+        import tensorflow as tf
+
+        after = self._samples - self.first - self._size
+        widths = [[self.first, after]] + [[0, 0]] * (len(own.shape) - 1)
+        return batch + tf.ensure_shape(tf.pad(own, widths), batch.shape)
+
+
+def part_of(own: Tensor) -> Part:
+    """Returns which part of a batch this replica was given.
+
+    Args:
+        own: One row for each sample of this replica, `(own, ...)`.
+    """
+    context, processes = _context(), _processes()
+    if context is not None:
+        import tensorflow as tf
+
+        return _PartOfTensorFlow(context, tf.shape(own)[0])
+    # Keras infers shapes on the device "meta".
+    if processes is not None and own.device.type != "meta":
+        return processes.part_of(own)  # type: ignore[no-any-return]
+    return WHOLE
 
 
 def process() -> tuple[int, int]:

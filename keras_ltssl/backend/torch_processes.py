@@ -9,44 +9,63 @@ from typing import Any
 import torch
 import torch.distributed as processes
 
-
-def _sizes(rows: int, device: torch.device) -> list[int]:
-    """Returns the number of rows of each process."""
-    own = torch.tensor([rows], device=device)
-    sizes = [torch.empty_like(own) for _ in range(processes.get_world_size())]
-    processes.all_gather(sizes, own)
-    return [int(size) for size in sizes]
+from keras_ltssl.backend.replicas import Part
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, rows: torch.Tensor) -> torch.Tensor:
-        sizes = _sizes(len(rows), rows.device)
+    def forward(
+        context: Any, own: torch.Tensor, sizes: list[int]
+    ) -> torch.Tensor:
         rank = processes.get_rank()
-        context.start, context.rows = sum(sizes[:rank]), len(rows)
+        context.first, context.size = sum(sizes[:rank]), len(own)
         # `all_gather` needs tensors of one size.
-        padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
-        padded[: len(rows)] = rows
+        padded = own.contiguous()
+        if len(set(sizes)) > 1:
+            padded = own.new_zeros((max(sizes), *own.shape[1:]))
+            padded[: len(own)] = own
         parts = [torch.empty_like(padded) for _ in sizes]
         processes.all_gather(parts, padded)
         parts = [part[:size] for part, size in zip(parts, sizes, strict=True)]
         return torch.cat(parts)
 
     @staticmethod
-    def backward(context: Any, *upstream: torch.Tensor) -> torch.Tensor:
-        total = upstream[0].contiguous()
+    def backward(
+        context: Any, *upstream: torch.Tensor
+    ) -> tuple[torch.Tensor, None]:
+        total = upstream[0].clone(memory_format=torch.contiguous_format)
         processes.all_reduce(total)
-        return total[context.start : context.start + context.rows]
+        return total[context.first : context.first + context.size], None
 
 
-def gather(rows: torch.Tensor) -> torch.Tensor:
-    """Returns the rows of all processes, in order; see `replicas.gather`."""
-    return _Gather.apply(rows)  # type: ignore[no-any-return, no-untyped-call]
+class _PartOfProcess(Part):
+    is_whole = False
+
+    def __init__(self, own: torch.Tensor) -> None:
+        size = torch.tensor([len(own)], device=own.device)
+        sizes = [
+            torch.empty_like(size) for _ in range(processes.get_world_size())
+        ]
+        processes.all_gather(sizes, size)
+        # Read once a step, for the host waits for the device here.
+        self._sizes = torch.cat(sizes).tolist()
+        self.first = sum(self._sizes[: processes.get_rank()])
+        self._end = self.first + len(own)
+
+    def own(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch[self.first : self._end]
+
+    def gather(self, own: torch.Tensor) -> torch.Tensor:
+        return _Gather.apply(own, self._sizes)  # type: ignore[no-any-return, no-untyped-call]
+
+    def plus(self, batch: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        batch[self.first : self._end] += own
+        return batch
 
 
-def first_row(rows: torch.Tensor) -> int:
-    """Returns the index of this process' first row among those of all."""
-    return sum(_sizes(len(rows), rows.device)[: processes.get_rank()])
+def part_of(own: torch.Tensor) -> Part:
+    """Returns the part of a batch that this process was given."""
+    return _PartOfProcess(own)
 
 
 def of_all(value: Any) -> list[Any]:

@@ -138,4 +138,5 @@ class BYOLLoss(ContrastiveLoss):
         predictions = unit_views(step.z[:, :2])
         spread = ops.std(ops.stop_gradient(predictions), axis=(0, 1))
         step.log(embedding_std=ops.mean(spread))
-        return normalized_mse(predictions, step.z[:, 2:])
+        own = step.part.own(step.z)
+        return step.part.gather(normalized_mse(own[:, :2], own[:, 2:]))

@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 from keras import ops
 
+from keras_ltssl.backend.replicas import WHOLE, Part
 from keras_ltssl.losses.kernels.anchors import compare_anchors
 from keras_ltssl.losses.kernels.margins import (
     NegativeMeans,
@@ -22,10 +23,12 @@ class BatchContrast:
         temperature: τ, a scalar or `(batch,)`.
         chunk_size: Anchors held at a time, or `None` for all.
         normalized: Precomputed `units_and_norms(z)`. Defaults to `None`.
+        part: The samples whose anchors this replica computes. Defaults to all.
 
     Attributes:
-        losses: The loss of each anchor, `(batch, 2)`.
-        anchors: What `compare_anchors` returned.
+        losses: The loss of each anchor, `(batch, 2)`, gathered from all
+            replicas.
+        anchors: What `compare_anchors` returned, of the own samples.
     """
 
     def __init__(
@@ -34,14 +37,15 @@ class BatchContrast:
         temperature: float | Tensor,
         chunk_size: int | None,
         normalized: tuple[Tensor, Tensor] | None = None,
+        part: Part = WHOLE,
     ) -> None:
         # Once for all terms: float16 could not hold the sum of their gradients
         # where it holds each of them.
         self.z = as_floats(z)
         self.anchors = compare_anchors(
-            self.z, temperature, chunk_size, normalized=normalized
+            self.z, temperature, chunk_size, normalized=normalized, part=part
         )
-        self.losses = self.anchors.losses
+        self.losses = part.gather(self.anchors.losses)
         self._sample_losses: Tensor | None = None
         self.temperature = temperature
         self.chunk_size = chunk_size

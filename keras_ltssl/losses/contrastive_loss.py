@@ -171,9 +171,10 @@ class ContrastiveLoss(keras.losses.Loss):
         state = self.get_state()
         call = self._take_call(state, y_pred, needed)
         # The batch of all replicas, so that each remembers the same.
-        z = replicas.gather(as_floats(y_pred))
-        ids = None if ids is None else replicas.gather(ids)
-        step = Step(ids, z, self.current_temperature(), state, call)
+        part = replicas.part_of(y_pred)
+        z = part.gather(as_floats(y_pred))
+        ids = None if ids is None else part.gather(ids)
+        step = Step(ids, z, self.current_temperature(), state, call, part)
         if state is not None and step.training:
             # First: replicas of TensorFlow take turns where they assign.
             state.observe(ids, ops.shape(z)[0])
@@ -185,7 +186,7 @@ class ContrastiveLoss(keras.losses.Loss):
                 is_ood = None if ids is None else ids < 0
             signs = None if state.learning is None else learning_signs(step)
             state.finish(call, losses, step.logged, keys, is_ood, signs)
-        return replicas.own(y_pred, losses)
+        return part.own(losses)
 
     def compile_alone(self, is_on: bool) -> None:
         """Compiles this loss, but not the step around it; only on PyTorch.

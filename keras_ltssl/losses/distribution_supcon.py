@@ -91,7 +91,8 @@ def _positive_above_domain(
         anchors: What `compare_anchors(z)` returned.
         member: 1 where a sample is of a domain, else 0, `(batch, domains)`.
     """
-    (units, norms), tau = anchors.normalized, anchors.tau
+    (units, norms), part = anchors.normalized, anchors.part
+    tau = part.gather(anchors.tau)
     both = ops.sum(units, axis=1)
     # Over both anchors, and over all others of the domain, if there are any.
     pairs = at_least(4.0 * ops.sum(member, axis=0) - 2.0, 2.0)
@@ -100,7 +101,7 @@ def _positive_above_domain(
     # The domain includes the anchor itself, whose cosine is constant.
     itself = ops.sum(units * units, axis=(1, 2)) * ops.sum(shares, axis=1)
     same = ops.sum(both * means, axis=1) - itself
-    above = anchors.positive[:, 0] - same / tau
+    above = part.gather(anchors.positive)[:, 0] - same / tau
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def with_gradient(

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.backend.replicas import Part
 from keras_ltssl.losses.kernels.anchors import anchor_losses
 from keras_ltssl.losses.kernels.chunks import in_blocks
 from keras_ltssl.losses.kernels.unit_views import unit_views
@@ -190,9 +191,11 @@ class DySTreSSLoss(TemperatureLoss):
         scale = functools.partial(
             pair_temperatures, minimum=self.minimum, maximum=self.maximum
         )
-        losses = anchor_losses(step.z, level, self.chunk_size, scale)
+        losses = anchor_losses(
+            step.z, level, self.chunk_size, scale, step.part
+        )
         if step.has_state:
-            mean = _mean_over_pairs(scale, step.z, self.chunk_size)
+            mean = _mean_over_pairs(scale, step.z, self.chunk_size, step.part)
             step.log(temperature=ops.cast(level, mean.dtype) * mean)
         return ops.mean(losses, axis=-1)
 
@@ -220,7 +223,10 @@ def _check_range(minimum: float, maximum: float) -> tuple[float, float]:
 
 
 def _mean_over_pairs(
-    function: Callable[[Tensor], Tensor], z: Tensor, chunk_size: int | None
+    function: Callable[[Tensor], Tensor],
+    z: Tensor,
+    chunk_size: int | None,
+    part: Part,
 ) -> Tensor:
     """Returns the mean of `function(s_ab)` over all anchors a and b ≠ a."""
     views = ops.stop_gradient(unit_views(z))
@@ -233,8 +239,9 @@ def _mean_over_pairs(
         own = ops.sum(ops.square(rows), axis=-1)
         return ops.sum(function(cosines), axis=-1) - function(own)
 
+    own = ops.reshape(part.own(views), (-1, views.shape[-1]))
     if chunk_size is None:
-        sums = sums_of((units,))
+        sums = sums_of((own,))
     else:
-        sums = in_blocks(sums_of, (units,), chunk_size)
-    return ops.mean(sums) / ops.cast(anchors - 1, units.dtype)
+        sums = in_blocks(sums_of, (own,), chunk_size)
+    return ops.mean(part.gather(sums)) / ops.cast(anchors - 1, units.dtype)

@@ -4,6 +4,7 @@ from typing import TypeVar
 
 import keras
 
+from keras_ltssl.backend.replicas import WHOLE, Part
 from keras_ltssl.losses.contrast import BatchContrast, Contrast
 from keras_ltssl.losses.kernels.queue import QueueContrast
 from keras_ltssl.losses.kernels.unit_views import as_floats, units_and_norms
@@ -27,6 +28,8 @@ class Step:
             loss without a temperature. Defaults to `None`.
         state: The state of the loss, if it has one. Defaults to `None`.
         call: The forward pass that `z` comes from. Defaults to `None`.
+        part: The samples whose contrast this replica computes, among those of
+            all replicas. Defaults to all of them.
     """
 
     def __init__(
@@ -36,7 +39,9 @@ class Step:
         temperature: float | Tensor | None = None,
         state: LossState | None = None,
         call: Call | None = None,
+        part: Part = WHOLE,
     ) -> None:
+        self.part = part
         self.ids: Tensor = ids
         self.z: Tensor = z
         self.temperature: Tensor = temperature
@@ -105,7 +110,8 @@ class Step:
 
         Anchors are compared with the rest of the batch or, where the model
         keeps a queue of keys, with that. Losses that ask for the same are given
-        the same, computed once.
+        the same, computed once. Each replica compares the anchors of its own
+        samples and is given the losses of all.
 
         Args:
             temperature: τ, a scalar or `(batch,)`.
@@ -117,9 +123,11 @@ class Step:
         made: Contrast
         if self.queue is None:
             made = BatchContrast(
-                self.z, temperature, chunk_size, self.normalized
+                self.z, temperature, chunk_size, self.normalized, self.part
             )
         else:
-            made = QueueContrast(self.z, self.queue, temperature, chunk_size)
+            made = QueueContrast(
+                self.z, self.queue, temperature, chunk_size, self.part
+            )
         self._contrasts.append((temperature, chunk_size, made))
         return made

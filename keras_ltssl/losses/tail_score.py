@@ -63,7 +63,7 @@ def tail_score(
     check_integer("top_k", top_k, minimum=1)
     z = ops.stop_gradient(as_tensor("z", z))
     anchors = compare_anchors(z, temperature, chunk_size)
-    return _of_anchors(anchors, temperature, top_k, chunk_size)
+    return _of_anchors(anchors, top_k, chunk_size)
 
 
 def tail_score_of(contrast: Contrast, top_k: int) -> Tensor:
@@ -75,12 +75,8 @@ def tail_score_of(contrast: Contrast, top_k: int) -> Tensor:
         top_k: k.
     """
     if isinstance(contrast, BatchContrast):
-        return _of_anchors(
-            contrast.anchors,
-            contrast.temperature,
-            top_k,
-            contrast.chunk_size,
-        )
+        anchors, size = contrast.anchors, contrast.chunk_size
+        return anchors.part.gather(_of_anchors(anchors, top_k, size))
     count = min(top_k, int(contrast.keys.shape[0]))
 
     def sums_of_largest(shares: Softmax) -> Tensor:
@@ -92,60 +88,41 @@ def tail_score_of(contrast: Contrast, top_k: int) -> Tensor:
 
 
 def _of_anchors(
-    anchors: Anchors,
-    temperature: float | Tensor,
-    top_k: int,
-    chunk_size: int | None,
+    anchors: Anchors, top_k: int, chunk_size: int | None
 ) -> Tensor:
-    """Returns the tail scores of both views of a batch."""
+    """Returns the tail scores of the samples of anchors, `(own,)`."""
     if anchors.shares is not None:
         return _of_shares(anchors.shares, anchors.miss, top_k)
-    return _in_chunks(
-        anchors.losses,
-        anchors.normalized[0],
-        temperature,
-        top_k,
-        chunk_size or anchors.losses.shape[0],
-    )
+    return _in_chunks(anchors, top_k, chunk_size or anchors.losses.shape[0])
 
 
 def _of_shares(shares: Softmax, miss: Tensor, top_k: int) -> Tensor:
     """Returns `tail_score` from a softmax that is held as a whole."""
     # The softmax is over the negatives; of all others, they have this part.
     scale = miss / reshape(shares.sums, (-1, 2))
-    anchors = ops.shape(shares.sums)[0]
-    views = reshape(shares.exponentials, (-1, 2, anchors))
+    others = ops.shape(shares.exponentials)[1]
+    views = reshape(shares.exponentials, (-1, 2, others))
     both = scale[:, :1] * views[:, 0]
     both += scale[:, 1:] * views[:, 1]  # In place on PyTorch.
     return 0.5 * _sum_of_largest(both, top_k)
 
 
-def _in_chunks(
-    losses: Tensor,
-    units: Tensor,
-    temperature: float | Tensor,
-    top_k: int,
-    chunk_size: int,
-) -> Tensor:
+def _in_chunks(anchors: Anchors, top_k: int, chunk_size: int) -> Tensor:
     """Returns `tail_score` from the NT-Xent loss of each anchor.
 
     Args:
-        losses: Those of `compare_anchors`, `(batch, 2)`.
-        units: The unit vectors of all anchors, `(batch, 2, dim)`.
-        temperature: The τ of `losses`.
+        anchors: What `compare_anchors` returned.
         top_k: k.
         chunk_size: Samples held at a time.
     """
-    units, losses = ops.stop_gradient(units), ops.stop_gradient(losses)
-    batch = ops.shape(losses)[0]
-    tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
-    tau = ops.broadcast_to(tau, (batch,))[:, None]
-    first, second = units[:, 0], units[:, 1]
-    positive = ops.sum(first * second, axis=-1)[:, None]
-    log_partition = losses + positive / tau
+    losses, part = ops.stop_gradient(anchors.losses), anchors.part
+    units, tau = anchors.normalized[0], anchors.tau[:, None]
+    own_units = part.own(units)
+    first, second = own_units[:, 0], own_units[:, 1]
+    log_partition = losses + anchors.positive
     # Both views of sample i are the columns 2 * i and 2 * i + 1.
     others = ops.transpose(reshape(units, (-1, units.shape[-1])))
-    sample = ops.arange(batch, dtype="int32")
+    sample = part.first + ops.arange(ops.shape(losses)[0], dtype="int32")
     own = ops.stack([2 * sample, 2 * sample + 1], axis=1)
     buffers = ProductBuffer(), ProductBuffer()
 

@@ -53,7 +53,7 @@ class RandomTags(keras.layers.Layer):
             (batch,), 0, self.num_tags, seed=self.seed_generator
         )
         # Processes have other random numbers: all take those of the first.
-        return replicas.gather(tags)[:batch]
+        return replicas.part_of(tags).gather(tags)[:batch]
 
     def save_own_variables(self, store: Any) -> None:
         """Saves the state of the random numbers.

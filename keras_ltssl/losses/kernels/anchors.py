@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import minus_product
+from keras_ltssl.backend.replicas import WHOLE, Part
 from keras_ltssl.losses.kernels.negatives import (
     Negatives,
     PairScale,
@@ -71,21 +71,24 @@ def check_one_a_sample(name: str, values: Tensor, z: Tensor) -> None:
 class Anchors(NamedTuple):
     """The NT-Xent losses of anchors, and what they were computed from.
 
-    Only the losses have a gradient.
+    Anchors are those of a replica's own samples. Only the losses have a
+    gradient.
     """
 
     losses: Tensor
-    """`(batch, 2)`."""
+    """`(own, 2)`."""
     miss: Tensor
-    """Softmax probability of the negatives of each anchor, `(batch, 2)`."""
+    """Softmax probability of the negatives of each anchor, `(own, 2)`."""
     normalized: tuple[Tensor, Tensor]
-    """What `units_and_norms` returned."""
+    """What `units_and_norms` returned, of all samples."""
     tau: Tensor
-    """The temperature of each sample, `(batch,)`."""
+    """The temperature of each own sample, `(own,)`."""
     positive: Tensor
-    """The cosine of the views of each sample over its τ, `(batch, 1)`."""
+    """The cosine of the views of each sample over its τ, `(own, 1)`."""
     negatives: Negatives
     """What each anchor is compared with."""
+    part: Part
+    """The own samples."""
 
     @property
     def shares(self) -> Softmax | None:
@@ -98,12 +101,16 @@ def anchor_losses(
     temperature: float | Tensor,
     chunk_size: int | None = None,
     pair_scale: PairScale | None = None,
+    part: Part = WHOLE,
 ) -> Tensor:
     """Returns the NT-Xent loss of every anchor, shape `(batch, 2)`.
 
-    See `compare_anchors`.
+    See `compare_anchors`. The losses of all replicas are gathered.
     """
-    return compare_anchors(z, temperature, chunk_size, pair_scale).losses
+    anchors = compare_anchors(
+        z, temperature, chunk_size, pair_scale, part=part
+    )
+    return part.gather(anchors.losses)
 
 
 def compare_anchors(
@@ -112,6 +119,7 @@ def compare_anchors(
     chunk_size: int | None = None,
     pair_scale: PairScale | None = None,
     normalized: tuple[Tensor, Tensor] | None = None,
+    part: Part = WHOLE,
 ) -> Anchors:
     """Returns the NT-Xent loss of every anchor, and what led to it.
 
@@ -132,6 +140,8 @@ def compare_anchors(
             to the gradient, too. Defaults to `None`, 1 for every pair.
         normalized: Precomputed `units_and_norms(z)`. Defaults to `None`,
             computed here.
+        part: The samples whose anchors this replica computes, among those of
+            all replicas in `z`. Defaults to all of them.
     """
     z = as_tensor("z", z)
     check_views(z)
@@ -140,19 +150,20 @@ def compare_anchors(
     z = as_floats(z)
     tau = ops.stop_gradient(ops.cast(temperature, z.dtype))
     check_one_a_sample("temperature", tau, z)
-    tau = ops.broadcast_to(tau, (ops.shape(z)[0],))
+    tau = part.own(ops.broadcast_to(tau, (ops.shape(z)[0],)))
 
     units, norms = units_and_norms(z) if normalized is None else normalized
+    own = part.own(units)
     tau_positive = tau
     if pair_scale is not None:
-        cosine = ops.sum(units[:, 0] * units[:, 1], axis=-1)
+        cosine = ops.sum(own[:, 0] * own[:, 1], axis=-1)
         tau_positive = tau * pair_scale(cosine)
-    scaled = units / tau_positive[:, None, None]
-    positive = ops.sum(scaled[:, 0] * units[:, 1], axis=-1, keepdims=True)
+    scaled = own / tau_positive[:, None, None]
+    positive = ops.sum(scaled[:, 0] * own[:, 1], axis=-1, keepdims=True)
     if chunk_size is None:
-        negatives = all_at_once(units, scaled, tau, pair_scale)
+        negatives = all_at_once(units, scaled, tau, pair_scale, part)
     else:
-        negatives = in_chunks(units, scaled, tau, pair_scale, chunk_size)
+        negatives = in_chunks(units, scaled, tau, pair_scale, chunk_size, part)
     excess = negatives.log_sums - positive
     losses, miss = ops.softplus(excess), ops.sigmoid(excess)
 
@@ -172,11 +183,12 @@ def compare_anchors(
                 (upstream,) = args
             weights = miss * upstream
             pulled = negatives.pull(units, *held)
-            to_units = negatives.push(weights, pulled, units, *held)
             # Both anchors of a sample have the same cosine with their positive.
             together = ops.sum(weights, axis=1)[:, None, None]
             others = ops.flip(scaled, axis=1)
-            to_units = minus_product(to_units, together, others)
+            to_units = negatives.push(
+                weights, pulled, together, others, units, *held
+            )
             to_z = through_units(to_units, units, norms)
             return to_z, *[None] * (5 + len(held))
 
@@ -185,4 +197,4 @@ def compare_anchors(
     losses = with_gradient(
         z, losses, miss, scaled, units, norms, *negatives.held
     )
-    return Anchors(losses, miss, (units, norms), tau, positive, negatives)
+    return Anchors(losses, miss, (units, norms), tau, positive, negatives, part)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import minus_product, reshape
+from keras_ltssl.backend.fused_operations import reshape
 from keras_ltssl.losses.kernels.anchors import Anchors
 from keras_ltssl.losses.kernels.unit_views import through_units
 from keras_ltssl.types import Tensor
@@ -41,14 +41,16 @@ def means_over_batch(z: Tensor, anchors: Anchors) -> NegativeMeans:
     """
     units, norms = anchors.normalized
     negatives, tau = anchors.negatives, anchors.tau[:, None]
+    part, own = anchors.part, anchors.part.own(units)
     pulled = negatives.pull(units, *negatives.held)
 
-    by_units = ops.sum(units * reshape(pulled, ops.shape(units)), axis=-1)
+    by_units = ops.sum(own * reshape(pulled, ops.shape(own)), axis=-1)
     cosines = tau * by_units / negatives.divisors
     count = 2.0 * ops.cast(ops.shape(units)[0], tau.dtype) - 2.0
 
     def margins(factors: Tensor) -> Tensor:
-        positive = ops.sum(units[:, 0] * units[:, 1], axis=-1, keepdims=True)
+        factors = part.own(factors)
+        positive = ops.sum(own[:, 0] * own[:, 1], axis=-1, keepdims=True)
         values = factors * cosines - positive
         # The gradient of a log-sum is that of its mean cosine over τ.
         scale = tau * factors
@@ -67,22 +69,25 @@ def means_over_batch(z: Tensor, anchors: Anchors) -> NegativeMeans:
                 if upstream is None:
                     (upstream,) = args
                 weights = scale * upstream
-                to_units = negatives.push(weights, pulled, units, *held)
                 together = ops.sum(upstream, axis=1)[:, None, None]
-                others = ops.flip(units, axis=1)
-                to_units = minus_product(to_units, together, others)
+                others = ops.flip(part.own(units), axis=1)
+                to_units = negatives.push(
+                    weights, pulled, together, others, units, *held
+                )
                 to_z = through_units(to_units, units, norms)
                 return to_z, *[None] * (5 + len(held))
 
             return values, gradient
 
-        return with_gradient(
+        values = with_gradient(
             z, values, scale, pulled, units, norms, *negatives.held
         )
+        return part.gather(values)
 
+    log_sums = negatives.log_sums - ops.log(ops.maximum(count, 1.0))
     return NegativeMeans(
-        negatives.log_sums - ops.log(ops.maximum(count, 1.0)),
-        cosines,
+        part.gather(log_sums),
+        part.gather(cosines),
         ops.cast(count > 0, tau.dtype),
         margins,
     )

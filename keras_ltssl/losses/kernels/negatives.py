@@ -14,8 +14,12 @@ softmax over the negatives of an anchor, that is
 
 which takes two products with the matrix that the sums are made of. The first
 sum does not depend on w: a loss that needs it for its value computes it once.
+
+A replica computes its own anchors a against all b. What it sends to b is then
+its part of the second sum, and the parts of all replicas add up.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,13 +27,18 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import plus_matmul, reshape
+from keras_ltssl.backend.fused_operations import (
+    minus_product,
+    plus_matmul,
+    reshape,
+)
 from keras_ltssl.backend.in_place_operations import (
     ProductBuffer,
     add_to_own_pairs,
     exp_in_place,
     fill_columns,
 )
+from keras_ltssl.backend.replicas import Part
 from keras_ltssl.losses.kernels.chunks import in_blocks
 from keras_ltssl.types import Tensor
 
@@ -54,17 +63,22 @@ class Softmax(NamedTuple):
 class Negatives(NamedTuple):
     """The result of `all_at_once` and of `in_chunks`.
 
-    What is pulled is a multiple D_a of its meaning, Σ_b P_ab/τ_ab u_b.
+    Anchors are those of a replica's own samples. What is pulled is a multiple
+    D_a of its meaning, Σ_b P_ab/τ_ab u_b.
     """
 
     log_sums: Tensor
-    """The log-sums, `(batch, 2)`."""
+    """The log-sums, `(own, 2)`."""
     divisors: Tensor
-    """D, `(batch, 2)`."""
+    """D, `(own, 2)`."""
     pull: Callable[..., Tensor]
-    """From `(units, *held)` to D_a Σ_b P_ab/τ_ab u_b, `(2 * batch, dim)`."""
+    """From `(units, *held)` to D_a Σ_b P_ab/τ_ab u_b, `(2 * own, dim)`."""
     push: Callable[..., Tensor]
-    """From `(w, pulled, units, *held)` to the gradient, `(batch, 2, dim)`."""
+    """From `(w, pulled, a, b, units, *held)` to a gradient, `(batch, 2, dim)`.
+
+    The gradient of the weighted log-sums, less a · b at the own anchors, of
+    which both are broadcast to `(own, 2, dim)`.
+    """
     held: tuple[Tensor, ...]
     """Arguments of both. On JAX, they may not close over tensors."""
     shares: Softmax | None
@@ -96,28 +110,34 @@ def _rows(units: Tensor) -> Tensor:
 
 
 def all_at_once(
-    units: Tensor, scaled: Tensor, tau: Tensor, pair_scale: PairScale | None
+    units: Tensor,
+    scaled: Tensor,
+    tau: Tensor,
+    pair_scale: PairScale | None,
+    part: Part,
 ) -> Negatives:
     """Returns sums and gradient from all similarities at once.
 
     This is the fastest form if the similarities fit into memory.
 
     Args:
-        units: Anchors, `(batch, 2, dim)`.
-        scaled: Anchors over their temperatures. Not used with `pair_scale`.
-        tau: The temperatures of samples, `(batch,)`.
+        units: Unit vectors of all replicas, `(batch, 2, dim)`.
+        scaled: Own anchors over their temperatures, `(own, 2, dim)`. Not used
+            with `pair_scale`.
+        tau: The temperatures of own samples, `(own,)`.
         pair_scale: What τ of a pair is multiplied by, a function of its cosine,
             or `None`.
+        part: The samples of this replica.
     """
-    rows = _rows(units)
+    others = ops.transpose(_rows(units))
     if pair_scale is None:  # Cheaper than dividing the logits.
-        logits = _rows(scaled) @ ops.transpose(rows)
+        logits = _rows(scaled) @ others
     else:
-        cosine = rows @ ops.transpose(rows)
+        cosine = _rows(part.own(units)) @ others
         tau_pairs = ops.repeat(tau, 2)[:, None] * pair_scale(cosine)
         logits = cosine / tau_pairs
     # Neither an anchor itself nor its positive is a negative.
-    logits = add_to_own_pairs(logits, 2, lowest(logits))
+    logits = add_to_own_pairs(logits, 2, lowest(logits), part.first)
     shares = softmax_over(logits)
 
     pairs, divisors = shares.exponentials, reshape(shares.sums, (-1, 2))
@@ -127,9 +147,8 @@ def all_at_once(
         pairs = pairs / tau_pairs
     held = (pairs, divisors)
     log_sums = reshape(shares.log_sums, (-1, 2))
-    return Negatives(
-        log_sums, divisors, _pull_of_all, _push_of_all, held, shares
-    )
+    push = functools.partial(_push_of_all, part)
+    return Negatives(log_sums, divisors, _pull_of_all, push, held, shares)
 
 
 def _pull_of_all(units: Tensor, pairs: Tensor, divisors: Tensor) -> Tensor:
@@ -137,16 +156,25 @@ def _pull_of_all(units: Tensor, pairs: Tensor, divisors: Tensor) -> Tensor:
 
 
 def _push_of_all(
+    part: Part,
     weights: Tensor,
     pulled: Tensor,
+    a: Tensor,
+    b: Tensor,
     units: Tensor,
     pairs: Tensor,
     divisors: Tensor,
 ) -> Tensor:
-    weights = reshape(weights / divisors, (-1, 1))
-    weighted = weights * _rows(units)
-    both = plus_matmul(weights * pulled, ops.transpose(pairs), weighted)
-    return reshape(both, ops.shape(units))
+    anchors = part.own(units)
+    weights = (weights / divisors)[:, :, None]
+    weighted = _rows(weights * anchors)
+    to_anchors = weights * reshape(pulled, ops.shape(anchors))
+    to_anchors = minus_product(to_anchors, a, b)
+    if part.is_whole:  # Then PyTorch adds in the product.
+        both = plus_matmul(_rows(to_anchors), ops.transpose(pairs), weighted)
+        return reshape(both, ops.shape(units))
+    to_others = ops.transpose(pairs) @ weighted
+    return part.plus(reshape(to_others, ops.shape(units)), to_anchors)
 
 
 def in_chunks(
@@ -155,23 +183,28 @@ def in_chunks(
     tau: Tensor,
     pair_scale: PairScale | None,
     size: int,
+    part: Part,
 ) -> Negatives:
     """Returns sums and gradient from `size` rows of similarities at a time.
 
     The gradient computes the similarities again.
 
     Args:
-        units: Anchors, `(batch, 2, dim)`.
-        scaled: Anchors over their temperatures. Not used with `pair_scale`.
-        tau: The temperatures of samples, `(batch,)`.
+        units: Unit vectors of all replicas, `(batch, 2, dim)`.
+        scaled: Own anchors over their temperatures, `(own, 2, dim)`. Not used
+            with `pair_scale`.
+        tau: The temperatures of own samples, `(own,)`.
         pair_scale: What τ of a pair is multiplied by, a function of its cosine,
             or `None`.
         size: Integer >= 1.
+        part: The samples of this replica.
     """
     rows, tau = _rows(units), ops.repeat(tau, 2)
-    first = 2 * (ops.arange(ops.shape(rows)[0], dtype="int32") // 2)
+    pairs = _pairs(ops.shape(rows)[0])
     # An anchor itself and its positive.
-    own = ops.stack([first, first + 1], axis=1)
+    own = pairs
+    if not part.is_whole:
+        own = 2 * part.first + _pairs(ops.shape(tau)[0])
 
     buffer = ProductBuffer()
 
@@ -188,22 +221,26 @@ def in_chunks(
             return log_sums, sums * tau_rows, pairs @ rows
         return log_sums, sums, (pairs / tau_pairs) @ rows
 
-    compared = _rows(scaled) if pair_scale is None else rows
+    compared = _rows(part.own(units) if pair_scale is not None else scaled)
     log_sums, divisors, pulled = in_blocks(pull_of, (compared, tau, own), size)
+    # The same, of each vector of the batch among the own anchors.
+    among_own = pairs if part.is_whole else pairs - 2 * part.first
 
     def push(
         weights: Tensor,
         pulled: Tensor,
+        a: Tensor,
+        b: Tensor,
         units: Tensor,
         scaled: Tensor,
         tau: Tensor,
-        own: Tensor,
+        among_own: Tensor,
         log_sums: Tensor,
         divisors: Tensor,
         _: Tensor,
     ) -> Tensor:
-        rows = _rows(units)
-        compared = rows if pair_scale is not None else _rows(scaled)
+        rows, anchors = _rows(units), part.own(units)
+        compared = _rows(anchors if pair_scale is not None else scaled)
         weighted = reshape(weights, (-1, 1)) * compared
         buffer = ProductBuffer()
 
@@ -214,21 +251,30 @@ def in_chunks(
                 tau_pairs = tau * pair_scale(logits)
                 logits /= tau_pairs
             logits -= log_sums
-            logits = fill_columns(logits, own, lowest(logits))
+            logits = fill_columns(
+                logits, own, lowest(logits), may_miss=not part.is_whole
+            )
             shares = exp_in_place(logits)
             if pair_scale is not None:
                 shares = shares / tau_pairs
             return shares @ weighted
 
-        by_others = in_blocks(push_of, (rows, own), size)
-        weights = reshape(weights / divisors, (-1, 1))
-        both = weights * pulled + by_others
-        return reshape(both, ops.shape(units))
+        to_others = in_blocks(push_of, (rows, among_own), size)
+        weights = (weights / divisors)[:, :, None]
+        to_anchors = weights * reshape(pulled, ops.shape(anchors))
+        to_anchors = minus_product(to_anchors, a, b)
+        return part.plus(reshape(to_others, ops.shape(units)), to_anchors)
 
     divisors = reshape(divisors, (-1, 2))
-    held = (scaled, tau, own, log_sums, divisors, pulled)
+    held = (scaled, tau, among_own, log_sums, divisors, pulled)
     log_sums = reshape(log_sums, (-1, 2))
     return Negatives(log_sums, divisors, _last_held, push, held, None)
+
+
+def _pairs(anchors: int | Tensor) -> Tensor:
+    """Returns the rows of both anchors of the sample of each, `(anchors, 2)`."""
+    first = 2 * (ops.arange(anchors, dtype="int32") // 2)
+    return ops.stack([first, first + 1], axis=1)
 
 
 def _last_held(units: Tensor, *held: Tensor) -> Tensor:

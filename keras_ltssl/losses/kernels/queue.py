@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from keras import ops
 
+from keras_ltssl.backend.replicas import WHOLE, Part
 from keras_ltssl.losses.kernels.anchors import (
     check_one_a_sample,
     check_temperatures,
@@ -170,11 +171,15 @@ def queue_nt_xent(
 class QueueContrast:
     """The first view of every sample against its key and a queue (MoCo).
 
+    Each replica compares the queries of its own samples; the results of all
+    replicas are gathered.
+
     Args:
         z: Queries and keys, `(batch, 2, dim)`.
         queue: Keys of earlier samples.
         temperature: τ, a scalar or `(batch,)`.
         chunk_size: Queries held at a time, or `None` for all.
+        part: The samples of this replica. Defaults to all of them.
 
     Attributes:
         losses: The loss of each query, `(batch, 1)`.
@@ -187,6 +192,7 @@ class QueueContrast:
         queue: KeyQueue,
         temperature: float | Tensor,
         chunk_size: int | None,
+        part: Part = WHOLE,
     ) -> None:
         # Copies: PyTorch would see the queue change before it goes backward.
         keys = ops.copy(ops.convert_to_tensor(queue.keys))
@@ -197,11 +203,14 @@ class QueueContrast:
         tau = ops.stop_gradient(ops.cast(temperature, self.units.dtype))
         self.tau = ops.broadcast_to(tau, (ops.shape(self.units)[0],))
         self.chunk_size = chunk_size
-        self.queries = _compare(
-            self.units, self.keys, self.is_filled, self.tau, chunk_size
+        self._part = part
+        self._own = part.own(self.units)
+        self._own_tau = part.own(self.tau)
+        self._queries = _compare(
+            self._own, self.keys, self.is_filled, self._own_tau, chunk_size
         )
-        self.losses = self.queries.losses[:, None]
-        self.sample_losses = self.queries.losses
+        self.sample_losses = part.gather(self._queries.losses)
+        self.losses = self.sample_losses[:, None]
 
     def over_queue(self, function: Callable[[Softmax], Tensor]) -> Tensor:
         """Returns a function of the softmax of each query over the queue.
@@ -220,29 +229,36 @@ class QueueContrast:
                 _softmax_of(rows, tau_rows, self.keys, self.is_filled)
             )
 
-        if self.queries.shares is not None:
-            values = function(self.queries.shares)
+        if self._queries.shares is not None:
+            values = function(self._queries.shares)
         else:
-            queries = ops.stop_gradient(self.units[:, 0])
-            values = in_blocks(values_of, (queries, self.tau), self.chunk_size)
-        return self.queries.miss * values
+            queries = ops.stop_gradient(self._own[:, 0])
+            values = in_blocks(
+                values_of, (queries, self._own_tau), self.chunk_size
+            )
+        return self._part.gather(self._queries.miss * values)
 
     def negative_means(self) -> NegativeMeans:
         """Returns means over the queue for each query."""
-        fixed = ops.stop_gradient(self.units)
+        fixed, part = ops.stop_gradient(self._own), self._part
         queries, own = fixed[:, 0], fixed[:, 1]
-        means, dtype = self.queries.means, fixed.dtype
+        means, dtype = self._queries.means, fixed.dtype
         cosines = ops.sum(queries * means, axis=-1, keepdims=True)
         positive = ops.sum(queries * own, axis=-1, keepdims=True)
         count = ops.sum(ops.cast(self.is_filled, dtype))
 
         def margins(factors: Tensor) -> Tensor:
             # Linear in the queries, as the losses are: no key has a gradient.
+            factors = part.own(factors)
             slope = factors * means - own
-            moved = self.units[:, 0] - queries
+            moved = self._own[:, 0] - queries
             at_queries = ops.sum(slope * moved, axis=-1, keepdims=True)
-            return factors * cosines - positive + at_queries
+            return part.gather(factors * cosines - positive + at_queries)
 
-        log_sums = self.queries.log_sums - ops.log(ops.maximum(count, 1.0))
-        exist = ops.cast(count > 0, dtype)
-        return NegativeMeans(log_sums[:, None], cosines, exist, margins)
+        log_sums = self._queries.log_sums - ops.log(ops.maximum(count, 1.0))
+        return NegativeMeans(
+            part.gather(log_sums)[:, None],
+            part.gather(cosines),
+            ops.cast(count > 0, dtype),
+            margins,
+        )
