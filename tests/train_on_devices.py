@@ -3,23 +3,24 @@
     KERAS_BACKEND=jax python tests/train_on_devices.py result.npz
 
 The number of devices must be set before a backend starts, which is why the
-tests run this file and read what it stored: for each loss, and for "one" and
-"several" devices, the losses of all epochs, the gradients of the first step and
-the final weights and memories. With `RANK` set, this is one of `PROCESSES`
-processes, each of which has one device.
+tests run this file and read what it stored: for each loss and number of
+devices, the losses and what else was logged in all epochs, the gradients of
+the first step and the final weights and memories. With `RANK` set, this is one
+of `WORLD_SIZE` processes, each of which has one device. Else `DEVICES` are the
+numbers of devices.
 """
 
 import os
 import sys
 
-PROCESSES = 2
-REPLICAS = 2
-DEVICES = 4
 BACKEND = os.environ["KERAS_BACKEND"]
+DEVICES = [int(count) for count in os.environ.get("DEVICES", "1").split()]
 IS_PROCESS = "RANK" in os.environ
+PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
+MOST = max(DEVICES)
 if BACKEND == "jax" and not IS_PROCESS:
     os.environ["XLA_FLAGS"] = (
-        f"--xla_force_host_platform_device_count={DEVICES} "
+        f"--xla_force_host_platform_device_count={MOST} "
         "--xla_backend_optimization_level=0"  # Compiles in half the time.
     )
 if BACKEND == "tensorflow":
@@ -27,7 +28,7 @@ if BACKEND == "tensorflow":
 
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],
-        [tf.config.LogicalDeviceConfiguration()] * REPLICAS,
+        [tf.config.LogicalDeviceConfiguration()] * MOST,
     )
 
 import contextlib  # noqa: E402
@@ -39,10 +40,20 @@ import numpy as np  # noqa: E402
 import keras_ltssl as lt  # noqa: E402
 
 SAMPLES, BATCH, DIM = 32, 16, 8
+RATE = 0.1
 LOSSES = {
     "nt_xent": lambda: lt.losses.NTXentLoss(),
     "nt_xent_in_chunks": lambda: lt.losses.NTXentLoss(chunk_size=5),
-    "tase": lambda: lt.losses.TASELoss(num_prototypes=5, warmup_steps=2),
+    "scheduled": lambda: lt.losses.NTXentLoss(
+        lt.schedules.CosineTemperature(period=4)
+    ),
+    "focal": lambda: lt.losses.FocalNTXentLoss(),
+    "macl": lambda: lt.losses.MACLLoss(),
+    "dystress": lambda: lt.losses.DySTreSSLoss(),
+    "dystress_in_chunks": lambda: lt.losses.DySTreSSLoss(chunk_size=5),
+    "tase": lambda: lt.losses.TASELoss(
+        num_prototypes=5, warmup_steps=2, scale_by_reliability=True
+    ),
     "harmonization": lambda: lt.losses.GeometricHarmonizationLoss(
         lt.losses.NTXentLoss(),
         num_targets=5,
@@ -52,10 +63,31 @@ LOSSES = {
         sinkhorn={"iterations": 20},
     ),
     "colt": lambda: lt.losses.COLTLoss(num_samples=SAMPLES, top_k=3),
-    "con_mix": lambda: lt.losses.ConMixLoss(lt.losses.NTXentLoss(), 5),
+    "colt_in_chunks": lambda: lt.losses.COLTLoss(
+        num_samples=SAMPLES, top_k=3, chunk_size=5
+    ),
+    "con_mix": lambda: lt.losses.ConMixLoss(
+        lt.losses.NTXentLoss(), 5, base_weight=1.0
+    ),
+    "boosted": lambda: lt.losses.BoostedLoss(lt.losses.NTXentLoss(), SAMPLES),
+    "sogclr": lambda: lt.losses.SogCLRLoss(SAMPLES, 0.2),
     "isogclr": lambda: lt.losses.ISogCLRLoss(SAMPLES, 0.2, chunk_size=5),
+    "byol": lambda: lt.losses.BYOLLoss(),
+    "sdclr": lambda: lt.losses.NTXentLoss(),
     "moco": lambda: lt.losses.NTXentLoss(),
+    "moco_colt": lambda: lt.losses.COLTLoss(num_samples=SAMPLES, top_k=3),
+    "moco_isogclr": lambda: lt.losses.ISogCLRLoss(SAMPLES, 0.2, chunk_size=5),
 }
+
+
+class ReadyViews(keras.layers.Layer):
+    """Views that are there already, for a loss that asks for boosted ones."""
+
+    def attach(self, loss):
+        """Does nothing with the loss."""
+
+    def call(self, views):
+        return views
 
 
 def make_model(name, rate):
@@ -67,18 +99,32 @@ def make_model(name, rate):
             keras.layers.Dense(8),
         ]
     )
-    if name == "moco":
+    projector = keras.layers.Dense(6)
+    if name.startswith("moco"):
         model = lt.models.MomentumContrast(
-            encoder, keras.layers.Dense(6), queue_size=40, momentum=0.9
+            encoder, projector, queue_size=40, momentum=0.9
+        )
+    elif name == "byol":
+        model = lt.models.BYOL(
+            encoder,
+            projector,
+            predictor=keras.layers.Dense(6),
+            momentum=0.9,
+        )
+    elif name == "sdclr":
+        model = lt.models.SelfDamagingContrast(encoder, projector)
+    elif name == "boosted":
+        model = lt.models.ContrastiveModel(
+            encoder, projector, augmenter=ReadyViews()
         )
     else:
-        model = lt.models.ContrastiveModel(encoder, keras.layers.Dense(6))
+        model = lt.models.ContrastiveModel(encoder, projector)
     model.compile(keras.optimizers.SGD(rate), loss=LOSSES[name]())
     return model
 
 
 def train(name, scope, part):
-    """Returns losses by epoch, first gradients and final weights."""
+    """Returns what is logged by epoch, first gradients and final weights."""
     random = np.random.default_rng(0)
     views = random.normal(size=(SAMPLES, 2, DIM)).astype("float32")
     ids = np.arange(SAMPLES)
@@ -100,25 +146,23 @@ def train(name, scope, part):
             shuffle=False,
             callbacks=[lt.callbacks.PriorEstimation(1)] * harmonizes,
             verbose=0,
-        ).history["loss"]
+        ).history
 
     def flat(weights):
         arrays = [keras.ops.convert_to_numpy(weight) for weight in weights]
         return np.concatenate([np.ravel(array) for array in arrays])
 
     with scope():
-        model = make_model(name, rate=1.0)
+        model = make_model(name, RATE)
         model.build((None, 2, DIM))
     before = flat(model.trainable_weights)
     fit(model, epochs=1, samples=BATCH // count)
-    # With a learning rate of 1, the step was minus the gradient.
-    gradients = before - flat(model.trainable_weights)
-
-    with scope():
-        model = make_model(name, rate=0.1)
-    losses = fit(model, epochs=3)
+    gradients = (before - flat(model.trainable_weights)) / RATE
+    history = fit(model, epochs=3)
+    losses = history.pop("loss")
     return {
         "losses": np.array(losses),
+        "logged": np.array([history[name] for name in sorted(history)]),
         "gradients": gradients,
         "weights": flat(model.trainable_weights),
         "memories": flat(model.non_trainable_weights),
@@ -155,26 +199,21 @@ def distribution_of_processes():
 
 
 def distributions():
-    """Returns scopes of one and of several devices, and the part of each."""
-    if BACKEND == "tensorflow":
-        several = tf.distribute.MirroredStrategy(
-            [f"CPU:{index}" for index in range(REPLICAS)]
-        )
-        one = tf.distribute.get_strategy()
-        return {"one": one.scope, "several": several.scope}
+    """Returns scopes by the number of devices."""
     if IS_PROCESS:
-        return {"several": distribution_of_processes()}
+        return {PROCESSES: distribution_of_processes()}
     if BACKEND == "jax":
-        several = [f"cpu:{index}" for index in range(DEVICES)]
-        return {
-            "one": spread_by_jax(several[:1]),
-            "several": spread_by_jax(several),
-        }
-    return {"one": contextlib.nullcontext}
+        devices = [f"cpu:{index}" for index in range(MOST)]
+        return {count: spread_by_jax(devices[:count]) for count in DEVICES}
+    if BACKEND == "torch" or MOST == 1:
+        return {1: contextlib.nullcontext}
+    # A process can have no more than one of these.
+    devices = [f"CPU:{index}" for index in range(MOST)]
+    return {MOST: tf.distribute.MirroredStrategy(devices).scope}
 
 
 def refusals(rank):
-    """Returns what two processes are told that cannot train together."""
+    """Returns what processes are told that cannot train together."""
     views = np.random.default_rng(0).normal(size=(SAMPLES, 2, DIM))
     model = make_model("nt_xent", rate=0.1)
     told = {}
@@ -220,8 +259,8 @@ def refusal_of_uneven_batches(scope):
     return "none"
 
 
-def views_of_two_processes(rank, folder):
-    """Returns what this process drew, after a fit that both took part in.
+def views_of_processes(rank, folder):
+    """Returns what this process drew, after a fit that all took part in.
 
     Each reads its part of the images; the first alone writes checkpoints.
     """
@@ -261,21 +300,22 @@ def views_of_two_processes(rank, folder):
 
 def main(path):
     spread = distributions()
-    part = (int(os.environ["RANK"]), PROCESSES) if IS_PROCESS else (0, 1)
+    part = int(os.environ.get("RANK", "0")), PROCESSES
     # Compiling takes long on JAX, whose processes are like its devices.
     names = ["tase", "colt"] if IS_PROCESS and BACKEND == "jax" else LOSSES
+    names = os.environ.get("LOSSES", " ".join(names)).split()
     arrays = {}
     for devices, scope in spread.items():
         for name in names:
             for what, array in train(name, scope, part).items():
                 arrays[f"{devices}/{name}/{what}"] = array
-    if BACKEND == "tensorflow":
+    if BACKEND == "tensorflow" and MOST == 2:
         arrays["warnings"] = warnings_of_batch_statistics(scope)
     if BACKEND == "jax" and not IS_PROCESS:
         arrays["uneven"] = refusal_of_uneven_batches(scope)
-    if BACKEND == "torch" and IS_PROCESS:
+    if BACKEND == "torch" and PROCESSES == 2:
         arrays.update(refusals(part[0]))
-        arrays.update(views_of_two_processes(part[0], os.path.dirname(path)))
+        arrays.update(views_of_processes(part[0], os.path.dirname(path)))
     np.savez(path, **arrays)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import reshape
 from keras_ltssl.backend.replicas import Part
 from keras_ltssl.losses.kernels.anchors import anchor_losses
 from keras_ltssl.losses.kernels.chunks import in_blocks
@@ -191,9 +192,7 @@ class DySTreSSLoss(TemperatureLoss):
         scale = functools.partial(
             pair_temperatures, minimum=self.minimum, maximum=self.maximum
         )
-        losses = anchor_losses(
-            step.z, level, self.chunk_size, scale, step.part
-        )
+        losses = anchor_losses(step.z, level, self.chunk_size, scale, step.part)
         if step.has_state:
             mean = _mean_over_pairs(scale, step.z, self.chunk_size, step.part)
             step.log(temperature=ops.cast(level, mean.dtype) * mean)
@@ -244,4 +243,5 @@ def _mean_over_pairs(
         sums = sums_of((own,))
     else:
         sums = in_blocks(sums_of, (own,), chunk_size)
-    return ops.mean(part.gather(sums)) / ops.cast(anchors - 1, units.dtype)
+    by_sample = part.gather(reshape(sums, (-1, 2)))
+    return ops.mean(by_sample) / ops.cast(anchors - 1, units.dtype)

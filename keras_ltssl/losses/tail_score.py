@@ -87,9 +87,7 @@ def tail_score_of(contrast: Contrast, top_k: int) -> Tensor:
     return contrast.over_queue(sums_of_largest)
 
 
-def _of_anchors(
-    anchors: Anchors, top_k: int, chunk_size: int | None
-) -> Tensor:
+def _of_anchors(anchors: Anchors, top_k: int, chunk_size: int | None) -> Tensor:
     """Returns the tail scores of the samples of anchors, `(own,)`."""
     if anchors.shares is not None:
         return _of_shares(anchors.shares, anchors.miss, top_k)

@@ -107,9 +107,7 @@ def anchor_losses(
 
     See `compare_anchors`. The losses of all replicas are gathered.
     """
-    anchors = compare_anchors(
-        z, temperature, chunk_size, pair_scale, part=part
-    )
+    anchors = compare_anchors(z, temperature, chunk_size, pair_scale, part=part)
     return part.gather(anchors.losses)
 
 

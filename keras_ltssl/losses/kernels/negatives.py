@@ -272,7 +272,7 @@ def in_chunks(
 
 
 def _pairs(anchors: int | Tensor) -> Tensor:
-    """Returns the rows of both anchors of the sample of each, `(anchors, 2)`."""
+    """Returns the two rows of the sample of each anchor, `(anchors, 2)`."""
     first = 2 * (ops.arange(anchors, dtype="int32") // 2)
     return ops.stack([first, first + 1], axis=1)
 
