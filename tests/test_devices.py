@@ -16,6 +16,9 @@ import keras
 import numpy as np
 import pytest
 
+import keras_ltssl as lt
+from gradients import value_and_gradient
+
 pytestmark = pytest.mark.every_backend
 
 BACKEND = keras.backend.backend()
@@ -168,11 +171,51 @@ def test_what_training_changes_and_logs_is_that_of_one_device(
         )
 
 
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("name", ["embed", "embed_rows"])
+def test_features_are_those_of_one_device(runs, name, count):
+    (one,) = runs[1]
+    for run in runs[count]:
+        np.testing.assert_allclose(
+            run[f"{count}/features/{name}"],
+            one[f"1/features/{name}"],
+            rtol=0,
+            atol=1e-5,
+        )
+
+
+@only_torch
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize(
+    ("name", "function"),
+    {
+        "nt_xent": lt.losses.nt_xent,
+        "nt_xent_in_chunks": lt.losses.nt_xent,
+        "dystress": lt.losses.dystress,
+        "macl": lt.losses.macl,
+    }.items(),
+)
+def test_parts_may_have_different_sizes(runs, name, function, count):
+    samples = sum(range(2, 2 + count))
+    views = np.random.default_rng(0).normal(size=(32, 2, 8))
+    z = views[:samples].astype("float32")
+    _, gradient = value_and_gradient(lambda z: keras.ops.sum(function(z)), z)
+    for what, expected in {
+        "losses": keras.ops.convert_to_numpy(function(z)),
+        "gradients": gradient,
+    }.items():
+        received = [run[f"uneven/{name}/{what}"] for run in runs[count]]
+        np.testing.assert_allclose(
+            np.concatenate(received), expected, rtol=0, atol=1e-5
+        )
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="PyTorch's are tested above.")
 def test_processes_of_jax_train_as_one_device(runs, tmp_path):
     (one,) = runs[1]
     for run in run_processes(tmp_path, 2):
-        assert {name.split("/")[1] for name in run} == {"tase", "colt"}
+        names = {name.split("/")[1] for name in run}
+        assert names == {"tase", "colt", "features"}
         for name, array in run.items():
             expected = one[f"1/{name.removeprefix('2/')}"]
             np.testing.assert_allclose(array, expected, rtol=0, atol=1e-5)

@@ -38,6 +38,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import keras_ltssl as lt  # noqa: E402
+from keras_ltssl.evaluation.embed_rows import embed_rows  # noqa: E402
 
 SAMPLES, BATCH, DIM = 32, 16, 8
 RATE = 0.1
@@ -78,6 +79,9 @@ LOSSES = {
     "moco_colt": lambda: lt.losses.COLTLoss(num_samples=SAMPLES, top_k=3),
     "moco_isogclr": lambda: lt.losses.ISogCLRLoss(SAMPLES, 0.2, chunk_size=5),
 }
+
+# Of these, replicas also compute parts of different sizes.
+UNEVEN = ["nt_xent", "nt_xent_in_chunks", "dystress", "macl"]
 
 
 class ReadyViews(keras.layers.Layer):
@@ -212,6 +216,35 @@ def distributions():
     return {MOST: tf.distribute.MirroredStrategy(devices).scope}
 
 
+def losses_of_uneven_parts(rank):
+    """Returns losses and gradients of parts of different sizes."""
+    size, first = 2 + rank, sum(range(2, 2 + rank))
+    views = np.random.default_rng(0).normal(size=(SAMPLES, 2, DIM))
+    arrays = {}
+    for name in UNEVEN:
+        z = keras.ops.convert_to_tensor(
+            views[first : first + size].astype("float32")
+        ).requires_grad_()
+        ids = keras.ops.arange(first, first + size, dtype="int32") - 3
+        losses = LOSSES[name]().call(ids, z)
+        losses.sum().backward()
+        arrays[f"uneven/{name}/losses"] = losses.detach().numpy()
+        arrays[f"uneven/{name}/gradients"] = z.grad.numpy()
+    return arrays
+
+
+def features(scope):
+    """Returns the features of ten images, four at a time."""
+    keras.utils.set_random_seed(0)
+    with scope():
+        encoder = keras.Sequential([keras.Input((DIM,)), keras.layers.Dense(3)])
+    images = np.random.default_rng(0).normal(size=(10, DIM)).astype("float32")
+    return {
+        "embed": lt.evaluation.embed(encoder, images, batch_size=4),
+        "embed_rows": embed_rows(encoder, images, batch_size=4),
+    }
+
+
 def refusals(rank):
     """Returns what processes are told that cannot train together."""
     views = np.random.default_rng(0).normal(size=(SAMPLES, 2, DIM))
@@ -309,10 +342,14 @@ def main(path):
         for name in names:
             for what, array in train(name, scope, part).items():
                 arrays[f"{devices}/{name}/{what}"] = array
+        for name, array in features(scope).items():
+            arrays[f"{devices}/features/{name}"] = array
     if BACKEND == "tensorflow" and MOST == 2:
         arrays["warnings"] = warnings_of_batch_statistics(scope)
     if BACKEND == "jax" and not IS_PROCESS:
         arrays["uneven"] = refusal_of_uneven_batches(scope)
+    if BACKEND == "torch" and IS_PROCESS:
+        arrays.update(losses_of_uneven_parts(part[0]))
     if BACKEND == "torch" and PROCESSES == 2:
         arrays.update(refusals(part[0]))
         arrays.update(views_of_processes(part[0], os.path.dirname(path)))

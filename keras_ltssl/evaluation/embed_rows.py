@@ -9,6 +9,22 @@ import numpy as np
 VERBOSE = (0, 1, 2, False, True)
 
 
+def outputs_of(network: keras.Model, batch: Any) -> np.ndarray[Any, Any]:
+    """Returns the outputs of `network` for a batch.
+
+    Args:
+        network: The model.
+        batch: Array of samples.
+
+    Returns:
+        Array, one row for each sample.
+    """
+    outputs = np.asarray(network.predict_on_batch(batch))
+    # Of a model made for several replicas of TensorFlow, each computes the
+    # whole batch, and Keras returns what all of them did, one after the other.
+    return outputs[: len(batch)]
+
+
 def embed_rows(
     network: keras.Model,
     samples: Any,
@@ -40,7 +56,7 @@ def embed_rows(
     for start in starts:
         part = slice(start, start + batch_size)
         batch = samples[part if rows is None else rows[part]]
-        features = np.asarray(network.predict_on_batch(batch))
+        features = outputs_of(network, batch)
         if outputs is None:  # Allocated once: a list would need a copy.
             outputs = np.empty((count, *features.shape[1:]), features.dtype)
         outputs[part] = features

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from keras_ltssl.datasets.image_reader import ImageReader
 from keras_ltssl.datasets.rows import FileRows, Rows
 from keras_ltssl.datasets.sample_sources import are_paths, rows_of
-from keras_ltssl.evaluation.embed_rows import VERBOSE
+from keras_ltssl.evaluation.embed_rows import VERBOSE, outputs_of
 from keras_ltssl.evaluation.features_file import FeaturesFile
 from keras_ltssl.evaluation.labeled_features import check_encoder
 from keras_ltssl.validation import check_choice, check_integer, check_path
@@ -50,6 +50,10 @@ def embed(
     size, arrays and datasets by 64 of their samples.
 
     Training is left as it is: no random number is drawn.
+
+    Work is not shared out: of several devices or processes, each embeds all
+    images. To share it out, let each process embed a slice of the images, to a
+    path of its own, and join the arrays.
 
     Args:
         encoder: The `keras.Model`, from images to `(batch, features)`.
@@ -166,7 +170,7 @@ def _features(
         numbers = np.arange(first, first + batch_size)
         # The last batch is filled up with the last image.
         batch = rows[np.minimum(numbers, len(rows) - 1)]
-        features = np.asarray(encoder.predict_on_batch(batch))
+        features = outputs_of(encoder, batch)
         features = _as_dtype(features[: len(rows) - first], dtype, first)
         block.append(features)
         progress.add(1)
