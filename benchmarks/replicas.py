@@ -9,8 +9,9 @@ remembers; beside it lightly's NT-Xent with `gather_distributed=True`, where
 that is installed. Of the first process: multiplications of its matrix products
 (as `torch.utils.flop_counter` counts them), seconds of processor time, median,
 and the peak of memory beyond what was there before. On JAX, XLA shares out the
-batch, and what is given is its own count and plan for one device. Prints JSON
-and stores it in `--output`.
+batch, and what is given is its own count and plan for one device. On
+TensorFlow, the graph of one replica is counted, to which the others send what
+it has itself. Prints JSON and stores it in `--output`.
 """
 
 import json
@@ -28,6 +29,7 @@ from absl import app, flags
 from keras import ops
 
 import keras_ltssl as lt
+from keras_ltssl.backend import replicas
 
 flags.DEFINE_list("replicas", "1,2,4", "Numbers of replicas.")
 flags.DEFINE_integer("batch_size", 2048, "Samples of all replicas together.")
@@ -147,6 +149,53 @@ def device_of_jax():
     print(json.dumps(result))
 
 
+class OneOf(replicas.Part):
+    """The part of the first of several replicas, whose samples are the same."""
+
+    is_whole = False
+
+    def own(self, batch):
+        return batch[: FLAGS.batch_size // FLAGS.of]
+
+    def gather(self, own):
+        return ops.concatenate([own] * FLAGS.of)
+
+    def plus(self, batch, own):
+        others = FLAGS.batch_size - FLAGS.batch_size // FLAGS.of
+        return batch + ops.pad(own, [[0, others], [0, 0], [0, 0]])
+
+
+def graph_of_tensorflow():
+    """Counts the operations of each loss in the graph of one replica."""
+    import tensorflow as tf
+
+    if FLAGS.of > 1:
+        replicas.part_of = lambda own: OneOf()
+    profiler = tf.compat.v1.profiler
+    options = profiler.ProfileOptionBuilder(
+        profiler.ProfileOptionBuilder.float_operation()
+    ).with_empty_output()
+    z, ids = (part[: FLAGS.batch_size // FLAGS.of] for part in batch())
+    result = {}
+    # The profiler counts a loop once, so there is no count in chunks.
+    for name in ("nt_xent", "focal", "tase", "colt", "isogclr"):
+        loss = LOSSES[name]()
+        state = lt.layers.LossState(loss, steps_per_epoch=10)
+        state(z, training=True)
+
+        @tf.function
+        def step(z, loss=loss, state=state):
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                value = loss(ids, state(z, training=True))
+            return tape.gradient(value, z)
+
+        graph = step.get_concrete_function(tf.constant(z)).graph
+        profile = profiler.profile(graph, options=options.build())
+        result[name] = {"gflop": round(profile.total_float_ops / 1e9, 3)}
+    print(json.dumps(result))
+
+
 def of_replicas(count):
     """Returns what one of so many replicas measured."""
     with socket.socket() as probe:
@@ -180,10 +229,11 @@ def of_replicas(count):
 
 def main(_):
     if FLAGS.of:
-        if keras.backend.backend() == "torch":
-            process_of_torch()
-        else:
-            device_of_jax()
+        {
+            "torch": process_of_torch,
+            "jax": device_of_jax,
+            "tensorflow": graph_of_tensorflow,
+        }[keras.backend.backend()]()
         return
     by_count = {count: of_replicas(int(count)) for count in FLAGS.replicas}
     measuring.store(
