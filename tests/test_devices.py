@@ -46,7 +46,7 @@ NAMES = [
     "moco_isogclr",
 ]
 COUNTS = {"jax": [4]}.get(BACKEND, [2, 4])
-SECONDS = 900
+SECONDS = 1800
 only_torch = pytest.mark.skipif(
     BACKEND != "torch", reason="Only PyTorch trains with a process a device."
 )
