@@ -11,6 +11,7 @@ import numpy as np
 from keras_ltssl.datasets import directory_messages as messages
 from keras_ltssl.datasets.directory_batches import DirectoryBatches
 from keras_ltssl.datasets.epoch_batches import checked_part
+from keras_ltssl.datasets.image_batches import checked_crop_scale
 from keras_ltssl.datasets.image_check import find_faults
 from keras_ltssl.datasets.image_files import (
     CHANNELS,
@@ -56,6 +57,7 @@ def image_batches_from_directory(
     max_queue_size: int = 10,
     part: tuple[int, int] | None = None,
     verbose: bool = True,
+    crop_scale: tuple[float, float] | None = None,
 ) -> DirectoryBatches:
     """Returns `(images, ids)` batches of all images in a folder.
 
@@ -129,6 +131,8 @@ def image_batches_from_directory(
             together, see `ImageBatches`. Defaults to `None`.
         verbose: Boolean, whether to print what is found and the progress of
             the check. Defaults to `True`.
+        crop_scale: Pair of floats in `(0, 1]`, for batches of two random crops
+            of each image, see `ImageBatches`. Defaults to `None`.
 
     Returns:
         A `DirectoryBatches`: an `ImageBatches` with the attributes `paths`,
@@ -179,6 +183,7 @@ def image_batches_from_directory(
     if part is not None:
         checked_part(part)
     check_boolean("verbose", verbose)
+    checked_crop_scale(crop_scale)
     if on_error == "skip" and not check:
         raise ValueError(
             "`check` must be True to skip bad files, since they are not "
@@ -238,6 +243,7 @@ def image_batches_from_directory(
         use_multiprocessing=use_multiprocessing,
         max_queue_size=max_queue_size,
         part=part,
+        crop_scale=crop_scale,
     )
 
 

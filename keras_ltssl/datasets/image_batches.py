@@ -9,9 +9,20 @@ import numpy.typing as npt
 
 from keras_ltssl.datasets.epoch_batches import Epoch, EpochBatches, Ids
 from keras_ltssl.datasets.image_reader import ImageReader
-from keras_ltssl.datasets.rows import FileRows, Images, checked_rows
+from keras_ltssl.datasets.rows import (
+    CroppedRows,
+    FileRows,
+    Images,
+    Rows,
+    checked_rows,
+)
 from keras_ltssl.sample_ids import check_distinct
-from keras_ltssl.validation import as_array, check_boolean, check_integer
+from keras_ltssl.validation import (
+    as_array,
+    check_boolean,
+    check_integer,
+    check_pair,
+)
 
 
 class ImageBatches(EpochBatches):
@@ -97,9 +108,18 @@ class ImageBatches(EpochBatches):
             equal parts, and only the part of this index is read. Defaults to
             `None`, whole batches.
 
+        crop_scale: Pair of floats in `(0, 1]`, for files: batches then hold two
+            random crops of each image, which is decoded once. They have this
+            smallest and largest share of its area, and are resized to
+            `image_size`. Their windows are those of `RandomResizedCrop`, and
+            depend only on the seed, the epoch and the row of the image. The
+            model needs an augmenter that takes them, such as
+            `simclr_views(size, scale=None)`. Defaults to `None`, no crops.
+
     Indexing returns:
         Tuple `(images, ids)`: an array of shape `(batch, ...)`, for files
-        `uint8` of shape `(batch, height, width, 3)`; and ids of shape
+        `uint8` of shape `(batch, height, width, 3)`, or `(batch, 2, height,
+        width, 3)` with `crop_scale`; and ids of shape
         `(batch,)`, `int32` unless one is too large for it.
 
     Raises:
@@ -130,8 +150,10 @@ class ImageBatches(EpochBatches):
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
         part: tuple[int, int] | None = None,
+        crop_scale: tuple[float, float] | None = None,
     ):
         super().__init__(seed, workers, max_queue_size, part)
+        self.crop_scale = checked_crop_scale(crop_scale)
         check_integer("batch_size", batch_size, minimum=1)
         self.rows = checked_rows(
             "images",
@@ -143,6 +165,12 @@ class ImageBatches(EpochBatches):
             raise ValueError(
                 "`image_size` is for image files; an array has its size. "
                 f"Received: {image_size=}, a sample's shape={self.rows.shape}"
+            )
+        if crop_scale is not None and not isinstance(self.rows, FileRows):
+            raise ValueError(
+                "`crop_scale` is for image files; crops of an array are made "
+                f"by the model's augmenter. Received: {crop_scale=}, a "
+                f"sample's shape={self.rows.shape}"
             )
         self.ids = checked_ids(ids, num_images=len(self.rows))
         self.batch_size = batch_size
@@ -167,7 +195,20 @@ class ImageBatches(EpochBatches):
             else np.arange(num_images)
         )
         ends = np.arange(self.batch_size, num_images, self.batch_size)
-        return Epoch(self.rows, self.ids, np.split(order, ends))
+        rows: Rows = self.rows
+        if self.crop_scale is not None and isinstance(rows, FileRows):
+            rows = CroppedRows(rows, self.crop_scale, self.seed, epoch)
+        return Epoch(rows, self.ids, np.split(order, ends))
+
+
+def checked_crop_scale(
+    crop_scale: tuple[float, float] | None,
+) -> tuple[float, float] | None:
+    """Returns a pair of shares of an area, or `None`; raises if it is none."""
+    if crop_scale is None:
+        return None
+    smallest, largest = check_pair("crop_scale", crop_scale, above=0, maximum=1)
+    return float(smallest), float(largest)
 
 
 def checked_ids(ids: npt.ArrayLike | None, num_images: int) -> Ids:

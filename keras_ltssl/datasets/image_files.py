@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_ltssl.datasets.random_crops import RandomCrops, windows
 from keras_ltssl.validation import (
     check_boolean,
     check_choice,
@@ -89,16 +90,44 @@ def read_images(
     images = np.empty(
         (len(paths), height, width, CHANNELS[color_mode]), dtype=np.uint8
     )
+    read_into(images, paths, color_mode, crop_to_aspect_ratio)
+    return images
+
+
+def read_into(
+    images: npt.NDArray[np.uint8],
+    paths: Sequence[str | os.PathLike[str]],
+    color_mode: str,
+    crop_to_aspect_ratio: bool,
+    crops: RandomCrops | None = None,
+) -> None:
+    """Decodes image files as `read_images` does, to an array that is there.
+
+    Args:
+        images: `uint8` array of shape `(len(paths), height, width, channels)`,
+            or `(len(paths), 2, height, width, channels)` with `crops`.
+        paths: Paths of image files.
+        color_mode: `"rgb"` or `"grayscale"`.
+        crop_to_aspect_ratio: Whether to crop rather than to distort.
+        crops: Random crops of each image. Defaults to `None`.
+
+    Raises:
+        ValueError: If a file cannot be read. The message names it.
+    """
+    height, width = images.shape[-3:-1]
     for row, path in enumerate(paths):
         try:
             images[row] = read_image(
-                path, (height, width), color_mode, crop_to_aspect_ratio
+                path,
+                (height, width),
+                color_mode,
+                crop_to_aspect_ratio,
+                None if crops is None else crops[row],
             )
         except ValueError as error:
             raise ValueError(
                 f"Cannot read the image {os.fspath(path)!r}: {error}"
             ) from error
-    return images
 
 
 def check_pillow() -> None:
@@ -118,6 +147,7 @@ def read_image(
     image_size: tuple[int, int],
     color_mode: str,
     crop_to_aspect_ratio: bool,
+    crops: RandomCrops | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Returns one image, as `read_images` does; raises with the reason alone.
 
@@ -126,9 +156,11 @@ def read_image(
         image_size: Tuple of integers `(height, width)`, in pixels.
         color_mode: `"rgb"` or `"grayscale"`.
         crop_to_aspect_ratio: Whether to crop rather than to distort.
+        crops: Random crops of the image. Defaults to `None`, the image.
 
     Returns:
-        `uint8` array of shape `(height, width, channels)`.
+        `uint8` array of shape `(height, width, channels)`, or
+        `(2, height, width, channels)` with `crops`.
 
     Raises:
         ValueError: If the file cannot be read. The message does not name it.
@@ -139,14 +171,25 @@ def read_image(
         # Given a path, Pillow maps some files into memory, and then mixes up
         # the rows of a rotated TIFF. So open the file here.
         with open(path, "rb") as stream, Image.open(stream) as file:
+            if crops is not None:
+                views = _decode_crops(file, *image_size, crops)
+                return np.stack(
+                    [_as_array(view, image_size, color_mode) for view in views]
+                )
             image = _decode(file, *image_size, crop_to_aspect_ratio)
-            if color_mode == "grayscale":
-                image = image.convert("L")
-            return np.asarray(image).reshape(*image_size, CHANNELS[color_mode])
+            return _as_array(image, image_size, color_mode)
     # Of a damaged file Pillow may raise anything: a RuntimeError for AVIF, a
     # SyntaxError for PNG, a MemoryError for JPEG 2000.
     except Exception as error:
         raise ValueError(_reason(error)) from error
+
+
+def _as_array(
+    image: Any, image_size: tuple[int, int], color_mode: str
+) -> npt.NDArray[np.uint8]:
+    if color_mode == "grayscale":
+        image = image.convert("L")
+    return np.asarray(image).reshape(*image_size, CHANNELS[color_mode])
 
 
 def _reason(error: Exception) -> str:
@@ -179,6 +222,39 @@ def _decode(
         image = ImageOps.fit(rgb, size, method=bilinear)
     else:
         image = rgb.resize(size, bilinear)
+    # Turned last, when the image is small.
+    return _upright(image, orientation)
+
+
+def _decode_crops(
+    file: Any, height: int, width: int, crops: RandomCrops
+) -> list[Any]:
+    """Returns crops of an image, decoded once, as upright RGB images."""
+    from PIL import Image
+
+    columns, rows = file.size
+    if _orientation(file) in _ON_ITS_SIDE:
+        columns, rows = rows, columns
+    boxes = windows(crops, rows, columns)
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    # A JPEG decoder can decode to a half or less where no crop loses by it.
+    shrink = max(1, int(min(sizes.min(axis=0) / (width, height))))
+    file.draft("RGB", tuple(max(1, side // shrink) for side in file.size))
+    rgb = _to_rgb(file)
+    # Read it again, since Pillow turns a TIFF upright when it decodes it.
+    rgb = _upright(rgb, _orientation(file))
+    decoded = np.array([rgb.width, rgb.height] * 2)
+    boxes = np.minimum(boxes * (decoded / ([columns, rows] * 2)), decoded)
+    return [
+        rgb.resize((width, height), Image.Resampling.BILINEAR, box=tuple(box))
+        for box in boxes.tolist()
+    ]
+
+
+def _upright(image: Any, orientation: int | None) -> Any:
+    """Returns an image turned as its EXIF orientation asks for."""
+    from PIL import Image
+
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -188,10 +264,9 @@ def _decode(
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_90,
     }
-    if orientation in turns:
-        # Turned last, when the image is small.
-        image = image.transpose(turns[orientation])
-    return image
+    if orientation not in turns:
+        return image
+    return image.transpose(turns[orientation])
 
 
 def _orientation(file: Any) -> int | None:
@@ -228,4 +303,6 @@ def _to_rgb(file: Any) -> Any:
     if file.mode == "P" and "transparency" in file.info:
         # Pillow warns if it drops transparency in a single conversion.
         return file.convert("RGBA").convert("RGB")
-    return file.convert("RGB")
+    # Pillow would copy an RGB image, too. It may change as it is decoded.
+    file.load()
+    return file if file.mode == "RGB" else file.convert("RGB")

@@ -11,11 +11,17 @@ from concurrent.futures import (
     ThreadPoolExecutor,
 )
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from keras_ltssl.datasets.image_files import read_images
+from keras_ltssl.datasets.image_files import (
+    CHANNELS,
+    check_pillow,
+    read_into,
+)
+from keras_ltssl.datasets.random_crops import VIEWS, RandomCrops
 from keras_ltssl.validation import check_boolean
 
 
@@ -45,20 +51,51 @@ class ImageReader:
         image_size: tuple[int, int],
         color_mode: str = "rgb",
         crop_to_aspect_ratio: bool = True,
+        crops: RandomCrops | None = None,
     ) -> npt.NDArray[np.uint8]:
-        """Decodes image files as `read_images` does."""
-        form = (image_size, color_mode, crop_to_aspect_ratio)
+        """Decodes image files as `read_images` does.
+
+        Args:
+            paths: Paths of image files.
+            image_size: Tuple of integers `(height, width)`, in pixels.
+            color_mode: `"rgb"` or `"grayscale"`.
+            crop_to_aspect_ratio: Whether to crop rather than to distort.
+            crops: Random crops of each image. Defaults to `None`, the images.
+
+        Returns:
+            `uint8` array of shape `(len(paths), height, width, channels)`, or
+            `(len(paths), 2, height, width, channels)` with `crops`.
+        """
+        check_pillow()
+        views = () if crops is None else (VIEWS,)
+        images = np.empty(
+            (len(paths), *views, *image_size, CHANNELS[color_mode]), np.uint8
+        )
+        form = (color_mode, crop_to_aspect_ratio)
         num_parts = min(self._workers, len(paths))
         if num_parts < 2:
-            return read_images(paths, *form)
-        bounds = [len(paths) * i // num_parts for i in range(num_parts + 1)]
+            read_into(images, paths, *form, crops)
+            return images
+        bounds = itertools.pairwise(
+            len(paths) * i // num_parts for i in range(num_parts + 1)
+        )
         try:
             executor = self._started()
-            parts = [
-                executor.submit(read_images, paths[start:end], *form)
-                for start, end in itertools.pairwise(bounds)
-            ]
-            return np.concatenate([part.result() for part in parts])
+            tasks = []
+            for part in itertools.starmap(slice, bounds):
+                arguments = (paths[part], *form, crops and crops[part])
+                # Threads write to the batch itself, processes to a copy.
+                task = (
+                    executor.submit(_read_copy, images[part].shape, *arguments)
+                    if self._use_multiprocessing
+                    else executor.submit(read_into, images[part], *arguments)
+                )
+                tasks.append((part, task))
+            for part, task in tasks:
+                read = task.result()
+                if read is not None:
+                    images[part] = read
+            return images
         except BrokenProcessPool as error:
             raise RuntimeError(
                 "A process that reads images has ended too soon. Each process "
@@ -87,3 +124,12 @@ class ImageReader:
             initializer=signal.signal,
             initargs=(signal.SIGINT, signal.SIG_IGN),
         )
+
+
+def _read_copy(
+    shape: tuple[int, ...], *arguments: Any
+) -> npt.NDArray[np.uint8]:
+    """Returns what `read_into` writes to an array of this shape."""
+    images = np.empty(shape, np.uint8)
+    read_into(images, *arguments)
+    return images

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from keras_ltssl.datasets.image_files import CHANNELS, read_images
 from keras_ltssl.datasets.image_reader import ImageReader
 from keras_ltssl.datasets.packed_texts import PackedTexts
+from keras_ltssl.datasets.random_crops import VIEWS, RandomCrops, draw_crops
 from keras_ltssl.validation import check_sizes
 
 Images = npt.NDArray[Any]
@@ -119,6 +120,23 @@ class FileRows(Rows):
             self._crop_to_aspect_ratio,
         )
 
+    def read_crops(self, numbers: Numbers, crops: RandomCrops) -> Images:
+        """Returns two crops of the images of some rows, in the order given.
+
+        Args:
+            numbers: The rows.
+            crops: The crops of each of them.
+
+        Returns:
+            Array of shape `(rows, 2, height, width, channels)`.
+        """
+        return self._reader.read(
+            [self.paths[number] for number in numbers],
+            self.image_size,
+            self._color_mode,
+            crops=crops,
+        )
+
     def with_reader(self, reader: ImageReader) -> "FileRows":
         """Returns the same rows, decoded by another reader."""
         return FileRows(
@@ -128,6 +146,27 @@ class FileRows(Rows):
             self._color_mode,
             self._crop_to_aspect_ratio,
         )
+
+
+class CroppedRows(Rows):
+    """Two random crops of each image file, drawn for one epoch.
+
+    Args:
+        rows: The `FileRows` of the images.
+        scale: Smallest and largest share of an image's area.
+        seed: Integer, at least 0.
+        epoch: Integer, at least 0.
+    """
+
+    def __init__(
+        self, rows: FileRows, scale: tuple[float, float], seed: int, epoch: int
+    ):
+        super().__init__(len(rows), (VIEWS, *rows.shape), rows.dtype)
+        self._rows = rows
+        self._draws = (scale, seed, epoch)
+
+    def read(self, numbers: Numbers) -> Images:
+        return self._rows.read_crops(numbers, draw_crops(*self._draws, numbers))
 
 
 class JoinedRows(Rows):

@@ -42,11 +42,16 @@ def rows_of(
         The `Rows`.
 
     Raises:
-        ValueError: If `source` is anything else, or `images` has ids of its
-            own.
+        ValueError: If `source` is anything else, has random crops, or `images`
+            has ids of its own.
     """
     if isinstance(source, ImageBatches):
         rows = source.rows
+        if source.crop_scale is not None:
+            raise ValueError(
+                f"`{name}` must be an `ImageBatches` without random crops. "
+                f"Received: crop_scale={source.crop_scale}"
+            )
         if name == "images" and not np.array_equal(
             source.ids, np.arange(len(rows))
         ):

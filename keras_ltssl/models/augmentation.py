@@ -57,6 +57,32 @@ def needs_ids(augmenter: keras.layers.Layer | None) -> bool:
     return bool(getattr(augmenter, "needs_ids", False))
 
 
+def takes_views(augmenter: keras.layers.Layer | None) -> bool:
+    """Returns whether an augmenter is called with two views of each sample.
+
+    Args:
+        augmenter: Layer that makes the views, or `None`.
+    """
+    return bool(getattr(augmenter, "takes_views", False))
+
+
+def check_crops(data: Any, augmenter: keras.layers.Layer | None) -> None:
+    """Raises if an augmenter would not be called with the crops of the data.
+
+    Args:
+        data: Argument `x` of `fit`.
+        augmenter: Layer that makes the views, or `None`.
+    """
+    if getattr(data, "crop_scale", None) and not takes_views(augmenter):
+        raise ValueError(
+            "`augmenter` must take the random crops of the data, such as "
+            "`simclr_views(size, scale=None)` or `TwoViews(layers, "
+            "takes_views=True)`; without, they would be used as they are. "
+            f"Received: augmenter={type(augmenter).__name__}, data with "
+            f"crop_scale={data.crop_scale}"
+        )
+
+
 def make_views(
     augmenter: keras.layers.Layer | None,
     samples: Tensor,

@@ -13,6 +13,7 @@ from keras_ltssl.models.augmentation import (
     holds_views,
     make_views,
     needs_ids,
+    takes_views,
 )
 from keras_ltssl.models.checks import check_features, check_layer, check_single
 from keras_ltssl.models.contrastive_trainer import ContrastiveTrainer
@@ -35,7 +36,8 @@ class ContrastiveModel(ContrastiveTrainer):
 
     - samples that the encoder takes: `augmenter` makes two views of each, in
       `evaluate` too, since a contrastive loss is only defined on views;
-    - ready-made views, `(batch, 2, ...)`: used as they are.
+    - ready-made views, `(batch, 2, ...)`: used as they are, unless `augmenter`
+      has `takes_views = True`, and makes views of them.
 
     Args:
         encoder: Keras model or layer, `(batch, ...)` to `(batch, features)`.
@@ -123,7 +125,9 @@ class ContrastiveModel(ContrastiveTrainer):
             x, ids = x
         check_single("x", x)
         views = x
-        if holds_views(x.shape, self.encoder):
+        if holds_views(x.shape, self.encoder) and not takes_views(
+            self.augmenter
+        ):
             check_ready_made(self.augmenter, x)
         else:
             views = make_views(self.augmenter, x, ids, training)

@@ -13,7 +13,12 @@ from keras_ltssl.backend.transfer import transfer_to_device
 from keras_ltssl.datasets.epoch_batches import EpochBatches
 from keras_ltssl.datasets.fed_batches import FedBatches, can_be_fed
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
-from keras_ltssl.models.augmentation import holds_views, needs_ids
+from keras_ltssl.models.augmentation import (
+    check_crops,
+    holds_views,
+    needs_ids,
+    takes_views,
+)
 from keras_ltssl.models.checks import (
     check_batch_size,
     check_data,
@@ -189,9 +194,13 @@ class ContrastiveTrainer(keras.Model):
         check_fit(x, y, batch_size, **kwargs)
         if self.has_negatives_in_batch:
             check_batch_size(x, batch_size, type(self.loss).__name__)
+        check_crops(x, self.augmenter)
         shape = sample_shape(x)
         self._build_for(shape)
-        if shape is not None and not holds_views((None, *shape), self.encoder):
+        if shape is not None and (
+            takes_views(self.augmenter)
+            or not holds_views((None, *shape), self.encoder)
+        ):
             check_value_range(x, self.augmenter)
         self._check_ids_for_loss(x, y)
         callbacks, known = self._with_own_callbacks(callbacks)

@@ -20,7 +20,7 @@ _LEAST_STRENGTH = 10.0
 
 def simclr_views(
     image_size: int | tuple[int, int],
-    scale: tuple[float, float] = (0.1, 1.0),
+    scale: tuple[float, float] | None = (0.1, 1.0),
     horizontal_flip: float = 0.5,
     jitter: float = 0.4,
     jitter_probability: float = 0.8,
@@ -57,7 +57,10 @@ def simclr_views(
         image_size: Integer or pair of integers, height and width of the views
             in pixels. The images may have another size.
         scale: Pair of floats in `(0, 1]`, smallest and largest share of the
-            image's area in a crop. Defaults to `(0.1, 1.0)`.
+            image's area in a crop. `None` for crops that the data makes, such
+            as those of `ImageBatches(..., crop_scale=...)`: the layer then
+            takes two views of each image, and crops neither. Defaults to
+            `(0.1, 1.0)`.
         horizontal_flip: Float in `[0, 1]`, probability of a left-right
             flip. Defaults to `0.5`.
         jitter: Float in `[0, 1)`, strength of brightness, contrast and
@@ -77,7 +80,8 @@ def simclr_views(
 
     Returns:
         `TwoViews`, a layer `(batch, height, width, channels)` ->
-        `(batch, 2, *image_size, channels)`.
+        `(batch, 2, *image_size, channels)`. With `scale=None` it takes
+        `(batch, 2, height, width, channels)`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -123,7 +127,8 @@ def simclr_views(
         RandomResizedCrop(
             height,
             width,
-            scale=scale,
+            # The whole image is what mirrors it, and has no cost beside that.
+            scale=(1.0, 1.0) if scale is None else scale,
             horizontal_flip=horizontal_flip,
             seed=crop_seed,
         )
@@ -156,4 +161,4 @@ def simclr_views(
                 + (MAX_STRENGTH - _LEAST_STRENGTH) * rand_augment,
             )
         )
-    return TwoViews(pipeline, name="views")
+    return TwoViews(pipeline, takes_views=scale is None, name="views")

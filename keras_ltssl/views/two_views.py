@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_ltssl.types import Tensor
+from keras_ltssl.validation import check_boolean
 from keras_ltssl.views.random_resampling import RandomResampling, resample
 
 
@@ -49,23 +50,30 @@ class TwoViews(keras.layers.Layer):
     numbers, which Keras does not save. A resumed run therefore draws the views
     of an uninterrupted run.
 
+    With `takes_views=True` it takes two views of each sample, such as the crops
+    of `ImageBatches(..., crop_scale=...)`, and runs the pipeline on both:
+    `(batch, 2, ...) -> (batch, 2, ...)`.
+
     Args:
         pipeline: A Keras layer or model, or a list of them, applied in order.
             It maps `(n, ...)` to `(n, ...)`, one output for each sample. The
             output may have another shape.
+        takes_views: Boolean, whether the inputs are two views of each sample.
+            Defaults to `False`.
         **kwargs: Arguments of `keras.layers.Layer`: `name`, `dtype`,
             `trainable`. `dtype` only matters for a pipeline that cannot be
             built for float inputs; inputs are never cast.
 
     Call arguments:
-        inputs: Tensor `(batch, ...)`.
+        inputs: Tensor `(batch, ...)`, or `(batch, 2, ...)` with `takes_views`.
 
     Returns:
         Tensor `(batch, 2, ...)`.
 
     Raises:
-        ValueError: If `pipeline` is empty or does not consist of layers, or if
-            it does not return one tensor with one row for each sample.
+        ValueError: If `pipeline` is empty or does not consist of layers, if the
+            inputs are not two views with `takes_views`, or if the pipeline
+            does not return one tensor with one row for each sample.
 
     Example:
 
@@ -84,10 +92,12 @@ class TwoViews(keras.layers.Layer):
     def __init__(
         self,
         pipeline: keras.layers.Layer | list[keras.layers.Layer],
+        takes_views: bool = False,
         **kwargs: Any,
     ) -> None:
         # The pipeline decides about the dtype of the samples.
         super().__init__(autocast=False, **kwargs)
+        self.takes_views = check_boolean("takes_views", takes_views)
         self.pipeline = (
             list(pipeline) if isinstance(pipeline, tuple) else pipeline
         )
@@ -111,10 +121,12 @@ class TwoViews(keras.layers.Layer):
         return whole if isinstance(whole, list) else [whole]
 
     def _resampled_views(
-        self, images: Tensor
+        self, images: Tensor, count: int | Tensor
     ) -> tuple[Tensor, list[keras.layers.Layer]]:
-        """Returns both views after resampling, and the remaining layers."""
-        count = 2 * ops.shape(images)[0]
+        """Returns both views after resampling, and the remaining layers.
+
+        `count` is their number; the images may be as many, or half of it.
+        """
         head, *layers = self._stages
         rows, columns = head.draw_matrices(count, *images.shape[1:3])
         while layers and isinstance(layers[0], RandomResampling):
@@ -148,6 +160,13 @@ class TwoViews(keras.layers.Layer):
             )
         return self._flag(outputs, training=training)
 
+    def _check_views(self, shape: tuple[int | None, ...]) -> None:
+        if len(shape) < 3 or shape[1] != 2:
+            raise ValueError(
+                "The inputs must be two views of each sample, (batch, 2, ...), "
+                f"with takes_views=True. Received: shape={tuple(shape)}"
+            )
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds the pipeline.
 
@@ -168,14 +187,18 @@ class TwoViews(keras.layers.Layer):
             Tensor `(batch, 2, ...)`.
         """
         batch_size = ops.shape(inputs)[0]
-        if isinstance(self._stages[0], RandomResampling):
-            folded, layers = self._resampled_views(inputs)
-        else:
+        count, layers = 2 * batch_size, self._stages
+        folded = inputs
+        if self.takes_views:
+            self._check_views(inputs.shape)
+            folded = ops.reshape(inputs, (count, *inputs.shape[2:]))
+        if isinstance(layers[0], RandomResampling):
+            folded, layers = self._resampled_views(folded, count)
+        elif not self.takes_views:
             folded = ops.reshape(
                 ops.stack([inputs, inputs], axis=1),
-                (2 * batch_size, *inputs.shape[1:]),
+                (count, *inputs.shape[1:]),
             )
-            layers = self._stages
         views = self._augment(folded, layers)
         return ops.reshape(views, (batch_size, 2, *views.shape[1:]))
 
@@ -189,10 +212,12 @@ class TwoViews(keras.layers.Layer):
             `keras.KerasTensor` of shape `(batch, 2, ...)`.
         """
         batch_size = inputs.shape[0]
+        if self.takes_views:
+            self._check_views(inputs.shape)
         folded = keras.KerasTensor(
             (
                 None if batch_size is None else 2 * batch_size,
-                *inputs.shape[1:],
+                *inputs.shape[2 if self.takes_views else 1 :],
             ),
             dtype=inputs.dtype,
         )
@@ -250,6 +275,7 @@ class TwoViews(keras.layers.Layer):
         """Returns the arguments of the constructor."""
         config = super().get_config()
         config["pipeline"] = keras.saving.serialize_keras_object(self.pipeline)
+        config["takes_views"] = self.takes_views
         return dict(config)
 
     @classmethod
