@@ -144,6 +144,7 @@ POOL_SAMPLER = {
     "batch_size": COUNT,
     "seed": KMEANS_SEED,
     "verbose": VERBOSE,
+    "features_folder": PATH_OR_NONE,
 }
 
 VALUE_RANGE = pair((1.0, 1.0))

@@ -1,6 +1,7 @@
 """Chooses hard, near and diverse samples from a pool, as MAK does."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,6 +104,9 @@ class MAKSampler(PoolSampler):
         seed: Seed of k-means, subsets, views and batches, integer >= 0.
             Defaults to `0`.
         verbose: `1` shows progress and the budgets. Defaults to `0`.
+        features_folder: Folder for the features of a choice, so that an
+            embedding that was killed goes on; the passes for losses do not.
+            See `PoolSampler`. Defaults to `None`.
 
     Raises:
         ValueError: If an argument is out of range. When training begins, if
@@ -156,6 +160,7 @@ class MAKSampler(PoolSampler):
         batch_size: int = 256,
         seed: int = 0,
         verbose: int = 0,
+        features_folder: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(
             data,
@@ -167,6 +172,7 @@ class MAKSampler(PoolSampler):
             batch_size,
             seed,
             verbose,
+            features_folder=features_folder,
         )
         self.candidate_factor = check_number(
             "candidate_factor", candidate_factor, minimum=1

@@ -1,5 +1,6 @@
 """Chooses out-of-distribution samples from a pool, as COLT does."""
 
+import os
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -85,6 +86,10 @@ class OODSampler(PoolSampler):
             `(0.75, 0.99)`, so that outliers are not taken for tail; see
             `samplers.rank_in_band`. A cluster's score is the mean rank of its
             members. Defaults to `None`, the scores as they are.
+        features_folder: Folder for the features of a choice, so that an
+            embedding that was killed goes on where it was. It is for one run,
+            and each choice replaces the features of the one before. Defaults
+            to `None`: features are in memory only.
 
     Raises:
         ValueError: If an argument is out of range. When training begins, if
@@ -138,6 +143,7 @@ class OODSampler(PoolSampler):
         seed: int = 0,
         verbose: int = 0,
         band: tuple[float, float] | None = None,
+        features_folder: str | os.PathLike[str] | None = None,
     ) -> None:
         is_named = isinstance(score, str) and score in SCORES
         if not is_named and not callable(score):
@@ -156,6 +162,7 @@ class OODSampler(PoolSampler):
             seed,
             verbose,
             first_epoch=1 if is_named and score == "tailness" else 0,
+            features_folder=features_folder,
         )
         self.temperature = check_number("temperature", temperature, above=0)
         self.score = score

@@ -2,8 +2,10 @@
 
 import abc
 import dataclasses
+import os
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,13 +15,16 @@ from keras import ops
 from keras_ltssl.backend import replicas
 from keras_ltssl.datasets.epoch_batches import EpochBatches
 from keras_ltssl.datasets.mixed_batches import MixedBatches
+from keras_ltssl.datasets.rows import Rows, SelectedRows
 from keras_ltssl.evaluation.embed_rows import VERBOSE, embed_rows
+from keras_ltssl.evaluation.embedding import embed_anew
 from keras_ltssl.samplers.pool_choice import PoolChoice
 from keras_ltssl.validation import (
     LARGEST_SEED,
     check_choice,
     check_integer,
     check_integer_or_none,
+    check_path,
 )
 
 Array = np.ndarray[Any, Any]
@@ -56,6 +61,10 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
         seed: Seed of the subsets, integer >= 0. Defaults to `0`.
         verbose: `1` shows progress and the budgets. Defaults to `0`.
         first_epoch: Smallest value of `start`. Defaults to `0`.
+        features_folder: Folder for the features of a choice, so that an
+            embedding that was killed goes on where it was. It is for one run,
+            and each choice replaces the features of the one before. Defaults
+            to `None`: features are in memory only.
 
     Raises:
         ValueError: If an argument is out of range, the model has no encoder, or
@@ -95,6 +104,7 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
         seed: int = 0,
         verbose: int = 0,
         first_epoch: int = 0,
+        features_folder: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(data, MixedBatches):
@@ -117,6 +127,9 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
         self.batch_size = check_integer("batch_size", batch_size, minimum=1)
         self.seed = check_integer("seed", seed, 0, LARGEST_SEED)
         self.verbose = check_choice("verbose", verbose, VERBOSE)
+        if features_folder is not None:
+            check_path("features_folder", features_folder)
+        self.features_folder = features_folder
         self.choice: Any = None
         self.sampled_epochs: list[int] = []
         self._seconds = 0.0
@@ -249,8 +262,25 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
                 ood_seconds=round(self._seconds, 3),
             )
 
-    def _choose(self, epoch: int) -> None:
+    def _embed(self, name: str, samples: Rows, rows: Array) -> Array:
+        """Returns the features of some rows."""
         encoder = self.model.encoder
+        if self.features_folder is None:
+            return embed_rows(
+                encoder, samples, self.batch_size, self.verbose, rows
+            )
+        # Each process embeds all, for a choice of its own.
+        index, _ = replicas.process()
+        path = Path(self.features_folder) / f"{name}_features_{index}.npy"
+        return embed_anew(
+            encoder,
+            SelectedRows(samples, rows),
+            path,
+            self.batch_size,
+            self.verbose,
+        )
+
+    def _choose(self, epoch: int) -> None:
         id_rows, pool_rows = self.data.id_rows, self.data.pool_rows
         rows = np.arange(len(pool_rows))
         if self.pool_subset is not None:
@@ -262,8 +292,8 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
                 f"{len(rows)} of the pool"
             )
         choice = self.choose(
-            embed_rows(encoder, id_rows, self.batch_size, self.verbose),
-            embed_rows(encoder, pool_rows, self.batch_size, self.verbose, rows),
+            self._embed("training", id_rows, np.arange(len(id_rows))),
+            self._embed("pool", pool_rows, rows),
             rows,
             epoch,
         )

@@ -116,13 +116,13 @@ def _pretrain(
 
     _train(model, photos, callbacks, settings, folder)
     folder.write_encoder(model.encoder)
-    embed_photos(model.encoder, photos, folder.features)
+    features = embed_photos(model.encoder, photos, folder.features)
     print(
         f"Written: {folder.path / 'encoder.keras'}, features.npy, images.csv",
         flush=True,
     )
     if "test" in sets:
-        write_probes(model.encoder, sets, truth, values, folder)
+        write_probes(model.encoder, features, sets, truth, values, folder)
     print(f"To open in a browser: {write_report(folder.path)}")
 
 

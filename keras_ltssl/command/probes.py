@@ -11,8 +11,8 @@ from absl import flags
 from keras_ltssl.command.image_lists import LISTS, split_of
 from keras_ltssl.command.run_folder import RunFolder
 from keras_ltssl.datasets import DirectoryBatches
-from keras_ltssl.evaluation import embed, long_tail_report
-from keras_ltssl.evaluation.features_file import OtherFeaturesError
+from keras_ltssl.evaluation import long_tail_report
+from keras_ltssl.evaluation.embedding import embed_anew
 
 # Images that the encoder takes at once after training.
 EMBEDDED = 256
@@ -29,16 +29,12 @@ def embed_photos(
         path: Path of the file. One of other weights or photos is replaced.
     """
     print(f"Embedding {len(photos.names)} images:", flush=True)
-    try:
-        return embed(encoder, photos, path, batch_size=EMBEDDED, verbose=1)
-    except OtherFeaturesError:
-        for file in path.parent.glob(f"{path.name}*"):
-            file.unlink()
-        return embed(encoder, photos, path, batch_size=EMBEDDED, verbose=1)
+    return embed_anew(encoder, photos.rows, path, EMBEDDED, verbose=1)
 
 
 def write_probes(
     encoder: keras.Model,
+    features: npt.NDArray[Any],
     photos: dict[str, DirectoryBatches],
     labels: dict[str, npt.NDArray[np.int64]],
     values: flags.FlagValues,
@@ -48,24 +44,24 @@ def write_probes(
 
     Args:
         encoder: The encoder.
+        features: Those of the training images.
         photos: The photos of each of `LISTS`.
         labels: Their labels.
         values: The flags.
-        folder: The folder of the run. Features go to `features.npy`, where
-            those of the training images are already, `probe_features.npy` and
+        folder: The folder of the run. Features go to `probe_features.npy` and
             `test_features.npy`.
     """
-    files = {
-        name: folder.path / f"{name}_features.npy" for name in LISTS[1:]
-    } | {"train": folder.path / "features.npy"}
-    if photos["probe"] is photos["train"]:
-        files["probe"] = files["train"]
-    features = {
-        name: embed_photos(encoder, photos[name], files[name]) for name in LISTS
+    all_features = {
+        name: features
+        if photos[name] is photos["train"]
+        else embed_photos(
+            encoder, photos[name], folder.path / f"{name}_features.npy"
+        )
+        for name in LISTS
     }
     report = long_tail_report(
         None,
-        split_of(features, labels),
+        split_of(all_features, labels),
         name=f"{values.framework} {values.method}",
         groups=values.groups,
         shots=values.shots,

@@ -67,7 +67,7 @@ class Rows(abc.ABC):
 
     def select(self, numbers: Numbers) -> "Rows":
         """Returns a source of some rows, which can be read repeatedly."""
-        return _SelectedRows(self, numbers)
+        return SelectedRows(self, numbers)
 
 
 class ArrayRows(Rows):
@@ -187,7 +187,14 @@ class JoinedRows(Rows):
         return samples
 
 
-class _SelectedRows(Rows):
+class SelectedRows(Rows):
+    """Some rows of a source, read when they are needed.
+
+    Args:
+        rows: The source.
+        numbers: Numbers of the rows.
+    """
+
     def __init__(self, rows: Rows, numbers: Numbers):
         super().__init__(len(numbers), rows.shape, rows.dtype)
         self._rows = rows

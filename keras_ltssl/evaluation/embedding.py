@@ -13,7 +13,11 @@ from keras_ltssl.datasets.image_reader import ImageReader
 from keras_ltssl.datasets.rows import FileRows, Rows
 from keras_ltssl.datasets.sample_sources import are_paths, rows_of
 from keras_ltssl.evaluation.embed_rows import VERBOSE, outputs_of
-from keras_ltssl.evaluation.features_file import FeaturesFile
+from keras_ltssl.evaluation.features_file import (
+    FeaturesFile,
+    OtherFeaturesError,
+    remove_features,
+)
 from keras_ltssl.evaluation.labeled_features import check_encoder
 from keras_ltssl.validation import check_choice, check_integer, check_path
 
@@ -100,6 +104,21 @@ def embed(
     if path is None:
         blocks = [*_features(encoder, rows, 0, batch_size, dtype, verbose)]
         return np.concatenate(blocks)
+    return embed_into(encoder, rows, path, batch_size, dtype, verbose)
+
+
+def embed_into(
+    encoder: keras.Model,
+    rows: Rows,
+    path: str | os.PathLike[str],
+    batch_size: int,
+    dtype: str = "float32",
+    verbose: int = 0,
+) -> Features:
+    """Returns the features of rows, in a file; goes on after a kill.
+
+    Arguments, results and errors are those of `embed`.
+    """
     if not encoder.built:  # It has no weights yet.
         encoder.build((None, *rows.shape))
     file = FeaturesFile(
@@ -118,6 +137,21 @@ def embed(
             file.write(block)
         file.finish()
     return file.read()
+
+
+def embed_anew(
+    encoder: keras.Model,
+    rows: Rows,
+    path: str | os.PathLike[str],
+    batch_size: int,
+    verbose: int = 0,
+) -> Features:
+    """Does the same, and replaces a file of other weights or samples."""
+    try:
+        return embed_into(encoder, rows, path, batch_size, verbose=verbose)
+    except OtherFeaturesError:
+        remove_features(path)
+        return embed_into(encoder, rows, path, batch_size, verbose=verbose)
 
 
 def _rows_of(

@@ -101,3 +101,9 @@ class FeaturesFile:
         unfinished = self._record.with_name(self._record.name + ".part")
         unfinished.write_text(json.dumps({**self.origin, "done": done}) + "\n")
         os.replace(unfinished, self._record)
+
+
+def remove_features(path: str | os.PathLike[str]) -> None:
+    """Removes a file of features, finished or not, and its record."""
+    for ending in (".json", "", ".part"):
+        Path(f"{os.fspath(path)}{ending}").unlink(missing_ok=True)

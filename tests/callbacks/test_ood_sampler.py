@@ -477,3 +477,77 @@ def test_ready_made_views_cannot_be_embedded():
     sampler = lt.callbacks.OODSampler(data, start=1, num_clusters=3)
     with pytest.raises(ValueError, match="must make the views"):
         fit(make_model(), data, [sampler], epochs=2)
+
+
+class KilledError(Exception):
+    """Ends a training as a kill does."""
+
+
+def count_batches(encoder, monkeypatch, killed_after=None):
+    """Returns a list that grows with the batches that are embedded."""
+    seen = []
+    predict = encoder.predict_on_batch
+
+    def watched(batch):
+        if len(seen) == killed_after:
+            raise KilledError
+        seen.append(len(batch))
+        return predict(batch)
+
+    monkeypatch.setattr(encoder, "predict_on_batch", watched)
+    return seen
+
+
+@pytest.mark.every_backend
+def test_an_embedding_that_was_killed_goes_on(tmp_path, monkeypatch):
+    def train(folder, features, killed_after=None):
+        data, model = make_data(), make_model()
+        sampler = lt.callbacks.OODSampler(
+            data,
+            start=1,
+            num_clusters=3,
+            batch_size=2,
+            features_folder=features,
+        )
+        checkpoint = lt.callbacks.ResumableCheckpoint(
+            folder, callbacks=[sampler]
+        )
+        seen = count_batches(model.encoder, monkeypatch, killed_after)
+        model.fit(data, epochs=3, verbose=0, callbacks=[sampler, checkpoint])
+        return model, sampler.choice, len(seen)
+
+    whole, choice, batches = train(tmp_path / "whole", None)
+    assert batches == (NUM_ID + NUM_POOL) / 2
+    # All 30 batches of the training set, and 20 of 25 of the pool.
+    with pytest.raises(KilledError):
+        train(tmp_path / "run", tmp_path / "features", killed_after=50)
+    resumed, again, batches = train(tmp_path / "run", tmp_path / "features")
+    # 16 of the pool were in the file.
+    assert batches == 25 - 16
+    np.testing.assert_array_equal(again.indices, choice.indices)
+    for one, other in zip(whole.weights, resumed.weights, strict=True):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(one), ops.convert_to_numpy(other)
+        )
+
+
+def test_a_choice_replaces_the_features_of_the_one_before(tmp_path):
+    choices = []
+    for folder in (None, tmp_path / "features"):
+        data = make_data()
+        sampler = lt.callbacks.OODSampler(
+            data,
+            start=1,
+            interval=1,
+            num_clusters=3,
+            pool_subset=30,
+            features_folder=folder,
+        )
+        fit(make_model(), data, [sampler], epochs=4)
+        choices.append(sampler.choice.indices)
+    np.testing.assert_array_equal(*choices)
+    assert sorted(file.name for file in folder.iterdir()) == [
+        *("pool_features_0.npy", "pool_features_0.npy.json"),
+        *("training_features_0.npy", "training_features_0.npy.json"),
+    ]
+    assert np.load(folder / "pool_features_0.npy").shape == (30, 6)
