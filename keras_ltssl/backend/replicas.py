@@ -157,20 +157,50 @@ def part_of(own: Tensor) -> Part:
     return WHOLE
 
 
-def process() -> tuple[int, int]:
-    """Returns the rank of this process and the number of processes."""
-    if keras.backend.backend() == "jax":
+def _together(model: keras.Model | None) -> Any:
+    """Returns what exchanges objects between processes, `None` for one process.
+
+    Args:
+        model: The model they train. TensorFlow needs it.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        if jax.process_count() == 1:
+            return None
+        from keras_ltssl.backend import jax_processes
+
+        return jax_processes
+    if backend == "tensorflow" and model is not None:
+        from keras_ltssl.backend.tensorflow_workers import workers_of
+
+        return workers_of(model.distribute_strategy)
+    return _processes()
+
+
+def process(model: keras.Model | None = None) -> tuple[int, int]:
+    """Returns the rank of this process and the number of processes.
+
+    Args:
+        model: The model they train. TensorFlow needs it. Defaults to `None`.
+    """
+    backend = keras.backend.backend()
+    together = _together(model)
+    if together is None:
+        return 0, 1
+    if backend == "jax":
         import jax
 
         return jax.process_index(), jax.process_count()
-    if _processes() is None:
-        return 0, 1
+    if backend == "tensorflow":
+        return together.rank, together.count
     import torch.distributed
 
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
 
-def of_first(value: Any) -> Any:
+def of_first(value: Any, model: keras.Model | None = None) -> Any:
     """Returns the `value` of the first process, for choices made on the host.
 
     On PyTorch, the batch statistics of an encoder differ between processes,
@@ -178,9 +208,10 @@ def of_first(value: Any) -> Any:
 
     Args:
         value: Any object that can be pickled.
+        model: The model they train. TensorFlow needs it. Defaults to `None`.
     """
-    processes = _processes()
-    return value if processes is None else processes.of_first(value)
+    together = _together(model)
+    return value if together is None else together.of_first(value)
 
 
 def scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
@@ -197,42 +228,62 @@ def scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
 def prepare(model: keras.Model, steps: int | None) -> None:
     """Prepares replicas to train one model, or raises if they cannot.
 
-    On PyTorch, this copies the weights of the first process to the others,
-    averages gradients over processes, and gives each process other random
-    numbers.
+    On PyTorch, this copies the weights of the first process to the others and
+    averages gradients over processes. There and on TensorFlow, it gives each
+    process other random numbers. JAX draws those of the whole batch.
 
     Args:
         model: A built and compiled model.
         steps: Steps of an epoch, or `None` if unknown.
     """
-    processes = _processes()
-    if processes is None:
-        replicas = 1
-        if keras.backend.backend() == "tensorflow":
-            replicas = model.distribute_strategy.num_replicas_in_sync
-        if replicas > 1:
-            _warn_of_batch_statistics(
-                model, "Pass `synchronized=True` to them."
+    together = _together(model)
+    if together is not None:
+        all_steps = together.of_all(steps)
+        if None in all_steps or len(set(all_steps)) > 1:
+            raise ValueError(
+                "All processes must train for the same, known number of steps "
+                "an epoch, or they would wait for each other forever. "
+                f"Received: {all_steps}"
             )
-        return
-    all_steps = processes.of_all(steps)
-    if None in all_steps or len(set(all_steps)) > 1:
-        raise ValueError(
-            "All processes must train for the same, known number of steps an "
-            f"epoch, or they would wait for each other forever. "
-            f"Received: {all_steps}"
+    processes = _processes()
+    if processes is not None:
+        _warn_of_batch_statistics(
+            model, "With small parts prefer normalization that needs no batch."
         )
-    _warn_of_batch_statistics(
-        model, "With small parts prefer normalization that needs no batch."
-    )
-    state = [*model.variables, *model.optimizer.variables]
-    processes.copy_from_first(variable.value for variable in state)
-    rank, _ = process()
-    for seed in random_states(model):  # A seed and a counter.
-        seed.assign(keras.ops.add(seed, np.array([rank, 0], seed.dtype)))
-    processes.average_gradients(
-        weight.value for weight in model.trainable_weights
-    )
+        state = [*model.variables, *model.optimizer.variables]
+        processes.copy_from_first(variable.value for variable in state)
+        processes.average_gradients(
+            weight.value for weight in model.trainable_weights
+        )
+    elif (
+        keras.backend.backend() == "tensorflow"
+        and model.distribute_strategy.num_replicas_in_sync > 1
+    ):
+        _warn_of_batch_statistics(model, "Pass `synchronized=True` to them.")
+    if together is not None and keras.backend.backend() != "jax":
+        rank, _ = process(model)
+        seeds = random_states(model)  # Each a seed and a counter.
+        first = [keras.ops.convert_to_numpy(seed) for seed in seeds]
+        first = together.of_first(first)
+        for seed, state in zip(seeds, first, strict=True):
+            seed.assign(state + np.array([rank, 0], state.dtype))
+
+
+def check_strategy(model: keras.Model) -> None:
+    """Raises if Keras' `fit` cannot train under a strategy of TensorFlow.
+
+    Args:
+        model: Any Keras model.
+    """
+    is_tensorflow = keras.backend.backend() == "tensorflow"
+    if is_tensorflow and _together(model) is not None:
+        raise ValueError(
+            "Keras' `fit` cannot train under `MultiWorkerMirroredStrategy` "
+            "(https://github.com/keras-team/keras/issues/20585). Write the "
+            "loop out around `strategy.run(model.train_step)`, as the guide "
+            "`Several hosts` does, or use JAX or PyTorch. Received: a model "
+            f"of {process(model)[1]} workers"
+        )
 
 
 def check_parts(x: Any, y: Any) -> None:
@@ -242,9 +293,14 @@ def check_parts(x: Any, y: Any) -> None:
         x: Argument of `fit`.
         y: Argument of `fit`.
     """
-    processes = _processes()
-    if processes is None:
+    together = _together(None)
+    if together is None:
         return
+    if keras.backend.backend() == "jax":
+        distribution = keras.distribution.distribution()
+        # Processes that share a model's weights need the same data.
+        if not isinstance(distribution, keras.distribution.DataParallel):
+            return
     digest = hashlib.sha256()
     for array in (x, y):
         if isinstance(array, np.ndarray):
@@ -252,7 +308,7 @@ def check_parts(x: Any, y: Any) -> None:
     # Other sources of batches cannot be compared before they are read.
     known = isinstance(x, np.ndarray) or hasattr(x, "part")
     data = (digest.hexdigest(), getattr(x, "part", None)) if known else None
-    parts = processes.of_all(data)
+    parts = together.of_all(data)
     if None not in parts and len(set(parts)) < len(parts):
         raise ValueError(
             "Each process must train on a part of its own of every batch. "

@@ -236,23 +236,20 @@ class ResumableCheckpoint(keras.callbacks.Callback):
                     "`ResumableCheckpoint(callbacks=[...])`, too.",
                     stacklevel=3,
                 )
-        self._on_first_process(lambda: self._lock_folder(callbacks))
+        self._on_first_process(model, lambda: self._lock_folder(callbacks))
         try:
             start = self._resumed_epoch(model, initial_epoch)
-            if start != replicas.of_first(start):
-                raise ValueError(
-                    "Every process must see the checkpoints of the first one. "
-                    f"Received: {self.folder}, in which this process finds "
-                    f"{'none' if start is None else f'epoch {start}'}"
-                )
-            self._on_first_process(lambda: self._drop_rows(model, callbacks))
+            self._check_same_start(model, start)
+            self._on_first_process(
+                model, lambda: self._drop_rows(model, callbacks)
+            )
         except BaseException:
             self._lock.release()
             raise
         if start is None:
             return None
         self._sets_data = True
-        if verbose != 0 and replicas.process()[0] == 0:
+        if verbose != 0 and replicas.process(model)[0] == 0:
             print(self._resumes(start, epochs), flush=True)
         if start >= epochs:
             self._lock.release()
@@ -311,7 +308,8 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         model = self.model
         if self._trained is None or self._trained() is not model:
             self._begins_at = None
-        self._on_first_process(lambda: self._claim(model))
+        self._check_same_start(model, self._begins_at)
+        self._on_first_process(model, lambda: self._claim(model))
         self._is_training = True
         data = _data_of(model)
         if self._sets_data and data is not None:
@@ -338,22 +336,45 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         if done % self.interval and done != self.params.get("epochs"):
             return
         model = self.model  # On JAX, reading it updates its variables.
-        self._on_first_process(lambda: self._save(model, done))
+        self._on_first_process(model, lambda: self._save(model, done))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._is_training = False
         self._lock.release()
 
-    def _on_first_process(self, act: Callable[[], None]) -> None:
+    def _check_same_start(self, model: keras.Model, start: int | None) -> None:
+        """Raises if the first process goes on from another epoch."""
+        if start != replicas.of_first(start, model):
+            raise ValueError(
+                "Every process must see the checkpoints of the first one: use "
+                "a folder that all hosts share, or copy it to each of them. "
+                f"Received: {self.folder}, in which this process finds "
+                f"{'none' if start is None else f'epoch {start}'}"
+            )
+
+    def _on_first_process(
+        self, model: keras.Model, act: Callable[[], None]
+    ) -> None:
         """Calls a function on the first process; all raise if it fails."""
         error: Exception | None = None
-        if replicas.process()[0] == 0:
+        if replicas.process(model)[0] == 0:
             try:
                 act()
             except Exception as raised:
                 error = raised
                 self._lock.release()  # Keras will not call `on_train_end`.
-        told = replicas.of_first(None if error is None else str(error))
+        # The others must know, as the first does, which run they train.
+        told, self._run, self._epoch, is_trained = replicas.of_first(
+            (
+                None if error is None else str(error),
+                self._run,
+                self._epoch,
+                self._trained is not None and self._trained() is model,
+            ),
+            model,
+        )
+        if is_trained:
+            self._trained = weakref.ref(model)
         if error is not None:
             raise error
         if told is not None:

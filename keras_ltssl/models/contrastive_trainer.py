@@ -191,6 +191,7 @@ class ContrastiveTrainer(keras.Model):
         callbacks: Any = None,
         **kwargs: Any,
     ) -> keras.callbacks.History:
+        replicas.check_strategy(self)
         check_fit(x, y, batch_size, **kwargs)
         if self.has_negatives_in_batch:
             check_batch_size(x, batch_size, type(self.loss).__name__)

@@ -26,7 +26,10 @@ print(json.dumps(sorted(after - before)))
 OPTIONAL = {"matplotlib", "PIL", "mlxtend", "faiss", "grain", "keras_cv"}
 BACKENDS = {"tensorflow", "torch", "jax"}
 # Imported by a function, and only where that backend is the one in use.
-OF_ONE_BACKEND = dict.fromkeys(
+OF_ONE_BACKEND = {
+    "jax_processes": "jax",
+    "tensorflow_workers": "tensorflow",
+} | dict.fromkeys(
     (
         "torch_checks",
         "torch_copies",
