@@ -29,6 +29,7 @@ from pathlib import Path
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 _TUN, _NO_HEADER, _SET_TUN = 0x0001, 0x1000, 0x400454CA
 _NEW_NETWORK = 0x40000000
+_pairs = itertools.count()
 
 
 def _ip(*command):
@@ -89,7 +90,8 @@ def two_hosts(delay=0.0):
     Args:
         delay: Seconds that a packet takes from one host to the other.
     """
-    hosts = [Host(f"host{index}-{os.getpid()}") for index in range(2)]
+    pair = f"{os.getpid()}-{next(_pairs)}"
+    hosts = [Host(f"host{index}-{pair}") for index in range(2)]
     folders = [Path("/etc/netns", host.name) for host in hosts]
     relay = None
     try:

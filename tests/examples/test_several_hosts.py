@@ -19,7 +19,6 @@ from keras_ltssl.callbacks.checkpoint_files import read_checkpoint
 BACKEND = keras.backend.backend()
 SCRIPT = Path(__file__).parents[2] / "examples" / f"several_hosts_{BACKEND}.py"
 EPOCHS = 8
-SECONDS = 10  # After which a host that sends nothing is given up.
 PORT = 2345
 # What the last host says when the other one is gone.
 SAYS = {
@@ -56,12 +55,15 @@ np.save(os.environ["WEIGHTS"], np.concatenate(
 """
 
 
-def script(folder, epochs, **replaced):
-    """Writes the example with few epochs, and what is to be replaced."""
+def script(folder, epochs=EPOCHS, seconds=60, **replaced):
+    """Writes the example with few epochs, and what is to be replaced.
+
+    A host that sends nothing for so many seconds is given up.
+    """
     code = SCRIPT.read_text(encoding="utf-8")
     replaced = {
         "epochs=30": f"epochs={epochs}",
-        "seconds=60": f"seconds={SECONDS}",
+        "seconds=60": f"seconds={seconds}",
         **replaced,
     }
     for old, new in replaced.items():
@@ -175,10 +177,12 @@ def check_that_it_ends(first, folder):
     print(f"{BACKEND}: ended after {time.monotonic() - begin:.1f} s")
     assert re.search(SAYS[BACKEND], said(folder, 0)), said(folder, 0)
     assert not (folder / f"epoch-{EPOCHS:06d}").exists()
+    # The run that goes on has a log of its own.
+    Path(f"{folder}-0.log").rename(f"{folder}-ended.log")
 
 
 def test_a_killed_host_ends_the_run_which_then_goes_on(tmp_path):
-    code, folder = script(tmp_path, EPOCHS), tmp_path / "killed"
+    code, folder = script(tmp_path), tmp_path / "killed"
     with hosts.two_hosts() as both:
         train(code, tmp_path / "whole", both)
         first = run_until_two_epochs(code, folder, both)
@@ -192,9 +196,30 @@ def test_a_killed_host_ends_the_run_which_then_goes_on(tmp_path):
         np.testing.assert_array_equal(array, resumed[name], name)
 
 
-def test_a_host_that_falls_silent_ends_the_run(tmp_path):
-    code, folder = script(tmp_path, EPOCHS), tmp_path / "silent"
+@pytest.fixture(scope="module")
+def silent(tmp_path_factory):
+    """A run whose second host has lost its cable, and its script."""
+    folder = tmp_path_factory.mktemp("silent")
+    code, folder = script(folder, seconds=20), folder / "run"
     with hosts.two_hosts() as both:
         first = run_until_two_epochs(code, folder, both)
         both[1].unplug()
-        check_that_it_ends(first, folder)
+        yield code, folder, first
+
+
+def test_a_host_that_falls_silent_ends_the_run(silent):
+    _, folder, first = silent
+    check_that_it_ends(first, folder)
+
+
+def test_a_host_that_does_not_see_the_checkpoints_is_refused(silent, tmp_path):
+    code, folder, first = silent
+    first.wait(timeout=100)
+    before = sorted(path.name for path in folder.glob("epoch-*"))
+    with hosts.two_hosts() as both:
+        start(code, folder, both[0], 0)
+        second = start(code, tmp_path / "other", both[1], 1)
+        assert second.wait(timeout=200) != 0
+    told = said(tmp_path / "other", 1)
+    assert "must see the checkpoints of the first one" in told, told
+    assert sorted(path.name for path in folder.glob("epoch-*")) == before
