@@ -223,3 +223,20 @@ def test_a_host_that_does_not_see_the_checkpoints_is_refused(silent, tmp_path):
     told = said(tmp_path / "other", 1)
     assert "must see the checkpoints of the first one" in told, told
     assert sorted(path.name for path in folder.glob("epoch-*")) == before
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="It has a loop by hand.")
+def test_hosts_with_the_same_part_are_refused(tmp_path):
+    own = {
+        "torch": "part=(rank, processes)",
+        "jax": "part = (flags.host, flags.hosts)",
+    }[BACKEND]
+    same = re.sub(r"\(.*, ", "(0, ", own)
+    code, folder = script(tmp_path, **{own: same}), tmp_path / "same"
+    with hosts.two_hosts() as both:
+        running = [
+            start(code, folder, host, index) for index, host in enumerate(both)
+        ]
+        assert all(process.wait(timeout=200) for process in running)
+    assert "the same data in several processes" in said(folder, 0)
+    assert not folder.exists()
