@@ -214,6 +214,11 @@ def of_first(value: Any, model: keras.Model | None = None) -> Any:
     return value if together is None else together.of_first(value)
 
 
+def copies_from_first() -> bool:
+    """Returns whether `prepare` copies the weights of the first process."""
+    return keras.backend.backend() == "torch"
+
+
 def scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
     """Returns the scope in which variables of `model` must be created.
 

@@ -160,7 +160,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         Before the model changes, all files are checked, and the weights, loss,
         optimizer and callbacks of the checkpoint are compared with those of the
         model. A learning rate that is a number may differ: it is part of the
-        state and is restored.
+        state and is restored. Where several processes train, all must call it.
 
         Args:
             model: A built model, made and compiled like the one that was saved.
@@ -174,7 +174,11 @@ class ResumableCheckpoint(keras.callbacks.Callback):
                 checkpoint is damaged or does not fit it. The model is then
                 unchanged.
         """
-        if not find_checkpoints(self.folder):
+        found = find_checkpoints(self.folder)
+        if not replicas.copies_from_first():
+            newest = epoch_of(found[-1]) if found else None
+            self._check_same_start(model, newest)
+        if not found:
             return 0
         if not model.built or not model.compiled:
             raise ValueError(
@@ -238,8 +242,11 @@ class ResumableCheckpoint(keras.callbacks.Callback):
                 )
         self._on_first_process(model, lambda: self._lock_folder(callbacks))
         try:
-            start = self._resumed_epoch(model, initial_epoch)
+            start, restores = self._planned_start(model, initial_epoch)
+            # Before anything is loaded: on JAX, all processes load together.
             self._check_same_start(model, start)
+            if restores:
+                start = self.restore(model)
             self._on_first_process(
                 model, lambda: self._drop_rows(model, callbacks)
             )
@@ -259,18 +266,18 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock.acquire(training)
 
-    def _resumed_epoch(
+    def _planned_start(
         self, model: keras.Model, initial_epoch: int | None
-    ) -> int | None:
-        """Returns the epoch after the run in the folder, once restored."""
+    ) -> tuple[int | None, bool]:
+        """Returns the epoch to begin with, and whether to restore it."""
         found = find_checkpoints(self.folder)
         if not found:
             self._begins_at = None
-            return None
+            return None, False
         if self._is_own(model, found[-1]) and not self._is_training:
-            return self._begins_at if initial_epoch is None else None
+            return self._begins_at if initial_epoch is None else None, False
         if not self.resume:
-            return None  # `on_train_begin` refuses it if need be.
+            return None, False  # `on_train_begin` refuses it if need be.
         newest = epoch_of(found[-1])
         if initial_epoch not in (None, newest):
             raise _another_epoch(
@@ -278,7 +285,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
                 newest,
                 initial_epoch,
             )
-        return self.restore(model)
+        return newest, True
 
     def _drop_rows(
         self,
@@ -308,7 +315,6 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         model = self.model
         if self._trained is None or self._trained() is not model:
             self._begins_at = None
-        self._check_same_start(model, self._begins_at)
         self._on_first_process(model, lambda: self._claim(model))
         self._is_training = True
         data = _data_of(model)

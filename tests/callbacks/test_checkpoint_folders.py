@@ -213,13 +213,14 @@ def test_all_processes_stop_when_the_first_one_cannot_write(
     tmp_path, monkeypatch
 ):
     replicas = resumable_checkpoint.replicas
-    monkeypatch.setattr(replicas, "process", lambda: (1, 2))
-    monkeypatch.setattr(replicas, "of_first", lambda value: "disk is full")
+    says = ["disk is full", None, 0, False]  # And which run it trains.
+    monkeypatch.setattr(replicas, "process", lambda model: (1, 2))
+    monkeypatch.setattr(replicas, "of_first", lambda value, model: says)
     model = small_model()
     checkpoint = lt.callbacks.ResumableCheckpoint(tmp_path / "run")
     with pytest.raises(ValueError, match="first process has stopped: disk is"):
         pretend(model, checkpoint, 1)
-    monkeypatch.setattr(replicas, "of_first", lambda value: None)
+    says[0] = None
     pretend(model, checkpoint, 1)
     assert not (tmp_path / "run").exists()
 
