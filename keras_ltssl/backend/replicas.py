@@ -216,7 +216,7 @@ def of_first(value: Any, model: keras.Model | None = None) -> Any:
 
 def copies_from_first() -> bool:
     """Returns whether `prepare` copies the weights of the first process."""
-    return keras.backend.backend() == "torch"
+    return bool(keras.backend.backend() == "torch")
 
 
 def scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
