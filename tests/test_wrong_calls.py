@@ -128,6 +128,9 @@ def diagnosis():
 
 PATH_OR_NONE = [value for value in PATH if value is not None]
 PICTURE = [*PATH, "a.jpg"]
+SCALE_OR_NONE = [
+    value for value in pair((0, 1), (0.5, 1.1)) if value is not None
+]
 PART = ["a", 1, [], ODD, (0,), (0, 1, 2), (1, 1), (-1, 2), (False, 2), (0.0, 2)]
 VERBOSE = ["a", None, 2.5, -1, [], ODD]
 REPORTS = ["a", None, 1, [], ODD, [ODD]]
@@ -568,14 +571,17 @@ CALLS |= {
     "layers.ShareHeadness": ({}, {}),
     "layers.TwoViews": (
         {"pipeline": layer},
-        {"pipeline": [*LAYER, ["a"], [keras.layers.Dense]]},
+        {
+            "pipeline": [*LAYER, ["a"], [keras.layers.Dense]],
+            "takes_views": BOOLEAN,
+        },
     ),
     "layers.TypicalityHeadness": ({}, {"momentum": BELOW_ONE}),
     "layers.simclr_views": (
         {"image_size": 8},
         {
             "image_size": [*COUNT, (8,), (8, 8, 3), (8, 0), ("a", 8)],
-            "scale": pair((0, 1), (0.5, 1.1)),
+            "scale": SCALE_OR_NONE,
             "horizontal_flip": SHARE,
             "jitter": BELOW_ONE,
             "jitter_probability": SHARE,
@@ -823,6 +829,7 @@ CALLS |= {
             "use_multiprocessing": BOOLEAN,
             "max_queue_size": COUNT,
             "part": PART,
+            "crop_scale": SCALE_OR_NONE,
         },
     ),
     "datasets.image_batches_from_directory": (
@@ -847,6 +854,7 @@ CALLS |= {
             "max_queue_size": COUNT,
             "part": PART,
             "verbose": BOOLEAN,
+            "crop_scale": SCALE_OR_NONE,
         },
     ),
     "datasets.MixedBatches": (
