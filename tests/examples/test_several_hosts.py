@@ -236,3 +236,15 @@ def test_hosts_with_the_same_part_are_refused(tmp_path):
         assert all(process.wait(timeout=200) for process in running)
     assert "the same data in several processes" in said(folder, 0)
     assert not folder.exists()
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="`fit` trains there.")
+def test_fit_on_several_hosts_is_refused(tmp_path):
+    code = script(tmp_path, **{"callbacks.on_train_begin()": "model.fit(data)"})
+    with hosts.two_hosts() as both:
+        running = [
+            start(code, tmp_path / "fit", host, index)
+            for index, host in enumerate(both)
+        ]
+        assert all(process.wait(timeout=200) for process in running)
+    assert "cannot train under" in said(tmp_path / "fit", 0)
