@@ -215,6 +215,46 @@ def test_iterations_that_are_not_done_change_nothing(noise):
     )
 
 
+@pytest.mark.every_backend
+@pytest.mark.parametrize("iterations", [20, 300])
+def test_a_target_that_is_hardly_used_gets_nothing(iterations):
+    scores, prior = problem("skewed")
+    scale = compiled(iterations=iterations)
+    without = np.where(np.arange(len(prior)) == 2, 0, prior)
+    nearly = np.where(np.arange(len(prior)) == 2, 1e-40, prior)
+    np.testing.assert_array_equal(scale(scores, nearly), scale(scores, without))
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="It rounds PyTorch's products."
+)
+@pytest.mark.parametrize("seed", [0, 3, 5])
+def test_labels_are_finite_where_products_are_those_of_a_gpu(seed, monkeypatch):
+    import torch
+
+    def rounded(x):  # To the 10 bits of TF32.
+        bits = x.contiguous().view(torch.int32)
+        return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
+
+    exact = torch.Tensor.__matmul__
+    monkeypatch.setattr(
+        torch.Tensor,
+        "__matmul__",
+        lambda a, b: exact(rounded(a), rounded(b)),
+    )
+    generator = np.random.default_rng(seed)
+    scores = generator.normal(size=(32, 8)) @ generator.normal(size=(8, 40))
+    scores /= np.linalg.norm(scores, axis=1, keepdims=True)
+    # As a streaming prior is after thousands of steps.
+    prior = generator.dirichlet(np.full(40, 0.02))
+    labels = lt.losses.sinkhorn(
+        ops.convert_to_tensor(scores, "float32"),
+        ops.convert_to_tensor(prior, "float32"),
+    )
+    sums = ops.convert_to_numpy(ops.sum(labels, axis=-1))
+    np.testing.assert_allclose(sums, 1, atol=1e-3)
+
+
 @pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="Kernels are of PyTorch."
 )

@@ -26,7 +26,8 @@ _EARLY, _PAYS_FROM, _PAYS_UP_TO = 4, 160, 256
 # Longest move of log potentials in the last early iteration.
 _CALM = 1.0
 
-# The column sum that stands for none where logs are taken.
+# A column of a smaller sum gets nothing: floats could not hold its scaling. A
+# streaming prior comes close to 0 where a target is not used for long.
 _NOTHING = 1e-12
 
 
@@ -76,8 +77,8 @@ def sinkhorn(
         q = B · Q
 
     Rows come last, so each row of q sums to 1 and column k to about
-    B · prior_k. A target of prior 0 gets exactly nothing. Computed in float32
-    (float64 stays float64). No gradient flows.
+    B · prior_k. A target for which that is below 1e-12 gets exactly nothing.
+    Computed in float32 (float64 stays float64). No gradient flows.
 
     Any ε is safe: log-sum-exps move the potentials until what is left of the
     way provably fits the range of floats, and plain products go that way: for
@@ -174,14 +175,14 @@ def _scale(
     A few iterations and a look ahead do for many where scores are soft. All
     are done where that look does not tell where they end.
     """
-    live = prior > 0
+    columns = ops.cast(ops.shape(scores)[1], prior.dtype) * prior
+    live = columns >= _NOTHING
     largest = ops.amax(
         ops.where(live, scores, -float("inf")), axis=-1, keepdims=True
     )
     # Differences first: the entries that matter are near 0 and lose no digits.
     # Only a target of prior 0 can be above 0.
     exponents = ops.minimum((scores - largest) / regularization, 0.0)
-    columns = ops.cast(ops.shape(scores)[1], prior.dtype) * prior
     looks_ahead = (
         iterations >= _PAYS_FROM
         and scores.shape[2] <= _PAYS_UP_TO
@@ -197,7 +198,7 @@ def _scale(
         return iterated_labels(
             exponents,
             largest[..., 0] / regularization,
-            prior,
+            ops.where(live, columns, 0.0),
             iterations,
             tolerance,
             ahead,

@@ -43,7 +43,7 @@ class Ahead(NamedTuple):
 def iterated_labels(
     exponents: Tensor,
     start: Tensor,
-    prior: Tensor,
+    columns: Tensor,
     iterations: int,
     tolerance: float | None,
     ahead: Ahead | None = None,
@@ -70,7 +70,7 @@ def iterated_labels(
         exponents: Scores over ε, less the largest of each row, where targets
             of prior 0 do not count; at most 0, `(problems, batch, K)`.
         start: These largest scores over ε, `(problems, batch)`.
-        prior: Share of each target, `(K,)`.
+        columns: Sum of each column, `(K,)`: 0 or well above what floats lose.
         iterations: How many there are.
         tolerance: As for `sinkhorn`.
         ahead: What an early look ahead has found; there will be a late one.
@@ -79,10 +79,9 @@ def iterated_labels(
     # A softmax moves by at most a quarter of what its logits move apart; half
     # of that is left to rounding.
     allowed = 2.0 * (tolerance or 0.0)
-    live = prior > 0
+    live = columns > 0
     start = start - ops.amax(start, axis=-1, keepdims=True)
-    batch = ops.cast(ops.shape(exponents)[1], prior.dtype)
-    columns = batch * prior
+    batch = ops.cast(ops.shape(exponents)[1], columns.dtype)
     most = ops.amax(columns)
     least = ops.amin(ops.where(live, columns, most))
     # 1.5·R + F + log(largest prior / smallest) + log(B·K)
