@@ -130,8 +130,7 @@ class ContrastiveTrainer(keras.Model):
         warnings.warn(
             "`jit_compile=True` compiles the loss alone here: on a whole step "
             "with convolutions of Keras or a PyTorch module, torch.compile "
-            "fails or is untested. The first step compiles, which takes "
-            "minutes on a processor.",
+            "fails or is untested. The first step is slow: it compiles.",
             stacklevel=3,
         )
         self.jit_compile = False
