@@ -1,4 +1,4 @@
-"""The functions of `replicas` for processes of `jax.distributed`.
+"""The functions of `processes` for those of `jax.distributed`.
 
 Import this module only on the JAX backend.
 """

@@ -1,4 +1,4 @@
-"""The functions of `replicas` for workers of `tf.distribute`.
+"""The functions of `processes` for workers of `tf.distribute`.
 
 Import this module only on the TensorFlow backend.
 """

@@ -1,4 +1,4 @@
-"""The functions of `replicas` for processes of `torch.distributed`.
+"""The functions of `replicas` and `processes` for `torch.distributed`.
 
 Import this module only on the PyTorch backend.
 """

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from keras_ltssl.backend import replicas
+from keras_ltssl.backend import processes
 
 
 class Randomness:
@@ -34,7 +34,7 @@ class Randomness:
 
     def seed_next(self, device: torch.device) -> None:
         """Seeds the generators of PyTorch for the next call."""
-        entropy = [self._seed, self._calls, replicas.process()[0]]
+        entropy = [self._seed, self._calls, processes.process()[0]]
         self._calls += 1
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         torch.default_generator.manual_seed(seed)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl.backend import replicas
+from keras_ltssl.backend import processes
 from keras_ltssl.datasets.epoch_batches import EpochBatches
 from keras_ltssl.datasets.mixed_batches import MixedBatches
 from keras_ltssl.datasets.rows import Rows, SelectedRows
@@ -270,7 +270,7 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
                 encoder, samples, self.batch_size, self.verbose, rows
             )
         # Each process embeds all, for a choice of its own.
-        index, _ = replicas.process()
+        index, _ = processes.process()
         path = Path(self.features_folder) / f"{name}_features_{index}.npy"
         return embed_anew(
             encoder,
@@ -298,7 +298,7 @@ class PoolSampler(keras.callbacks.Callback, abc.ABC):
             epoch,
         )
         choice = dataclasses.replace(choice, indices=rows[choice.indices])
-        choice = replicas.of_first(choice)
+        choice = processes.of_first(choice)
         self.choice = choice
         self.data.chosen = choice.indices
         self.sampled_epochs.append(epoch)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_ltssl.arrays import unit_rows
-from keras_ltssl.backend import replicas
+from keras_ltssl.backend import processes
 from keras_ltssl.evaluation.embed_rows import VERBOSE, embed_rows
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
 from keras_ltssl.samplers.kmeans import kmeans
@@ -126,7 +126,7 @@ class PrototypeRefit(keras.callbacks.Callback):
             self._network, self.x, self.batch_size, self.verbose
         ).astype("float32")
         count = prototypes.num_prototypes
-        labels, centers = replicas.of_first(
+        labels, centers = processes.of_first(
             kmeans(unit_rows(projections, "projections"), count, self.seed)
         )
         prototypes.set_population(

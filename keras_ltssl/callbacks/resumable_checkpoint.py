@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from keras_ltssl.backend import replicas
+from keras_ltssl.backend import processes
 from keras_ltssl.callbacks.checkpoint_files import (
     Checkpoint,
     DamagedCheckpointError,
@@ -175,7 +175,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
                 unchanged.
         """
         found = find_checkpoints(self.folder)
-        if not replicas.copies_from_first():
+        if not processes.copies_from_first():
             newest = epoch_of(found[-1]) if found else None
             self._check_same_start(model, newest)
         if not found:
@@ -256,7 +256,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         if start is None:
             return None
         self._sets_data = True
-        if verbose != 0 and replicas.process(model)[0] == 0:
+        if verbose != 0 and processes.process(model)[0] == 0:
             print(self._resumes(start, epochs), flush=True)
         if start >= epochs:
             self._lock.release()
@@ -350,7 +350,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
 
     def _check_same_start(self, model: keras.Model, start: int | None) -> None:
         """Raises if the first process goes on from another epoch."""
-        if start != replicas.of_first(start, model):
+        if start != processes.of_first(start, model):
             raise ValueError(
                 "Every process must see the checkpoints of the first one: use "
                 "a folder that all hosts share, or copy it to each of them. "
@@ -363,14 +363,14 @@ class ResumableCheckpoint(keras.callbacks.Callback):
     ) -> None:
         """Calls a function on the first process; all raise if it fails."""
         error: Exception | None = None
-        if replicas.process(model)[0] == 0:
+        if processes.process(model)[0] == 0:
             try:
                 act()
             except Exception as raised:
                 error = raised
                 self._lock.release()  # Keras will not call `on_train_end`.
         # The others must know, as the first does, which run they train.
-        told, self._run, self._epoch, is_trained = replicas.of_first(
+        told, self._run, self._epoch, is_trained = processes.of_first(
             (
                 None if error is None else str(error),
                 self._run,

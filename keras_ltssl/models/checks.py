@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_ltssl.backend import replicas
+from keras_ltssl.backend import processes
 from keras_ltssl.sample_ids import check_distinct
 
 
@@ -87,8 +87,8 @@ def check_fit(
             "sample ids here. Pass `sample_weight`, one weight for each "
             f"sample. Received: class_weight={class_weight}"
         )
-    replicas.check_parts(x, y)
-    replicas.check_batches(x, batch_size)
+    processes.check_parts(x, y)
+    processes.check_batches(x, batch_size)
 
 
 def check_data(x: Any, y: Any, sample_weight: Any, where: str = "") -> None:

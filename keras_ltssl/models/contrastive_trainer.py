@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_ltssl.backend import pytorch, replicas, steps
+from keras_ltssl.backend import processes, pytorch, replicas, steps
 from keras_ltssl.backend.transfer import transfer_to_device
 from keras_ltssl.datasets.epoch_batches import EpochBatches
 from keras_ltssl.datasets.fed_batches import FedBatches, can_be_fed
@@ -190,7 +190,7 @@ class ContrastiveTrainer(keras.Model):
         callbacks: Any = None,
         **kwargs: Any,
     ) -> keras.callbacks.History:
-        replicas.check_strategy(self)
+        processes.check_strategy(self)
         check_fit(x, y, batch_size, **kwargs)
         if self.has_negatives_in_batch:
             check_batch_size(x, batch_size, type(self.loss).__name__)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.backend import replicas
+from keras_ltssl.backend import processes
 from keras_ltssl.models.checks import single_samples
 
 
@@ -31,7 +31,7 @@ class TrainingWatch(keras.callbacks.Callback):
         """Sets the steps of an epoch and prepares replicas."""
         model = self.model
         steps = self.params.get("steps")
-        replicas.prepare(model, steps)
+        processes.prepare(model, steps)
         model.loss_state.watches_data = True
         if steps is not None:
             model.loss_state.set_steps_per_epoch(int(steps))

@@ -212,10 +212,10 @@ def test_a_checkpoint_that_is_replaced_while_it_is_read_is_not_damaged(
 def test_all_processes_stop_when_the_first_one_cannot_write(
     tmp_path, monkeypatch
 ):
-    replicas = resumable_checkpoint.replicas
+    processes = resumable_checkpoint.processes
     says = ["disk is full", None, 0, False]  # And which run it trains.
-    monkeypatch.setattr(replicas, "process", lambda model: (1, 2))
-    monkeypatch.setattr(replicas, "of_first", lambda value, model: says)
+    monkeypatch.setattr(processes, "process", lambda model: (1, 2))
+    monkeypatch.setattr(processes, "of_first", lambda value, model: says)
     model = small_model()
     checkpoint = lt.callbacks.ResumableCheckpoint(tmp_path / "run")
     with pytest.raises(ValueError, match="first process has stopped: disk is"):

@@ -398,13 +398,13 @@ def test_two_callbacks_of_one_fit_still_need_two_folders(two_epochs):
 def test_every_process_must_find_what_the_first_one_finds(
     two_epochs, monkeypatch
 ):
-    replicas = lt.callbacks.resumable_checkpoint.replicas
+    processes = lt.callbacks.resumable_checkpoint.processes
 
     def first(value, model):
         # It does not fail, and finds no checkpoint.
         return value if isinstance(value, tuple) else None
 
-    monkeypatch.setattr(replicas, "of_first", first)
+    monkeypatch.setattr(processes, "of_first", first)
     with pytest.raises(ValueError, match="this process finds epoch 2"):
         run(two_epochs)
 

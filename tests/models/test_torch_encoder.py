@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import keras_ltssl as lt
-from keras_ltssl.backend import replicas
+from keras_ltssl.backend import processes
 
 SHAPE = (8, 8, 3)
 if keras.backend.backend() == "torch":
@@ -500,7 +500,7 @@ def test_replicas_are_warned_of_batch_norms_in_the_module():
         encoder_of(convnet()), lt.layers.ProjectionHead()
     )
     with pytest.warns(UserWarning, match="each replica's part.*torch_encoder"):
-        replicas._warn_of_batch_statistics(model, "")
+        processes._warn_of_batch_statistics(model, "")
 
 
 @needs_torch
