@@ -4,12 +4,15 @@ import functools
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 
 from keras_ltssl.datasets import directory_messages as messages
 from keras_ltssl.datasets.directory_batches import DirectoryBatches
+from keras_ltssl.datasets.directory_classes import (
+    check_classes,
+    checked_class_names,
+    classes_of,
+    keep_classes,
+)
 from keras_ltssl.datasets.epoch_batches import checked_part
 from keras_ltssl.datasets.image_batches import checked_crop_scale
 from keras_ltssl.datasets.image_check import find_faults
@@ -20,7 +23,6 @@ from keras_ltssl.datasets.image_files import (
 )
 from keras_ltssl.datasets.image_listing import (
     ImageListing,
-    class_of,
     joined,
     list_images,
 )
@@ -166,7 +168,7 @@ def image_batches_from_directory(
     """
     check_path("directory", directory)
     check_choice("labels", labels, (None, "inferred"))
-    wanted = _checked_class_names(class_names, labels)
+    wanted = checked_class_names(class_names, labels)
     if names is not None:
         check_names(names)
     check_choice("color_mode", color_mode, tuple(CHANNELS))
@@ -204,7 +206,7 @@ def image_batches_from_directory(
         raise ValueError(messages.not_listed(folder, listing.faults["./"]))
     if not listing.num_files:
         raise ValueError(messages.no_images(folder, listing))
-    outside = _keep_classes(folder, listing, wanted) if labels else 0
+    outside = keep_classes(folder, listing, wanted) if labels else 0
     if verbose:
         print(messages.found(folder, listing, outside, batch_size))
     if check:
@@ -225,10 +227,10 @@ def image_batches_from_directory(
         read_images(paths[:1], (height, width), *form)
     classes = None
     if labels:
-        found = _classes(listing)
+        found = classes_of(listing)
         classes = wanted or found
         # Some may have lost all of their images.
-        _check_classes(folder, found, classes)
+        check_classes(folder, found, classes)
     return DirectoryBatches(
         folder,
         FileRows(paths, (height, width), reader, *form),
@@ -247,64 +249,8 @@ def image_batches_from_directory(
     )
 
 
-def _checked_class_names(names: Any, labels: str | None) -> list[str] | None:
-    if names is None:
-        return None
-    if labels is None:
-        raise ValueError(
-            '`class_names` must be None without labels="inferred". '
-            f"Received: class_names={names!r}"
-        )
-    if (
-        not isinstance(names, Sequence | np.ndarray)
-        or isinstance(names, str)
-        or not len(names)
-        or not all(isinstance(name, str) for name in names)
-        or len(set(names)) < len(names)
-    ):
-        raise ValueError(
-            "`class_names` must be a sequence of different names of "
-            f"subfolders. Received: class_names={names!r}"
-        )
-    return [str(name) for name in names]
-
-
-def _classes(listing: ImageListing) -> list[str]:
-    return sorted({class_of(name) for name in listing.names} - {""})
-
-
 def _paths(folder: str, listing: ImageListing) -> PackedTexts:
     return listing.names.changed(functools.partial(joined, folder))
-
-
-def _check_classes(folder: str, found: list[str], names: list[str]) -> None:
-    missing = sorted(set(names) - set(found))
-    if missing:
-        raise ValueError(
-            "`class_names` must be subfolders of `directory` that hold images. "
-            f"Received: class_names={names}, directory={folder!r}, which has "
-            f"no images in {missing}"
-        )
-
-
-def _keep_classes(
-    folder: str, listing: ImageListing, names: list[str] | None
-) -> int:
-    """Removes images outside of the classes, and returns their number."""
-    wanted = None if names is None else set(names)
-    found = _classes(listing)
-    if names is not None:
-        _check_classes(folder, found, names)
-    elif not found:
-        raise ValueError(messages.no_classes(folder, listing))
-
-    def is_wanted(name: str) -> bool:
-        label = class_of(name)
-        return bool(label) and (wanted is None or label in wanted)
-
-    before = listing.num_files
-    listing.keep(is_wanted)
-    return before - listing.num_files
 
 
 def _find_faults(
