@@ -70,7 +70,10 @@ def write_probes(
         progress=_say,
         in_minibatches=True,
     )
-    folder.write("probes.json", lambda path: path.write_text(report.to_json()))
+    folder.write(
+        "probes.json",
+        lambda path: path.write_text(report.to_json(), encoding="utf-8"),
+    )
     print(f"\n{report.to_text()}", flush=True)
 
 
