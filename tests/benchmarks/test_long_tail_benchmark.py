@@ -567,8 +567,9 @@ def dropped_arms(rows, text):
         shown = [f"| {row['title']} |"]
         if row["group"] == "tuning":
             pair = row["arm"].split("@")[1].split("v")
-            if len(protocol.get("rand_augments", ())) > 1:
-                pair = [*pair, "0"][:2]
+            # A table of one strength has no column of strengths.
+            strengths = len(protocol.get("rand_augments", ()))
+            pair = [*pair, "0"][: 2 if strengths > 1 else 1]
             shown = [f"\n| {' | '.join(pair)} |"]
         if row["group"] == "tail":
             shown = [f"\n{row['title']}, class orders: "]
