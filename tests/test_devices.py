@@ -1,7 +1,7 @@
 """Several devices train as one: the same losses, gradients and weights.
 
-Real devices of this computer's processor: four of JAX, two and four replicas of
-TensorFlow, two and four processes of PyTorch.
+Real devices of this computer's processor: two and four of JAX, as many replicas
+of TensorFlow and processes of PyTorch.
 """
 
 import fcntl
@@ -45,7 +45,7 @@ NAMES = [
     "moco_colt",
     "moco_isogclr",
 ]
-COUNTS = {"jax": [4]}.get(BACKEND, [2, 4])
+COUNTS = [2, 4]
 SECONDS = 1800
 only_torch = pytest.mark.skipif(
     BACKEND != "torch", reason="Only PyTorch trains with a process a device."
@@ -127,10 +127,11 @@ def runs(tmp_path_factory):
 
 def compute(folder):
     """Writes what each process of each number of devices computed."""
-    if BACKEND == "jax":  # One process has one device as well as four.
-        path = folder / "4-0.npz"
-        results(start(path, DEVICES="1 4"), path)
-        shutil.copy(path, folder / "1-0.npz")
+    if BACKEND == "jax":  # One process has one, two and four devices.
+        path = folder / "1-0.npz"
+        results(start(path, DEVICES="1 2 4"), path)
+        for count in COUNTS:
+            shutil.copy(path, folder / f"{count}-0.npz")
         return
     results(start(folder / "1-0.npz"), folder / "1-0.npz")
     for count in COUNTS:
@@ -191,6 +192,13 @@ def test_features_are_those_of_one_device(runs, name, count):
             rtol=0,
             atol=1e-5,
         )
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="It has a process a device.")
+def test_devices_share_what_is_embedded(runs):
+    # Ten images; twelve with those that fill them up.
+    for count, rows in {2: [5, 5], 4: [3, 3, 3, 3]}.items():
+        assert runs[count][0][f"{count}/features/rows"].tolist() == rows
 
 
 @only_torch

@@ -38,6 +38,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import keras_ltssl as lt  # noqa: E402
+from keras_ltssl.backend.replicas import shared_out  # noqa: E402
 from keras_ltssl.evaluation.embed_rows import embed_rows  # noqa: E402
 
 SAMPLES, BATCH, DIM = 32, 16, 8
@@ -239,10 +240,21 @@ def features(scope):
     with scope():
         encoder = keras.Sequential([keras.Input((DIM,)), keras.layers.Dense(3)])
     images = np.random.default_rng(0).normal(size=(10, DIM)).astype("float32")
-    return {
+    arrays = {
         "embed": lt.evaluation.embed(encoder, images, batch_size=4),
         "embed_rows": embed_rows(encoder, images, batch_size=4),
     }
+    if not IS_PROCESS and MOST > 1:
+        shared = shared_out(encoder, images)
+        arrays["rows"] = [
+            len(part)
+            for part in (
+                [shard.data for shard in shared.addressable_shards]
+                if BACKEND == "jax"
+                else shared.values
+            )
+        ]
+    return arrays
 
 
 def refusals(rank):

@@ -10,9 +10,11 @@ alone, and the results are gathered. Keras has no API for this.
 """
 
 import contextlib
+import math
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_ltssl.types import Tensor
 
@@ -161,3 +163,46 @@ def scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
     if keras.backend.backend() == "tensorflow":
         return model.distribute_strategy.scope()  # type: ignore[no-any-return]
     return contextlib.nullcontext()
+
+
+def shared_out(model: keras.Model, batch: np.ndarray[Any, Any]) -> Any:
+    """Returns a batch whose rows are shared out among the devices of a model.
+
+    Where they cannot have as many rows each, it is filled up with the last one.
+    Processes share nothing out: each has a batch of its own.
+
+    Args:
+        model: The model whose `predict_on_batch` takes it.
+        batch: Array of samples, `(batch, ...)`.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        distribution = keras.distribution.distribution()
+        if (
+            not isinstance(distribution, keras.distribution.DataParallel)
+            or jax.process_count() > 1
+        ):
+            return batch
+        batch = _filled_up(batch, math.prod(distribution.device_mesh.shape))
+        layout = distribution.get_data_layout(batch.shape)
+        return keras.distribution.distribute_tensor(batch, layout)
+    if backend == "tensorflow":
+        from keras_ltssl.backend.tensorflow_workers import workers_of
+
+        strategy = model.distribute_strategy
+        count = strategy.num_replicas_in_sync
+        if count == 1 or workers_of(strategy) is not None:
+            return batch
+        rows = np.split(_filled_up(batch, count), count)
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: rows[context.replica_id_in_sync_group]
+        )
+    return batch
+
+
+def _filled_up(batch: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
+    """Returns a batch with a multiple of `count` rows; the last is repeated."""
+    missing = -len(batch) % count
+    return np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import posixpath
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,30 +10,47 @@ import numpy.typing as npt
 from absl import flags
 
 from keras_ltssl.datasets import DirectoryBatches, read_image_list
+from keras_ltssl.datasets.directory_messages import first_of
+from keras_ltssl.datasets.named_images import repeated
+from keras_ltssl.datasets.packed_texts import PackedTexts
 from keras_ltssl.evaluation.long_tail import check_split
 
 # Flags that name a list.
 LISTS = ("train", "probe", "test")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ImageList:
     """Holds a list of images.
 
     Attributes:
-        labels: Label of each image, by its path relative to the folder.
+        names: Paths relative to the folder, all different, in the order of the
+            list.
+        labels: Label of each image, `(images,)`.
     """
 
-    labels: dict[str, int]
+    names: Sequence[str]
+    labels: npt.NDArray[np.int64]
 
-    @property
-    def names(self) -> list[str]:
-        """The relative paths, in the order of the list."""
-        return list(self.labels)
+    def is_same(self, other: "ImageList") -> bool:
+        """Returns whether another list has the same images and labels."""
+        return self.names == other.names and np.array_equal(
+            self.labels, other.labels
+        )
 
     def labels_of(self, photos: DirectoryBatches) -> npt.NDArray[np.int64]:
-        """Returns the labels of those images that can be read."""
-        return np.array([self.labels[name] for name in photos.names])
+        """Returns the labels of those images that can be read.
+
+        Args:
+            photos: The images, in the order of the list.
+        """
+        rows = enumerate(self.names)
+        # Each search goes on behind the image before: no table of all names.
+        found = [
+            next(row for row, listed in rows if listed == name)
+            for name in photos.names
+        ]
+        return self.labels[found]
 
 
 def read_lists(values: flags.FlagValues) -> dict[str, ImageList]:
@@ -103,13 +121,11 @@ def _read(flag: str, path: str) -> ImageList:
         raise ValueError(f"`--{flag}` must be a list of images. {error}") from (
             error
         )
-    found: dict[str, int] = {}
-    for name, label in zip(paths, labels.tolist(), strict=True):
-        name = posixpath.normpath(name)
-        if name in found:
-            raise ValueError(
-                f"`--{flag}` must list each image once. Received: {path} with "
-                f"{name!r} twice"
-            )
-        found[name] = label
-    return ImageList(found)
+    names = PackedTexts(map(posixpath.normpath, paths))
+    twice = repeated(names)
+    if twice:
+        raise ValueError(
+            f"`--{flag}` must list each image once. Received: {path} with "
+            f"{first_of(twice)} twice"
+        )
+    return ImageList(names, labels)

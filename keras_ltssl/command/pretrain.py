@@ -91,7 +91,7 @@ def _pretrain(
     known = _labels(values, names, labels, left_out, folder)
     sets = {"train": photos}
     for name in lists:
-        if lists[name] == lists["train"]:
+        if lists[name].is_same(lists["train"]):
             sets[name] = photos
             continue
         sets[name] = _read_photos(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from keras_ltssl.datasets.directory_messages import first_of
 from keras_ltssl.datasets.image_listing import ImageListing, joined
@@ -32,17 +33,22 @@ def check_names(names: Any) -> None:
             "`names` must be paths inside `directory`, relative to it. "
             f"Received: {first_of(outside)}"
         )
-    # Numbers first: to count texts takes hundreds of bytes for each.
-    hashes = np.fromiter(map(hash, names), np.int64, len(names))
-    twice = []
-    if len(np.unique(hashes)) < len(names):
-        counts = Counter(names)
-        twice = [name for name, count in counts.items() if count > 1]
+    twice = repeated(names)
     if twice:
         raise ValueError(
             "`names` must name each image once. Received twice: "
             f"{first_of(twice)}"
         )
+
+
+def repeated(names: Sequence[str] | npt.NDArray[Any]) -> list[str]:
+    """Returns the names that occur more than once, each of them once."""
+    # Numbers first: to count texts takes hundreds of bytes for each.
+    hashes = np.fromiter(map(hash, names), np.int64, len(names))
+    if len(np.unique(hashes)) == len(names):
+        return []
+    counts = Counter(names)
+    return [name for name, count in counts.items() if count > 1]
 
 
 def _leaves(name: str) -> bool:

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_ltssl.backend.replicas import shared_out
+
 # Values that a Keras progress bar takes.
 VERBOSE = (0, 1, 2, False, True)
 
@@ -14,15 +16,16 @@ def outputs_of(network: keras.Model, batch: Any) -> np.ndarray[Any, Any]:
 
     Args:
         network: The model.
-        batch: Array of samples.
+        batch: Array of samples. The devices of one process share its rows.
 
     Returns:
         Array, one row for each sample.
     """
-    outputs = np.asarray(network.predict_on_batch(batch))
-    # Of a model made for several replicas of TensorFlow, each computes the
-    # whole batch, and Keras returns what all of them did, one after the other.
-    return outputs[: len(batch)]
+    batch = np.asarray(batch)
+    outputs = network.predict_on_batch(shared_out(network, batch))
+    # Of workers of TensorFlow, each computes the whole batch, and Keras returns
+    # what all of them did, one after the other.
+    return np.asarray(outputs)[: len(batch)]
 
 
 def embed_rows(

@@ -55,9 +55,11 @@ def embed(
 
     Training is left as it is: no random number is drawn.
 
-    Work is not shared out: of several devices or processes, each embeds all
-    images. To share it out, let each process embed a slice of the images, to a
-    path of its own, and join the arrays.
+    The devices of one process share each batch: on JAX those of
+    `keras.distribution.DataParallel`, on TensorFlow those of the strategy that
+    `encoder` was made under. Of several processes, each embeds all images. To
+    share them out, let each process embed a slice of the images, to a path of
+    its own, and join the arrays.
 
     Args:
         encoder: The `keras.Model`, from images to `(batch, features)`.

@@ -3,12 +3,14 @@
 import os
 import pickle
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import keras_ltssl as lt
+from keras_ltssl.command.image_lists import LISTS, read_lists
 from keras_ltssl.datasets.packed_texts import PackedTexts
 
 PATHS = 40_000
@@ -57,6 +59,29 @@ def test_a_list_takes_the_bytes_of_its_paths_up_to_the_first_batch(folder):
         folder, "train/n00000234/n00000234_1234.JPEG"
     )
     assert batches.images is paths
+
+
+def test_the_command_keeps_a_list_in_the_bytes_of_its_paths(folder):
+    flags = {name: SimpleNamespace(value=None) for name in LISTS}
+    flags["train"].value = folder / "train.txt"
+
+    def begin():
+        listed = read_lists(flags)["train"]
+        # Nearly all images can be read.
+        photos = SimpleNamespace(
+            names=PackedTexts(
+                name for row, name in enumerate(listed.names) if row % 100
+            )
+        )
+        return listed, listed.labels_of(photos)
+
+    begin()
+    peak, (listed, labels) = peak_of(begin)
+    # Two packed copies of the names, and numbers as they are compared.
+    assert peak < PATHS * (2 * 1.3 * BYTES_OF_A_PATH + 64) + 2**18
+    rows = np.arange(PATHS)
+    np.testing.assert_array_equal(labels, rows[rows % 100 > 0] % 1000)
+    assert len(listed.names) == PATHS
 
 
 def test_a_folder_takes_the_bytes_of_its_paths(tmp_path):

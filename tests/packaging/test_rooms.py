@@ -21,7 +21,7 @@ BELOW = {
     "views": {"backend"},
     "datasets": {"arrays"},
     "samplers": {"arrays"},
-    "evaluation": {"arrays", "samplers", "datasets"},
+    "evaluation": {"arrays", "samplers", "datasets", "backend"},
     "report": {"arrays", "datasets", "samplers", "evaluation"},
     "state": {"backend", "initializers"},
     "losses.kernels": {"backend", "state"},
