@@ -171,6 +171,8 @@ bench: $(VENV)/bench
 		done; \
 	done
 	$(BIN)/python benchmarks/ood_choice.py
+	$(BIN)/python benchmarks/reading.py
+	KERAS_BACKEND=torch $(BIN)/python benchmarks/probes.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-wheel $(MINIMUM) dist site .pytest_cache .mypy_cache .ruff_cache
