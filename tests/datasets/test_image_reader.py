@@ -55,6 +55,10 @@ def test_end_of_a_process_is_reported_with_its_likely_cause(paths):
     batches = ImageBatches(
         paths, image_size=(6, 4), workers=2, use_multiprocessing=True
     )
+    # Both processes wait for them: else one alone may read all files in time.
+    for path in paths:
+        os.remove(path)
+        os.mkfifo(path)
     with ThreadPoolExecutor(1) as thread:
         batch = thread.submit(batches.__getitem__, 0)
         children = set()
@@ -63,7 +67,6 @@ def test_end_of_a_process_is_reported_with_its_likely_cause(paths):
         while len(children) < 2 and not batch.done():
             children = set(multiprocessing.active_children()) - before
             time.sleep(0.01)
-        # While it still imports what it needs, so this does not take long.
         os.kill(children.pop().pid, signal.SIGKILL)
         with pytest.raises(RuntimeError, match='if __name__ == "__main__":'):
             batch.result(60)

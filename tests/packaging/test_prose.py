@@ -69,7 +69,7 @@ BRITISH = re.compile(rf"(?i)({'|'.join(SPELLINGS)})")
 # What keeps its spelling: addresses, names that stored runs mention, and an
 # argument of the kernels.
 SKIPPED = re.compile(
-    r"https?://\S+|labelled_images\.py|\bnormalised\b|\"neighbours\""
+    r"https?://\S+|labelled_images\.py|\bnormalised\b|\"neighbours\"|parallelism"
 )
 SUFFIXES = {".cff", ".ipynb", ".md", ".py", ".toml", ".yml", ""}
 
