@@ -2,6 +2,7 @@
 
 import itertools
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Sequence
@@ -120,10 +121,23 @@ class ImageReader:
             self._workers,
             # A fork with a running backend may hang.
             mp_context=multiprocessing.get_context("spawn"),
-            # On Ctrl-C the main process ends the workers.
-            initializer=signal.signal,
-            initargs=(signal.SIGINT, signal.SIG_IGN),
+            initializer=_start_worker,
         )
+
+
+def _start_worker() -> None:
+    """Makes this process end with the main process, however that ends."""
+    # On Ctrl-C the main process ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # One that is killed cannot, and its workers would wait for it forever.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _read_copy(

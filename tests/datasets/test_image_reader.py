@@ -1,6 +1,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -79,3 +81,41 @@ def test_end_of_a_process_is_reported_with_its_likely_cause(paths):
         while child.is_alive() and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not child.is_alive()
+
+
+def test_processes_end_with_a_main_process_that_is_killed(paths):
+    code = (
+        "import multiprocessing, sys\n"
+        "from keras_ltssl.datasets.image_reader import ImageReader\n"
+        "if __name__ == '__main__':\n"
+        "    reader = ImageReader(2, use_multiprocessing=True)\n"
+        "    reader.read(sys.argv[1:], (6, 4))\n"
+        "    children = multiprocessing.active_children()\n"
+        "    print(*[child.pid for child in children], flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    script = os.path.join(os.path.dirname(paths[0]), "read.py")
+    with open(script, "w") as file:
+        file.write(code)
+    with subprocess.Popen(
+        [sys.executable, script, *paths],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as main:
+        children = [int(number) for number in main.stdout.readline().split()]
+        main.kill()
+    assert children
+    deadline = time.monotonic() + 60
+    while any(map(is_running, children)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(map(is_running, children))
+
+
+def is_running(number):
+    try:
+        with open(f"/proc/{number}/stat") as file:
+            state = file.read().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # Over, but not yet asked about.
