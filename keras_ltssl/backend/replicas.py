@@ -205,4 +205,6 @@ def shared_out(model: keras.Model, batch: np.ndarray[Any, Any]) -> Any:
 def _filled_up(batch: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
     """Returns a batch with a multiple of `count` rows; the last is repeated."""
     missing = -len(batch) % count
+    if not missing:
+        return batch
     return np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
