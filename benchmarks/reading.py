@@ -4,15 +4,15 @@
 
 JPEGs of 500 x 375 pixels, quality 90, are cut from the two photographs of
 scikit-learn, or are images of an array, enlarged (`--images FILE.npz`, the
-first array of four dimensions). Each reader has two workers. All read the same
-files by turns, `--rounds` times; told are the medians, and the median of the
-ratios to tf.data of the same round.
+first array of four dimensions). Each reader has two workers. The readers take
+turns on the same files, `--rounds` times. The medians are printed, and the
+medians of the ratios to tf.data in the same round.
 
 - `ours`: `ImageBatches`. `ours, two crops`: with `crop_scale`.
 - `tf.data`: decoded, cropped at the center and resized as Keras does, which
   aliases. `tf.data, antialiased`: as ours.
-- `torchvision`: a `DataLoader` of two processes, with Pillow, as its reference
-  scripts have. Left out where torchvision is missing.
+- `torchvision`: a `DataLoader` of two processes, which resizes with Pillow.
+  Left out where torchvision is missing.
 """
 
 import json
