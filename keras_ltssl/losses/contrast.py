@@ -11,7 +11,6 @@ from keras_ltssl.losses.kernels.margins import (
     means_over_batch,
 )
 from keras_ltssl.losses.kernels.queue import QueueContrast
-from keras_ltssl.losses.kernels.unit_views import as_floats
 from keras_ltssl.types import Tensor
 
 
@@ -19,10 +18,9 @@ class BatchContrast:
     """Both views of every sample against all others of the batch (SimCLR).
 
     Args:
-        z: Projections, `(batch, 2, dim)`.
+        units: What `unit_views` returned, `(batch, 2, dim)`.
         temperature: τ, a scalar or `(batch,)`.
         chunk_size: Anchors held at a time, or `None` for all.
-        normalized: Precomputed `units_and_norms(z)`. Defaults to `None`.
         part: The samples whose anchors this replica computes. Defaults to all.
 
     Attributes:
@@ -33,17 +31,13 @@ class BatchContrast:
 
     def __init__(
         self,
-        z: Tensor,
+        units: Tensor,
         temperature: float | Tensor,
         chunk_size: int | None,
-        normalized: tuple[Tensor, Tensor] | None = None,
         part: Part = WHOLE,
     ) -> None:
-        # Once for all terms: float16 could not hold the sum of their gradients
-        # where it holds each of them.
-        self.z = as_floats(z)
         self.anchors = compare_anchors(
-            self.z, temperature, chunk_size, normalized=normalized, part=part
+            units, temperature, chunk_size, part=part
         )
         self.losses = part.gather(self.anchors.losses)
         self._sample_losses: Tensor | None = None
@@ -60,7 +54,7 @@ class BatchContrast:
 
     def negative_means(self) -> NegativeMeans:
         """Returns means over the negatives of each anchor."""
-        return means_over_batch(self.z, self.anchors)
+        return means_over_batch(self.anchors)
 
 
 Contrast: TypeAlias = BatchContrast | QueueContrast

@@ -6,9 +6,8 @@ from keras import ops
 
 from keras_ltssl.backend.fused_operations import at_least, plus_matmul, stack
 from keras_ltssl.losses.contrast import BatchContrast, Contrast
-from keras_ltssl.losses.kernels.anchors import Anchors
+from keras_ltssl.losses.kernels.anchors import Anchors, checked_units
 from keras_ltssl.losses.kernels.queue import QueueContrast
-from keras_ltssl.losses.kernels.unit_views import through_units
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import as_tensor
 
@@ -63,10 +62,10 @@ def distribution_supcon(
           Long-Tail Learning](https://arxiv.org/abs/2306.04934), Bai et al.,
           ICLR 2023
     """
-    z = as_tensor("z", z)
-    contrast = BatchContrast(z, temperature, chunk_size)
+    units = checked_units(z, temperature, chunk_size)
+    contrast = BatchContrast(units, temperature, chunk_size)
     is_ood = as_tensor("is_ood", is_ood)
-    samples = z.shape[0]
+    samples = units.shape[0]
     if len(is_ood.shape) != 1 or (
         None not in (is_ood.shape[0], samples) and is_ood.shape[0] != samples
     ):
@@ -77,9 +76,7 @@ def distribution_supcon(
     return supcon_of(contrast, ops.cast(is_ood, "bool"))
 
 
-def _positive_above_domain(
-    z: Tensor, anchors: Anchors, member: Tensor
-) -> Tensor:
+def _positive_above_domain(anchors: Anchors, member: Tensor) -> Tensor:
     """Returns how much closer the positive is than the rest of the domain.
 
     That is s_ap/τ less the mean of s_ab/τ over the anchors b of its domain but
@@ -87,11 +84,11 @@ def _positive_above_domain(
     a cosine with a mean: two domains, two vectors.
 
     Args:
-        z: Projections, `(batch, 2, dim)`, which the gradient goes to.
-        anchors: What `compare_anchors(z)` returned.
+        anchors: What `compare_anchors` returned. The gradient goes to its unit
+            vectors.
         member: 1 where a sample is of a domain, else 0, `(batch, domains)`.
     """
-    (units, norms), part = anchors.normalized, anchors.part
+    units, part = ops.stop_gradient(anchors.units), anchors.part
     tau = part.gather(anchors.tau)
     both = ops.sum(units, axis=1)
     # Over both anchors, and over all others of the domain, if there are any.
@@ -105,26 +102,25 @@ def _positive_above_domain(
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def with_gradient(
-        z: Tensor, above: Tensor, *held: Tensor
+        units: Tensor, above: Tensor, *held: Tensor
     ) -> tuple[Tensor, Any]:
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
             if upstream is None:
                 (upstream,) = args
-            units, norms, tau, both, means, member, shares = held
+            tau, both, means, member, shares = held
             weights = (upstream / tau)[:, None]
             # The other view is `both` less the anchor, along which no gradient
-            # passes `through_units`.
+            # passes `unit_views`.
             pulled = weights * both
             by_others = ops.transpose(shares) @ pulled
             pushed = plus_matmul(weights * means, member, by_others)
-            to_z = through_units((pulled - pushed)[:, None], units, norms)
-            return to_z, *[None] * 8
+            to_units = (pulled - pushed)[:, None]
+            to_both = ops.broadcast_to(to_units, ops.shape(units))
+            return to_both, *[None] * 6
 
         return above, gradient
 
-    return with_gradient(
-        z, above, units, norms, tau, both, means, member, shares
-    )
+    return with_gradient(anchors.units, above, tau, both, means, member, shares)
 
 
 def supcon_of(contrast: Contrast, is_ood: Tensor) -> Tensor:
@@ -139,7 +135,7 @@ def supcon_of(contrast: Contrast, is_ood: Tensor) -> Tensor:
     anchors = contrast.anchors
     ood = ops.cast(is_ood, contrast.losses.dtype)
     member = stack([ood, 1.0 - ood], axis=1)
-    above = _positive_above_domain(contrast.z, anchors, member)
+    above = _positive_above_domain(anchors, member)
     losses = contrast.sample_losses + above
     return losses * ops.amax(ood)  # Without the other domain, no term.
 

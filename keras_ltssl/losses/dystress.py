@@ -10,9 +10,8 @@ from keras import ops
 
 from keras_ltssl.backend.fused_operations import reshape
 from keras_ltssl.backend.replicas import Part
-from keras_ltssl.losses.kernels.anchors import anchor_losses
+from keras_ltssl.losses.kernels.anchors import anchor_losses, compare_anchors
 from keras_ltssl.losses.kernels.chunks import in_blocks
-from keras_ltssl.losses.kernels.unit_views import unit_views
 from keras_ltssl.losses.step import Step
 from keras_ltssl.losses.temperature_loss import TemperatureLoss
 from keras_ltssl.schedules import TemperatureSchedule
@@ -192,9 +191,14 @@ class DySTreSSLoss(TemperatureLoss):
         scale = functools.partial(
             pair_temperatures, minimum=self.minimum, maximum=self.maximum
         )
-        losses = anchor_losses(step.z, level, self.chunk_size, scale, step.part)
+        anchors = compare_anchors(
+            step.units, level, self.chunk_size, scale, step.part
+        )
+        losses = step.part.gather(anchors.losses)
         if step.has_state:
-            mean = _mean_over_pairs(scale, step.z, self.chunk_size, step.part)
+            mean = _mean_over_pairs(
+                scale, step.units, self.chunk_size, step.part
+            )
             step.log(temperature=ops.cast(level, mean.dtype) * mean)
         return ops.mean(losses, axis=-1)
 
@@ -223,12 +227,12 @@ def _check_range(minimum: float, maximum: float) -> tuple[float, float]:
 
 def _mean_over_pairs(
     function: Callable[[Tensor], Tensor],
-    z: Tensor,
+    units: Tensor,
     chunk_size: int | None,
     part: Part,
 ) -> Tensor:
     """Returns the mean of `function(s_ab)` over all anchors a and b ≠ a."""
-    views = ops.stop_gradient(unit_views(z))
+    views = ops.stop_gradient(units)
     units = ops.reshape(views, (-1, views.shape[-1]))
     anchors = ops.shape(units)[0]
 

@@ -56,7 +56,7 @@ def learning_signs(step: Step) -> dict[str, Tensor]:
     if step.z.shape[1] == 4:
         anchors, others = _of_predictions(step.z)
     elif step.queue is None:
-        others, _ = step.normalized
+        others = ops.stop_gradient(step.units)
         anchors = others[:MAX_ANCHORS, 0]
     else:
         z = as_floats(step.z)[:MAX_QUERIES]

@@ -7,17 +7,15 @@ from keras import ops
 
 from keras_ltssl.backend.fused_operations import at_least
 from keras_ltssl.losses.kernels.anchors import (
-    anchor_losses,
     check_temperatures,
-    check_views,
+    checked_units,
+    compare_anchors,
 )
-from keras_ltssl.losses.kernels.unit_views import unit_views
 from keras_ltssl.losses.step import Step
 from keras_ltssl.losses.temperature_loss import TemperatureLoss
 from keras_ltssl.schedules import TemperatureSchedule
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
-    as_tensor,
     check_boolean,
     check_integer_or_none,
     check_number,
@@ -131,9 +129,10 @@ def macl(
           Dilemmas](https://arxiv.org/abs/2207.07874), Huang et al., ICML 2023
     """
     check_boolean("reweight", reweight)
-    check_temperatures(temperature)
-    tau = aligned_temperature(_alignment(z), temperature, alpha, threshold)
-    return _of_anchors(anchor_losses(z, tau, chunk_size), reweight)
+    units = checked_units(z, temperature, chunk_size)
+    tau = aligned_temperature(_alignment(units), temperature, alpha, threshold)
+    anchors = compare_anchors(units, tau, chunk_size)
+    return _of_anchors(anchors.losses, reweight)
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -200,7 +199,7 @@ class MACLLoss(TemperatureLoss):
         )
 
     def per_sample(self, step: Step) -> Tensor:
-        alignment = _alignment(step.z)
+        alignment = _alignment(step.units)
         tau = aligned_temperature(
             alignment, step.temperature, self.alpha, self.threshold
         )
@@ -226,11 +225,9 @@ def _check_strength(alpha: float, threshold: float) -> tuple[float, float]:
     )
 
 
-def _alignment(z: Tensor) -> Tensor:
+def _alignment(units: Tensor) -> Tensor:
     """Returns the mean cosine of the two views of a sample."""
-    z = ops.stop_gradient(as_tensor("z", z))
-    check_views(z)
-    units = unit_views(z)
+    units = ops.stop_gradient(units)
     return ops.mean(ops.sum(units[:, 0] * units[:, 1], axis=-1))
 
 

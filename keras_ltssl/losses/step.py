@@ -7,7 +7,7 @@ import keras
 from keras_ltssl.backend.replicas import WHOLE, Part
 from keras_ltssl.losses.contrast import BatchContrast, Contrast
 from keras_ltssl.losses.kernels.queue import QueueContrast
-from keras_ltssl.losses.kernels.unit_views import as_floats, units_and_norms
+from keras_ltssl.losses.kernels.unit_views import unit_views
 from keras_ltssl.state.call import Call
 from keras_ltssl.state.loss_state import LossState
 from keras_ltssl.types import Tensor
@@ -49,7 +49,7 @@ class Step:
         self.queue = None if call is None else call.queue
         self.logged: dict[str, float | Tensor] = {}
         self._state = state
-        self._units: tuple[Tensor, Tensor] | None = None
+        self._units: Tensor | None = None
         self._contrasts: list[tuple[Tensor, int | None, Contrast]] = []
 
     @property
@@ -97,10 +97,14 @@ class Step:
             self.logged[name] = value
 
     @property
-    def normalized(self) -> tuple[Tensor, Tensor]:
-        """What `units_and_norms` returns for `z`, computed once a step."""
+    def units(self) -> Tensor:
+        """What `unit_views` returns for `z`, computed once a step.
+
+        All terms of a loss send their gradient here, and it is taken through
+        the normalization once.
+        """
         if self._units is None:
-            self._units = units_and_norms(as_floats(self.z))
+            self._units = unit_views(self.z)
         return self._units
 
     def contrast(
@@ -122,9 +126,7 @@ class Step:
                 return contrast
         made: Contrast
         if self.queue is None:
-            made = BatchContrast(
-                self.z, temperature, chunk_size, self.normalized, self.part
-            )
+            made = BatchContrast(self.units, temperature, chunk_size, self.part)
         else:
             made = QueueContrast(
                 self.z, self.queue, temperature, chunk_size, self.part

@@ -9,11 +9,15 @@ from keras_ltssl.backend.in_place_operations import (
     fill_columns,
 )
 from keras_ltssl.losses.contrast import BatchContrast, Contrast
-from keras_ltssl.losses.kernels.anchors import Anchors, compare_anchors
+from keras_ltssl.losses.kernels.anchors import (
+    Anchors,
+    checked_units,
+    compare_anchors,
+)
 from keras_ltssl.losses.kernels.chunks import in_blocks
 from keras_ltssl.losses.kernels.negatives import Softmax
 from keras_ltssl.types import Tensor
-from keras_ltssl.validation import as_tensor, check_integer
+from keras_ltssl.validation import check_integer
 
 
 def tail_score(
@@ -61,8 +65,8 @@ def tail_score(
           ICLR 2023
     """
     check_integer("top_k", top_k, minimum=1)
-    z = ops.stop_gradient(as_tensor("z", z))
-    anchors = compare_anchors(z, temperature, chunk_size)
+    units = ops.stop_gradient(checked_units(z, temperature, chunk_size))
+    anchors = compare_anchors(units, temperature, chunk_size)
     return _of_anchors(anchors, top_k, chunk_size)
 
 
@@ -114,7 +118,8 @@ def _in_chunks(anchors: Anchors, top_k: int, chunk_size: int) -> Tensor:
         chunk_size: Samples held at a time.
     """
     losses, part = ops.stop_gradient(anchors.losses), anchors.part
-    units, tau = anchors.normalized[0], anchors.tau[:, None]
+    units = ops.stop_gradient(anchors.units)
+    tau = anchors.tau[:, None]
     own_units = part.own(units)
     first, second = own_units[:, 0], own_units[:, 1]
     log_partition = losses + anchors.positive

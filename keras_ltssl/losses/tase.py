@@ -230,7 +230,7 @@ class TASELoss(TemperatureLoss):
     def _assess(self, step: Step) -> tuple[Tensor, Tensor, Assignment]:
         prototypes = step.layer("prototypes", Prototypes)
         headness = step.layer("headness", Headness)
-        views, _ = step.normalized
+        views = ops.stop_gradient(step.units)
         both = ops.cast(ops.sum(views, axis=1), "float32")
         # Zero where views are opposite; no other sum is that short.
         length = at_least(ops.norm(both, axis=-1, keepdims=True), 1e-15)
@@ -261,7 +261,7 @@ class TASELoss(TemperatureLoss):
         prototypes = step.layer("prototypes", Prototypes)
         headness = step.layer("headness", Headness)
         if self.scale_by_reliability:
-            views = ops.cast(step.normalized[0], "float32")
+            views = ops.cast(ops.stop_gradient(step.units), "float32")
             one, other = (
                 headness.estimate(prototypes.assign(views[:, i], step.ids))
                 for i in (0, 1)

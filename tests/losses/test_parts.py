@@ -12,6 +12,7 @@ from keras_ltssl.backend.replicas import Part
 from keras_ltssl.losses.dystress import pair_temperatures
 from keras_ltssl.losses.kernels.anchors import compare_anchors
 from keras_ltssl.losses.kernels.margins import means_over_batch
+from keras_ltssl.losses.kernels.unit_views import unit_views
 from keras_ltssl.losses.tail_score import _of_anchors
 
 pytestmark = pytest.mark.every_backend
@@ -75,8 +76,9 @@ def test_anchors_of_parts_are_those_of_the_batch(scale, chunk_size):
     _, tau = projections()
 
     def losses(z, part):
+        units = unit_views(ops.convert_to_tensor(z))
         return compare_anchors(
-            z, tau, chunk_size, SCALES[scale], part=part
+            units, tau, chunk_size, SCALES[scale], part
         ).losses
 
     weights = np.random.default_rng(1).normal(size=(BATCH, 2))
@@ -89,9 +91,9 @@ def test_margins_of_parts_are_those_of_the_batch(chunk_size):
     factors = np.random.default_rng(2).random((BATCH, 2)).astype("float32")
 
     def margins(z, part):
-        z = ops.convert_to_tensor(z)
-        anchors = compare_anchors(z, tau, chunk_size, part=part)
-        means = means_over_batch(z, anchors)
+        units = unit_views(ops.convert_to_tensor(z))
+        anchors = compare_anchors(units, tau, chunk_size, part=part)
+        means = means_over_batch(anchors)
         return means.margins(ops.convert_to_tensor(factors))
 
     weights = np.random.default_rng(1).normal(size=(BATCH, 2))
@@ -104,7 +106,7 @@ def test_tail_scores_of_parts_are_those_of_the_batch(chunk_size):
     expected = lt.losses.tail_score(z, tau, top_k=3, chunk_size=chunk_size)
     parts = [
         _of_anchors(
-            compare_anchors(z, tau, chunk_size, part=Slice(*part)),
+            compare_anchors(unit_views(z), tau, chunk_size, part=Slice(*part)),
             top_k=3,
             chunk_size=chunk_size,
         )

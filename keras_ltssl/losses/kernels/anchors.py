@@ -13,11 +13,7 @@ from keras_ltssl.losses.kernels.negatives import (
     all_at_once,
     in_chunks,
 )
-from keras_ltssl.losses.kernels.unit_views import (
-    as_floats,
-    through_units,
-    units_and_norms,
-)
+from keras_ltssl.losses.kernels.unit_views import unit_views
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import (
     as_tensor,
@@ -68,19 +64,39 @@ def check_one_a_sample(name: str, values: Tensor, z: Tensor) -> None:
         )
 
 
+def checked_units(
+    z: Tensor, temperature: float | Tensor, chunk_size: int | None
+) -> Tensor:
+    """Returns the unit vectors of projections for `compare_anchors`.
+
+    Args:
+        z: Projections, `(batch, 2, dim)`, not normalized.
+        temperature: τ, a number or scalar tensor, or one per sample `(batch,)`.
+        chunk_size: Integer >= 1, or `None`.
+
+    Raises:
+        ValueError: If an argument is not that.
+    """
+    z = as_tensor("z", z)
+    check_views(z)
+    check_temperatures(temperature)
+    check_integer_or_none("chunk_size", chunk_size, minimum=1)
+    return unit_views(z)
+
+
 class Anchors(NamedTuple):
     """The NT-Xent losses of anchors, and what they were computed from.
 
-    Anchors are those of a replica's own samples. Only the losses have a
-    gradient.
+    Anchors are those of a replica's own samples. Of what is computed here, only
+    the losses have a gradient.
     """
 
     losses: Tensor
     """`(own, 2)`."""
     miss: Tensor
     """Softmax probability of the negatives of each anchor, `(own, 2)`."""
-    normalized: tuple[Tensor, Tensor]
-    """What `units_and_norms` returned, of all samples."""
+    units: Tensor
+    """The unit vectors of all samples, with their gradient."""
     tau: Tensor
     """The temperature of each own sample, `(own,)`."""
     positive: Tensor
@@ -101,22 +117,24 @@ def anchor_losses(
     temperature: float | Tensor,
     chunk_size: int | None = None,
     pair_scale: PairScale | None = None,
-    part: Part = WHOLE,
 ) -> Tensor:
     """Returns the NT-Xent loss of every anchor, shape `(batch, 2)`.
 
-    See `compare_anchors`. The losses of all replicas are gathered.
+    Args:
+        z: Projections, `(batch, 2, dim)`, not normalized.
+        temperature: τ, a number or scalar tensor, or one per sample `(batch,)`.
+        chunk_size: Integer >= 1, or `None`.
+        pair_scale: As for `compare_anchors`. Defaults to `None`.
     """
-    anchors = compare_anchors(z, temperature, chunk_size, pair_scale, part=part)
-    return part.gather(anchors.losses)
+    units = checked_units(z, temperature, chunk_size)
+    return compare_anchors(units, temperature, chunk_size, pair_scale).losses
 
 
 def compare_anchors(
-    z: Tensor,
+    units: Tensor,
     temperature: float | Tensor,
     chunk_size: int | None = None,
     pair_scale: PairScale | None = None,
-    normalized: tuple[Tensor, Tensor] | None = None,
     part: Part = WHOLE,
 ) -> Anchors:
     """Returns the NT-Xent loss of every anchor, and what led to it.
@@ -125,10 +143,10 @@ def compare_anchors(
             = softplus( log Σ_{negatives} exp(s_ab/τ_a) - s_ap/τ_a )
 
     The second form loses no digits when the positive dominates. The gradient
-    is written out, down to `z`: see `negatives`.
+    is written out, down to the unit vectors: see `negatives`.
 
     Args:
-        z: Projections `(batch, 2, dim)`, not normalized.
+        units: What `unit_views` returned, `(batch, 2, dim)`.
         temperature: τ, a number or scalar tensor, or one per sample `(batch,)`.
             It is a constant to the gradient.
         chunk_size: Anchors whose similarities are held at a time, or `None`
@@ -136,22 +154,15 @@ def compare_anchors(
         pair_scale: What the τ of a pair is multiplied by, an elementwise
             function of its cosine: τ_ab = τ_a · pair_scale(s_ab). A constant
             to the gradient, too. Defaults to `None`, 1 for every pair.
-        normalized: Precomputed `units_and_norms(z)`. Defaults to `None`,
-            computed here.
         part: The samples whose anchors this replica computes, among those of
-            all replicas in `z`. Defaults to all of them.
+            all replicas in `units`. Defaults to all of them.
     """
-    z = as_tensor("z", z)
-    check_views(z)
-    check_temperatures(temperature)
-    check_integer_or_none("chunk_size", chunk_size, minimum=1)
-    z = as_floats(z)
-    tau = ops.stop_gradient(ops.cast(temperature, z.dtype))
-    check_one_a_sample("temperature", tau, z)
-    tau = part.own(ops.broadcast_to(tau, (ops.shape(z)[0],)))
+    tau = ops.stop_gradient(ops.cast(temperature, units.dtype))
+    check_one_a_sample("temperature", tau, units)
+    tau = part.own(ops.broadcast_to(tau, (ops.shape(units)[0],)))
 
-    units, norms = units_and_norms(z) if normalized is None else normalized
-    own = part.own(units)
+    fixed = ops.stop_gradient(units)
+    own = part.own(fixed)
     tau_positive = tau
     if pair_scale is not None:
         cosine = ops.sum(own[:, 0] * own[:, 1], axis=-1)
@@ -159,21 +170,19 @@ def compare_anchors(
     scaled = own / tau_positive[:, None, None]
     positive = ops.sum(scaled[:, 0] * own[:, 1], axis=-1, keepdims=True)
     if chunk_size is None:
-        negatives = all_at_once(units, scaled, tau, pair_scale, part)
+        negatives = all_at_once(fixed, scaled, tau, pair_scale, part)
     else:
-        negatives = in_chunks(units, scaled, tau, pair_scale, chunk_size, part)
+        negatives = in_chunks(fixed, scaled, tau, pair_scale, chunk_size, part)
     excess = negatives.log_sums - positive
     losses, miss = ops.softplus(excess), ops.sigmoid(excess)
 
     # Values are final here and reusable; only the gradient follows.
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def with_gradient(
-        z: Tensor,
+        units: Tensor,
         losses: Tensor,
         miss: Tensor,
         scaled: Tensor,
-        units: Tensor,
-        norms: Tensor,
         *held: Tensor,
     ) -> tuple[Tensor, Any]:
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
@@ -187,12 +196,9 @@ def compare_anchors(
             to_units = negatives.push(
                 weights, pulled, together, others, units, *held
             )
-            to_z = through_units(to_units, units, norms)
-            return to_z, *[None] * (5 + len(held))
+            return to_units, *[None] * (3 + len(held))
 
         return losses, gradient
 
-    losses = with_gradient(
-        z, losses, miss, scaled, units, norms, *negatives.held
-    )
-    return Anchors(losses, miss, (units, norms), tau, positive, negatives, part)
+    losses = with_gradient(units, losses, miss, scaled, *negatives.held)
+    return Anchors(losses, miss, units, tau, positive, negatives, part)

@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_ltssl.backend.fused_operations import reshape
 from keras_ltssl.losses.kernels.anchors import Anchors
-from keras_ltssl.losses.kernels.unit_views import through_units
 from keras_ltssl.types import Tensor
 
 
@@ -32,14 +31,13 @@ class NegativeMeans(NamedTuple):
     """
 
 
-def means_over_batch(z: Tensor, anchors: Anchors) -> NegativeMeans:
+def means_over_batch(anchors: Anchors) -> NegativeMeans:
     """Returns the means over the rest of the batch.
 
     Args:
-        z: Projections, `(batch, 2, dim)`, float32 or float64.
-        anchors: What `compare_anchors` returned for them.
+        anchors: What `compare_anchors` returned.
     """
-    units, norms = anchors.normalized
+    units = ops.stop_gradient(anchors.units)
     negatives, tau = anchors.negatives, anchors.tau[:, None]
     part, own = anchors.part, anchors.part.own(units)
     pulled = negatives.pull(units, *negatives.held)
@@ -57,12 +55,10 @@ def means_over_batch(z: Tensor, anchors: Anchors) -> NegativeMeans:
 
         @ops.custom_gradient  # type: ignore[untyped-decorator]
         def with_gradient(
-            z: Tensor,
+            units: Tensor,
             values: Tensor,
             scale: Tensor,
             pulled: Tensor,
-            units: Tensor,
-            norms: Tensor,
             *held: Tensor,
         ) -> tuple[Tensor, Any]:
             def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
@@ -74,13 +70,12 @@ def means_over_batch(z: Tensor, anchors: Anchors) -> NegativeMeans:
                 to_units = negatives.push(
                     weights, pulled, together, others, units, *held
                 )
-                to_z = through_units(to_units, units, norms)
-                return to_z, *[None] * (5 + len(held))
+                return to_units, *[None] * (3 + len(held))
 
             return values, gradient
 
         values = with_gradient(
-            z, values, scale, pulled, units, norms, *negatives.held
+            anchors.units, values, scale, pulled, *negatives.held
         )
         return part.gather(values)
 
