@@ -1,10 +1,10 @@
-"""Operations that cost more in Keras on PyTorch than they need to.
+"""Shapes, choices and orders that cost more in Keras on PyTorch than they need.
 
 Small batches take as long as there are kernels to start on a GPU: here are
 several in one. Where one of two arguments is a Python number, Keras copies it
 to the device first, and the host waits for that. And `ops.reshape` and
 `ops.stack` look for symbolic tensors in each number of a shape, which takes the
-time of ten operations.
+time of ten operations. `fused_arithmetic` has what computes.
 """
 
 from collections.abc import Sequence
@@ -39,37 +39,6 @@ def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     import torch
 
     return torch.stack(list(tensors), dim=axis)
-
-
-def minus_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Returns `x - a * b`.
-
-    Args:
-        x: Tensor.
-        a: Tensor; both are broadcast to the shape of `x`.
-        b: Tensor.
-    """
-    if keras.backend.backend() != "torch":
-        return x - a * b
-    import torch
-
-    return torch.addcmul(x, a, b, value=-1)
-
-
-def plus_matmul(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Returns `x + a @ b`.
-
-    Args:
-        x: Matrix, or several, `(problems, rows, columns)`.
-        a: As many matrices.
-        b: As many matrices.
-    """
-    if keras.backend.backend() != "torch":
-        return x + a @ b
-    import torch
-
-    fused = torch.addmm if x.ndim == 2 else torch.baddbmm
-    return fused(x, a, b)
 
 
 def fill_where(condition: Tensor, x: Tensor, number: float) -> Tensor:
@@ -145,3 +114,56 @@ def rows_of(x: Tensor, rows: Tensor) -> Tensor:
     if keras.backend.backend() != "torch":
         return ops.take(x, rows, axis=0)
     return x.index_select(0, rows)
+
+
+def number_where(condition: Tensor, number: float) -> Tensor:
+    """Returns a number where the condition holds, and 0 elsewhere.
+
+    Args:
+        condition: Booleans.
+        number: A number; the result is float32.
+    """
+    if keras.backend.backend() != "torch":
+        return number * ops.cast(condition, "float32")
+    return number * condition
+
+
+def count_where(condition: Tensor, dtype: str = "float32") -> Tensor:
+    """Returns how often the condition holds, a scalar.
+
+    Args:
+        condition: Booleans.
+        dtype: Dtype of the scalar. Defaults to `"float32"`.
+    """
+    if keras.backend.backend() != "torch":
+        return ops.sum(ops.cast(condition, dtype))
+    import torch
+
+    return condition.sum(dtype=getattr(torch, dtype))
+
+
+def largest_and_place(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the largest number of each row, and the first column with it.
+
+    Args:
+        x: `(rows, columns)`.
+    """
+    if keras.backend.backend() != "torch":
+        return ops.amax(x, axis=-1), ops.argmax(x, axis=-1)
+    largest, place = x.max(dim=-1)
+    return largest, place
+
+
+def sorted_and_order(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns values in ascending order, and the indices that sort them.
+
+    Equal values keep their order.
+
+    Args:
+        values: Numbers, `(n,)`.
+    """
+    if keras.backend.backend() != "torch":
+        order = ops.argsort(values)
+        return rows_of(values, order), order
+    ordered, order = values.sort(stable=True)
+    return ordered, order

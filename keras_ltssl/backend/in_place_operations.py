@@ -12,7 +12,8 @@ import keras
 from keras import ops
 
 from keras_ltssl.backend.compilation import is_stateless
-from keras_ltssl.backend.fused_operations import reshape, rows_of
+from keras_ltssl.backend.fused_arithmetic import interpolate
+from keras_ltssl.backend.fused_operations import fill_where, reshape, rows_of
 from keras_ltssl.types import Tensor
 
 
@@ -129,6 +130,61 @@ def add_to(variable: keras.Variable, values: int | Tensor) -> None:
         variable.value.add_(values)
     else:
         variable.assign_add(values)
+
+
+def assign_where(
+    variable: keras.Variable, condition: Tensor, values: Tensor
+) -> None:
+    """Assigns values where a condition holds.
+
+    Args:
+        variable: Any variable.
+        condition: Booleans; they are broadcast to the shape of the variable.
+        values: Tensor of its shape, without a gradient.
+    """
+    before = ops.stop_gradient(ops.convert_to_tensor(variable))
+    if keras.backend.backend() == "torch" and not is_stateless():
+        import torch
+
+        torch.where(condition, values, before, out=before)
+    else:
+        variable.assign(ops.where(condition, values, before))
+
+
+def move_towards(
+    variable: keras.Variable, values: Tensor, keep: float | Tensor
+) -> None:
+    """Assigns `values + keep * (variable - values)`.
+
+    Args:
+        variable: Any variable of floats.
+        values: Tensor of its shape, without a gradient.
+        keep: How much of the variable stays, a number or a scalar.
+    """
+    before = ops.stop_gradient(ops.convert_to_tensor(variable))
+    if keras.backend.backend() == "torch" and not is_stateless():
+        import torch
+
+        torch.lerp(values, before, keep, out=before)
+    else:
+        variable.assign(interpolate(values, before, keep))
+
+
+def keep_last_of_equal(ordered: Tensor, number: int) -> Tensor:
+    """Returns ordered values, all but the last of equal ones replaced.
+
+    On PyTorch this overwrites the argument.
+
+    Args:
+        ordered: Integers in ascending order, `(n,)`.
+        number: What replaces them.
+    """
+    is_repeated = ordered[1:] == ordered[:-1]
+    if keras.backend.backend() == "torch":
+        ordered[:-1].masked_fill_(is_repeated, number)
+        return ordered
+    others = fill_where(is_repeated, ordered[:-1], number)
+    return ops.concatenate([others, ordered[-1:]])
 
 
 def take_rows(variable: keras.Variable, rows: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.backend.fused_arithmetic import minus_quotient
 from keras_ltssl.backend.fused_operations import (
     at_least,
+    count_where,
     fill_where,
     rows_of,
 )
@@ -76,32 +78,34 @@ def boosted_weights(
     if keras.backend.standardize_dtype(values.dtype) != "float64":
         values = ops.cast(values, "float32")
     if seen is None:
-        unseen = ops.zeros_like(values, dtype="bool")
+        seen = ops.ones_like(values, dtype="bool")
     else:
-        unseen = ops.logical_not(ops.cast(as_tensor("seen", seen), "bool"))
-        if tuple(unseen.shape) != tuple(values.shape):
+        seen = ops.cast(as_tensor("seen", seen), "bool")
+        if tuple(seen.shape) != tuple(values.shape):
             raise ValueError(
                 f"`seen` must have shape {tuple(values.shape)}. "
-                f"Received: seen.shape={tuple(unseen.shape)}"
+                f"Received: seen.shape={tuple(seen.shape)}"
             )
-    apart, _ = _apart_and_count(ops.stop_gradient(values), unseen)
+    apart, unseen, _ = _apart(ops.stop_gradient(values), seen)
     return _weights(apart, unseen)
 
 
-def _apart_and_count(values: Tensor, unseen: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns w - 1/2, 0 where unseen, and how many samples are seen.
+def _apart(values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns w - 1/2, 0 where unseen; what is unseen; and how much is seen.
 
-    The count is 1 where none is.
+    The count is 1 where nothing is.
     """
+    unseen = ops.logical_not(seen)
     # Equal losses must come out as exactly equal, which a rounded mean would
     # spoil; so all are counted from the lowest.
     lowest = ops.amin(fill_where(unseen, values, math.inf))
     values = fill_where(unseen, values - lowest, 0.0)
-    seen = ops.cast(ops.logical_not(unseen), values.dtype)
-    count = at_least(ops.sum(seen), 1.0)
-    apart = fill_where(unseen, values - ops.sum(values) / count, 0.0)
+    dtype = keras.backend.standardize_dtype(values.dtype)
+    count = at_least(count_where(seen, dtype), 1.0)
+    apart = minus_quotient(values, ops.sum(values), count)
+    apart = fill_where(unseen, apart, 0.0)
     largest = at_least(ops.amax(ops.abs(apart)), _TINY)
-    return apart / (2.0 * largest), count
+    return apart / (2.0 * largest), unseen, count
 
 
 def _weights(apart: Tensor, unseen: Tensor) -> Tensor:
@@ -232,13 +236,14 @@ class BoostedLoss(WrappingLoss):
         losses = self.base_loss.per_sample(step)
         memory = step.layer("losses", SampleMemory)
         apart, unseen, count = _population(memory)
-        weights = rows_of(_weights(apart, unseen), memory.rows(step.ids))
+        rows = memory.rows(step.ids)
+        weights = rows_of(_weights(apart, unseen), rows)
         step.log(
             boosted_weight=ops.mean(weights),
             boosted_weight_std=ops.norm(apart) / ops.sqrt(count),
         )
         if step.training:
-            memory.update(step.ids, losses)
+            memory.update(step.ids, losses, rows=rows)
         return losses
 
     def get_config(self) -> dict[str, Any]:
@@ -255,6 +260,4 @@ def _population(memory: SampleMemory) -> tuple[Tensor, Tensor, Tensor]:
     The last row is for what belongs to no sample, and has no loss either.
     """
     values = ops.convert_to_tensor(memory.values)
-    unseen = ops.logical_not(memory.is_known(values))
-    apart, count = _apart_and_count(values, unseen)
-    return apart, unseen, count
+    return _apart(values, memory.is_known(values))

@@ -5,9 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.backend.fused_arithmetic import dot, plus_multiple
 from keras_ltssl.backend.fused_operations import at_least
 from keras_ltssl.losses.contrastive_loss import ContrastiveLoss
-from keras_ltssl.losses.distribution_supcon import supcon_of
+from keras_ltssl.losses.distribution_supcon import domains_of, supcon_of
 from keras_ltssl.losses.nt_xent import NTXentLoss
 from keras_ltssl.losses.requirements import Requirements
 from keras_ltssl.losses.step import Step
@@ -149,18 +150,19 @@ class COLTLoss(WrappingLoss):
     def per_sample(self, step: Step) -> Tensor:
         losses = self.base_loss.per_sample(step)
         contrast = step.contrast(step.temperature, self.chunk_size)
-        is_ood = step.ids < 0
-        supcon = supcon_of(contrast, is_ood)
-        ood = ops.cast(is_ood, supcon.dtype)
-        step.log(supcon_loss=ops.mean(supcon), ood_share=ops.mean(ood))
+        domains = domains_of(step.ids < 0, contrast.losses.dtype)
+        supcon = supcon_of(contrast, domains)
+        ood, known = domains.sizes[0], domains.sizes[1]
+        batch = ops.shape(step.ids)[0]
+        step.log(supcon_loss=ops.mean(supcon), ood_share=ops.divide(ood, batch))
         if self.num_samples is not None:
             scores = tail_score_of(contrast, self.top_k)
             if step.training:
                 step.layer("tailness", SampleMemory).update(step.ids, scores)
-            known = 1.0 - ood
-            total = at_least(ops.sum(known), 1.0)
-            step.log(tailness=ops.sum(scores * known) / total)
-        return losses + self.ood_weight * ops.cast(supcon, losses.dtype)
+            total = dot(ops.cast(scores, known.dtype), domains.members[:, 1])
+            step.log(tailness=total / at_least(known, 1.0))
+        supcon = ops.cast(supcon, losses.dtype)
+        return plus_multiple(losses, supcon, self.ood_weight)
 
     def get_config(self) -> dict[str, Any]:
         return {

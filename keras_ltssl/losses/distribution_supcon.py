@@ -1,10 +1,18 @@
 """COLT's distribution term, which separates in- from out-of-distribution."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import keras
+import numpy as np
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import at_least, plus_matmul, stack
+from keras_ltssl.backend.constants import constant
+from keras_ltssl.backend.fused_arithmetic import (
+    affine,
+    minus_quotient,
+    plus_matmul,
+)
+from keras_ltssl.backend.fused_operations import at_least, at_most
 from keras_ltssl.losses.contrast import BatchContrast, Contrast
 from keras_ltssl.losses.kernels.anchors import Anchors, checked_units
 from keras_ltssl.losses.kernels.queue import QueueContrast
@@ -73,10 +81,36 @@ def distribution_supcon(
             "`is_ood` must hold one value for each sample, shape (batch,) = "
             f"({samples},). Received: is_ood.shape={tuple(is_ood.shape)}"
         )
-    return supcon_of(contrast, ops.cast(is_ood, "bool"))
+    is_ood = ops.cast(is_ood, "bool")
+    return supcon_of(contrast, domains_of(is_ood, units.dtype))
 
 
-def _positive_above_domain(anchors: Anchors, member: Tensor) -> Tensor:
+class Domains(NamedTuple):
+    """Which samples of a batch are out of distribution, and which are not."""
+
+    is_ood: Tensor
+    """Booleans, `(batch,)`."""
+    members: Tensor
+    """1 where a sample is out of, or in distribution, `(batch, 2)`."""
+    sizes: Tensor
+    """How many samples are out of, and in distribution, `(2,)`."""
+
+
+def domains_of(is_ood: Tensor, dtype: Any) -> Domains:
+    """Returns the two domains of a batch.
+
+    Args:
+        is_ood: Booleans, `(batch,)`.
+        dtype: Dtype of the numbers.
+    """
+    other = constant(np.array, (False, True), beside=is_ood)
+    members = ops.cast(
+        is_ood[:, None] != other, keras.backend.standardize_dtype(dtype)
+    )
+    return Domains(is_ood, members, ops.sum(members, axis=0))
+
+
+def _positive_above_domain(anchors: Anchors, domains: Domains) -> Tensor:
     """Returns how much closer the positive is than the rest of the domain.
 
     That is s_ap/τ less the mean of s_ab/τ over the anchors b of its domain but
@@ -86,19 +120,21 @@ def _positive_above_domain(anchors: Anchors, member: Tensor) -> Tensor:
     Args:
         anchors: What `compare_anchors` returned. The gradient goes to its unit
             vectors.
-        member: 1 where a sample is of a domain, else 0, `(batch, domains)`.
+        domains: The domains of the samples.
     """
+    _, member, sizes = domains
     units, part = ops.stop_gradient(anchors.units), anchors.part
     tau = part.gather(anchors.tau)
     both = ops.sum(units, axis=1)
     # Over both anchors, and over all others of the domain, if there are any.
-    pairs = at_least(4.0 * ops.sum(member, axis=0) - 2.0, 2.0)
+    pairs = at_least(affine(sizes, 4.0, -2.0), 2.0)
     shares = member / pairs
     means = shares @ (ops.transpose(member) @ both)
     # The domain includes the anchor itself, whose cosine is constant.
     itself = ops.sum(units * units, axis=(1, 2)) * ops.sum(shares, axis=1)
     same = ops.sum(both * means, axis=1) - itself
-    above = part.gather(anchors.positive)[:, 0] - same / tau
+    positive = part.gather(anchors.positive)[:, 0]
+    above = minus_quotient(positive, same, tau)
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def with_gradient(
@@ -123,21 +159,19 @@ def _positive_above_domain(anchors: Anchors, member: Tensor) -> Tensor:
     return with_gradient(anchors.units, above, tau, both, means, member, shares)
 
 
-def supcon_of(contrast: Contrast, is_ood: Tensor) -> Tensor:
+def supcon_of(contrast: Contrast, domains: Domains) -> Tensor:
     """Returns the distribution term of anchors that are compared already.
 
     Args:
         contrast: What `Step.contrast` returns.
-        is_ood: Whether each sample is out of distribution, `(batch,)`.
+        domains: The domains of the samples.
     """
     if not isinstance(contrast, BatchContrast):
-        return _supcon_of_queries(contrast, is_ood)
-    anchors = contrast.anchors
-    ood = ops.cast(is_ood, contrast.losses.dtype)
-    member = stack([ood, 1.0 - ood], axis=1)
-    above = _positive_above_domain(anchors, member)
+        return _supcon_of_queries(contrast, domains.is_ood)
+    above = _positive_above_domain(contrast.anchors, domains)
     losses = contrast.sample_losses + above
-    return losses * ops.amax(ood)  # Without the other domain, no term.
+    # Without the other domain, no term.
+    return losses * at_most(domains.sizes[0], 1)
 
 
 def _supcon_of_queries(contrast: QueueContrast, is_ood: Tensor) -> Tensor:

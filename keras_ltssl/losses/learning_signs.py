@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_ltssl.backend.fused_arithmetic import affine
 from keras_ltssl.backend.fused_operations import at_least, reshape
 from keras_ltssl.backend.in_place_operations import add_to_own_pairs
 from keras_ltssl.losses.kernels.unit_views import (
@@ -83,8 +84,10 @@ def learning_signs(step: Step) -> dict[str, Tensor]:
         candidates = ops.convert_to_tensor(step.queue.filled) + 1
     values = (
         ops.mean(ops.cast(is_hit, "float32")),
-        ops.divide(ops.ones(()), candidates),
-        at_least(2.0 - 2.0 * ops.mean(positive), 0.0),
+        1 / candidates
+        if isinstance(candidates, int)
+        else ops.divide(ops.ones(()), candidates),
+        at_least(affine(ops.mean(positive), -2.0, 2.0), 0.0),
         _uniformity(anchors),
         _spread(anchors),
     )
@@ -101,7 +104,7 @@ def _of_predictions(z: Tensor) -> tuple[Tensor, Tensor]:
 
 def _uniformity(units: Tensor) -> Tensor:
     cosines = units @ ops.transpose(units)
-    similar = ops.exp(4.0 * cosines - 4.0)
+    similar = ops.exp(affine(cosines, 4.0, -4.0))
     count = ops.shape(units)[0]
     pairs = ops.sum(similar) - ops.sum(ops.diagonal(similar))
     mean = ops.divide(pairs, at_least(count * (count - 1), 1))

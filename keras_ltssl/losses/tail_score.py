@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_ltssl.backend.fused_arithmetic import plus_product
 from keras_ltssl.backend.fused_operations import reshape
 from keras_ltssl.backend.in_place_operations import (
     ProductBuffer,
@@ -104,8 +105,8 @@ def _of_shares(shares: Softmax, miss: Tensor, top_k: int) -> Tensor:
     scale = miss / reshape(shares.sums, (-1, 2))
     others = ops.shape(shares.exponentials)[1]
     views = reshape(shares.exponentials, (-1, 2, others))
-    both = scale[:, :1] * views[:, 0]
-    both += scale[:, 1:] * views[:, 1]  # In place on PyTorch.
+    first = scale[:, :1] * views[:, 0]
+    both = plus_product(first, scale[:, 1:], views[:, 1])
     return 0.5 * _sum_of_largest(both, top_k)
 
 

@@ -5,13 +5,18 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import at_least
+from keras_ltssl.backend.fused_arithmetic import mean_and_deviation
+from keras_ltssl.backend.fused_operations import (
+    at_least,
+    count_where,
+    number_where,
+)
 from keras_ltssl.losses.requirements import Requirements
 from keras_ltssl.losses.step import Step
 from keras_ltssl.losses.tase_terms import (
-    inverse_headness_weights,
-    inverse_share_weights,
+    headness_weights,
     sample_temperatures,
+    share_weights,
 )
 from keras_ltssl.losses.temperature_loss import TemperatureLoss
 from keras_ltssl.schedules import TemperatureSchedule
@@ -238,22 +243,22 @@ class TASELoss(TemperatureLoss):
         assignment = prototypes.assign(units, step.ids)
 
         # 0 during warm-up: then every sample has τ_0 and weight 1.
-        step_now = ops.convert_to_tensor(step.state.step)
-        scale = ops.cast(step_now >= self.warmup_steps, "float32")
+        is_warm = ops.convert_to_tensor(step.state.step) >= self.warmup_steps
+        spread = number_where(is_warm, self.spread)
+        exponent = number_where(is_warm, -self.weight_power)
         if self.scale_by_reliability:
-            scale = scale * step.layer("reliability", Reliability).read()
+            reliability = step.layer("reliability", Reliability).read()
+            spread, exponent = spread * reliability, exponent * reliability
         estimate = headness.estimate(assignment)
-        temperatures = sample_temperatures(
-            estimate, step.temperature, scale * self.spread
-        )
-        power = scale * self.weight_power
+        temperatures = sample_temperatures(estimate, step.temperature, spread)
         if self.weights_from == "headness":
-            weights = inverse_headness_weights(
-                estimate, power, self.weight_limit
-            )
+            weights = headness_weights(estimate, exponent, self.weight_limit)
         else:
-            weights = inverse_share_weights(
-                assignment.shares, assignment.labels, power, self.weight_limit
+            weights = share_weights(
+                assignment.shares,
+                assignment.labels,
+                exponent,
+                self.weight_limit,
             )
         return temperatures, weights, assignment
 
@@ -279,13 +284,12 @@ class TASELoss(TemperatureLoss):
         if self.scale_by_reliability:
             reliability = step.layer("reliability", Reliability)
             step.log(headness_reliability=reliability.read())
+        mean, deviation = mean_and_deviation(temperatures)
         step.log(
-            temperature=ops.mean(temperatures),
-            temperature_std=ops.std(temperatures),
+            temperature=mean,
+            temperature_std=deviation,
             share_entropy=prototypes.share_entropy(),
-            empty_prototypes=ops.sum(
-                ops.cast(prototypes.is_empty(), "float32")
-            ),
+            empty_prototypes=count_where(prototypes.is_empty()),
         )
         losses = contrast.sample_losses
         return losses * ops.cast(weights, losses.dtype)

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_ltssl.backend.fused_arithmetic import affine, plus_product
 from keras_ltssl.backend.fused_operations import clip, rows_of
 from keras_ltssl.losses.kernels.anchors import check_temperatures
 from keras_ltssl.types import Tensor
@@ -48,7 +49,8 @@ def sample_temperatures(
     check_temperatures(temperature)
     if not hasattr(spread, "shape"):
         check_number("spread", spread, above=-1, below=1)
-    return temperature * (1.0 + spread * (2.0 * headness - 1.0))
+    centered = affine(headness, 2.0, -1.0)
+    return plus_product(temperature, temperature * spread, centered)
 
 
 def inverse_share_weights(
@@ -92,10 +94,23 @@ def inverse_share_weights(
                 f"Received: {name}.shape={tuple(values.shape)}"
             )
     check_weights(power, limit)
-    relative = shares * shares.shape[0] + 1e-30
-    weights = clip(relative**-power, 1.0 / limit, limit)
-    weights = rows_of(weights, labels)
-    return weights / ops.mean(weights)
+    return share_weights(shares, labels, -power, limit)
+
+
+def share_weights(
+    shares: Tensor, labels: Tensor, exponent: float | Tensor, limit: float
+) -> Tensor:
+    """Returns what `inverse_share_weights` returns for `power = -exponent`.
+
+    Args:
+        shares: Population shares π, `(K,)`.
+        labels: Nearest prototype of each sample, `(batch,)`.
+        exponent: Number or scalar tensor, <= 0.
+        limit: Largest weight before normalizing, >= 1.
+    """
+    relative = affine(shares, float(shares.shape[0]), 1e-30)
+    weights = clip(relative**exponent, 1.0 / limit, limit)
+    return _with_mean_one(rows_of(weights, labels))
 
 
 def inverse_headness_weights(
@@ -136,8 +151,24 @@ def inverse_headness_weights(
             f"Received: headness.shape={tuple(headness.shape)}"
         )
     check_weights(power, limit)
-    doubled = 2.0 * headness + 1e-30
-    weights = clip(doubled**-power, 1.0 / limit, limit)
+    return headness_weights(headness, -power, limit)
+
+
+def headness_weights(
+    headness: Tensor, exponent: float | Tensor, limit: float
+) -> Tensor:
+    """Returns what `inverse_headness_weights` returns for `power = -exponent`.
+
+    Args:
+        headness: h in [0, 1], `(batch,)`.
+        exponent: Number or scalar tensor, <= 0.
+        limit: Largest weight before normalizing, >= 1.
+    """
+    doubled = affine(headness, 2.0, 1e-30)
+    return _with_mean_one(clip(doubled**exponent, 1.0 / limit, limit))
+
+
+def _with_mean_one(weights: Tensor) -> Tensor:
     return weights / ops.mean(weights)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_ltssl.backend.fused_arithmetic import affine
 from keras_ltssl.schedules.periodic_temperature import PeriodicTemperature
 
 
@@ -50,4 +51,4 @@ class CosineTemperature(PeriodicTemperature):
     def value_at(self, epoch: Any, xp: ModuleType) -> Any:
         phase = 2.0 * math.pi / self.period * (epoch % self.period)
         amplitude = (self.maximum - self.minimum) / 2.0
-        return self.minimum + amplitude * (1.0 + xp.cos(phase))
+        return affine(xp.cos(phase), amplitude, self.minimum + amplitude)

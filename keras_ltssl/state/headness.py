@@ -6,6 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ltssl.backend.fused_operations import (
+    largest_and_place,
+    sorted_and_order,
+)
 from keras_ltssl.types import Tensor
 
 
@@ -28,8 +32,18 @@ class Assignment:
     """The cosine with it, `(batch,)`."""
 
     def __post_init__(self) -> None:
-        self.labels = ops.argmax(self.similarities, axis=-1)
-        self.closeness = ops.amax(self.similarities, axis=-1)
+        similarities = ops.convert_to_tensor(self.similarities)
+        self.closeness, self.labels = largest_and_place(similarities)
+        self._by_closeness: tuple[Tensor, Tensor] | None = None
+
+    def by_closeness(self) -> tuple[Tensor, Tensor]:
+        """Returns `closeness` in ascending order, and the indices that sort it.
+
+        Computed once.
+        """
+        if self._by_closeness is None:
+            self._by_closeness = sorted_and_order(self.closeness)
+        return self._by_closeness
 
 
 class Headness(keras.layers.Layer):

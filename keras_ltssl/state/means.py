@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ltssl.backend.compilation import one_after
+from keras_ltssl.backend.constants import constant
 from keras_ltssl.backend.fused_operations import stack
 from keras_ltssl.backend.in_place_operations import add_to
 from keras_ltssl.types import Tensor
@@ -52,7 +54,7 @@ class _Means(keras.metrics.Metric):
         """
         if not logged:
             return
-        one = ops.ones((), self.dtype)
+        one = self._one(self.sums)
         # Not needed, and one kernel, where every name is logged.
         zero = one if len(logged) == len(self.names) else ops.zeros_like(one)
         new = [logged.get(name, zero) for name in self.names]
@@ -67,13 +69,18 @@ class _Means(keras.metrics.Metric):
             [
                 ops.cast(value, self.dtype)
                 if ops.is_tensor(value)
-                else value * ops.ones((), self.dtype)
+                else value * self._one(variable)
                 for value in values
             ]
         )
         if ops.is_tensor(one):
             new *= ops.cast(one, self.dtype)
         add_to(variable, ops.stop_gradient(new))
+
+    def _one(self, variable: Any) -> Tensor:
+        """Returns 1, beside a variable."""
+        value = ops.convert_to_tensor(variable)
+        return constant(np.ones, (), self.dtype, beside=value)
 
     def result(self) -> dict[str, Tensor]:
         """Returns the mean of each value since the last reset, by name."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_ltssl.backend.fused_arithmetic import interpolate
 from keras_ltssl.state.headness import Assignment, Headness
 from keras_ltssl.state.share_headness import ShareHeadness
 from keras_ltssl.state.typicality_headness import TypicalityHeadness
@@ -42,7 +43,7 @@ class MixedHeadness(Headness):
     def estimate(self, assignment: Assignment) -> Tensor:
         share = self.by_share.estimate(assignment)
         typicality = self.by_typicality.estimate(assignment)
-        return (1 - self.typicality) * share + self.typicality * typicality
+        return interpolate(share, typicality, self.typicality)
 
     def update(self, assignment: Assignment) -> None:
         self.by_typicality.update(assignment)

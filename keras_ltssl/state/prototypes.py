@@ -6,19 +6,30 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.backend.constants import constant
+from keras_ltssl.backend.fused_arithmetic import (
+    affine,
+    entropy_of,
+    plus_matmul,
+    plus_multiple,
+)
 from keras_ltssl.backend.fused_operations import (
     at_least,
     at_most,
     fill_where,
     order_of,
-    plus_matmul,
     rows_of,
 )
+from keras_ltssl.backend.in_place_operations import assign_where
 from keras_ltssl.state.headness import Assignment
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_integer, check_number
 
 _TINY = float(np.finfo("float32").tiny)
+
+# What each prototype keeps of itself, in case all that it learns cancels out.
+# Next to any share it is nothing.
+_INERTIA = 1e-12
 
 
 @keras.saving.register_keras_serializable(package="keras_ltssl")
@@ -123,9 +134,8 @@ class Prototypes(keras.layers.Layer):
 
     def share_entropy(self) -> Tensor:
         """Returns -Σ π log π / log K: 1 for equal shares, 0 for one."""
-        shares = ops.convert_to_tensor(self.shares)
-        logs = ops.log(shares + 1e-30)
-        return ops.sum(shares * logs) / -np.log(self.num_prototypes)
+        entropy = entropy_of(ops.convert_to_tensor(self.shares))
+        return entropy / np.log(self.num_prototypes)
 
     def update(self, assignment: Assignment) -> None:
         """Moves prototypes and shares by one batch.
@@ -137,34 +147,44 @@ class Prototypes(keras.layers.Layer):
         batch = ops.shape(units)[0]
         vectors = ops.convert_to_tensor(self.vectors)
 
-        prototypes = ops.arange(self.num_prototypes, dtype="int32")
-        is_member = assignment.labels[:, None] == prototypes
+        prototypes = constant(
+            np.arange, self.num_prototypes, beside=assignment.labels
+        )
+        is_member = assignment.labels[:, None] == ops.cast(
+            prototypes, assignment.labels.dtype
+        )
         # What is not seeded yet learns nothing.
-        learn = ops.divide((1.0 - self.momentum) * ops.sign(shares), batch)
+        rate = 1.0 - self.momentum
+        learn = ops.sign(shares) * (
+            rate / batch if isinstance(batch, int) else ops.divide(rate, batch)
+        )
         learned = ops.multiply(is_member, learn)
-        keep = self.momentum * shares
-        new_shares = keep + ops.sum(learned, axis=0)
+        new_shares = plus_multiple(
+            ops.sum(learned, axis=0), shares, self.momentum
+        )
+        keep = affine(shares, self.momentum, _INERTIA)
         moved = plus_matmul(
             keep[:, None] * vectors, ops.transpose(learned), units
         )
         length = ops.norm(moved, axis=-1, keepdims=True)
         moved = moved / at_least(length, _TINY)
-        new_vectors = ops.where(length > 0, moved, vectors)
 
         # The r-th emptiest prototype takes the r-th worst represented sample,
         # as long as there are samples.
         rank = order_of(order_of(new_shares))
-        worst = order_of(ops.convert_to_tensor(assignment.closeness))
-        reseed = self._is_empty(new_shares) & (rank < batch)
-        sample = rows_of(worst, at_most(rank, batch - 1))
-        candidate = rows_of(units, sample)
-        new_vectors = ops.where(reseed[:, None], candidate, new_vectors)
+        reseed = self._is_empty(new_shares)
+        if not isinstance(batch, int) or batch < self.num_prototypes:
+            reseed = reseed & (rank < batch)
+            rank = at_most(rank, batch - 1)
+        worst = assignment.by_closeness()[1]
+        candidate = rows_of(units, rows_of(worst, rank))
+        new_vectors = ops.where(reseed[:, None], candidate, moved)
         new_shares = fill_where(reseed, new_shares, 1.0 / self.num_prototypes)
         new_shares = new_shares / ops.sum(new_shares)
 
         streaming = ops.convert_to_tensor(self.streaming) > 0
-        self.vectors.assign(ops.where(streaming, new_vectors, vectors))
-        self.shares.assign(ops.where(streaming, new_shares, shares))
+        assign_where(self.vectors, streaming, new_vectors)
+        assign_where(self.shares, streaming, new_shares)
 
     def set_population(
         self,

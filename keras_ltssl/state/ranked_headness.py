@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import rows_of
-from keras_ltssl.backend.in_place_operations import add_to
+from keras_ltssl.backend.constants import constant
+from keras_ltssl.backend.fused_arithmetic import affine, interpolate
+from keras_ltssl.backend.fused_operations import number_where, rows_of
+from keras_ltssl.backend.in_place_operations import add_to, move_towards
 from keras_ltssl.state.headness import Assignment, Headness
 from keras_ltssl.types import Tensor
 from keras_ltssl.validation import check_number
@@ -57,25 +60,58 @@ class RankedHeadness(Headness):
         score = self.score(assignment)[:, None]
         quantiles = ops.convert_to_tensor(self.quantiles)
         # The mean of 1 for a lower quantile, and of a half for an equal one.
-        return 0.5 + 0.5 * ops.mean(ops.sign(score - quantiles), axis=-1)
+        return affine(ops.mean(ops.sign(score - quantiles), axis=-1), 0.5, 0.5)
+
+    def sorted_scores(self, assignment: Assignment) -> Tensor:
+        """Returns what is ranked in ascending order, `(batch,)`."""
+        return ops.sort(self.score(assignment))
 
     def update(self, assignment: Assignment) -> None:
-        scores = ops.sort(self.score(assignment))
-        # The middles of 64 equal parts, so that ranks average to 0.5.
-        middles = ops.arange(0.5, self.num_quantiles, dtype="float32")
-        last = ops.shape(scores)[0] - 1
-        if not isinstance(last, int):  # A number of the host needs no tensor.
-            last = ops.cast(last, "float32")
-        place = middles * (last / self.num_quantiles)
-        low = ops.floor(place)
-        below = rows_of(scores, ops.cast(low, "int32"))
-        above = rows_of(scores, ops.cast(ops.ceil(place), "int32"))
-        batch_quantiles = below + (place - low) * (above - below)
-        quantiles = ops.convert_to_tensor(self.quantiles)
-        keep = self.momentum * ops.cast(self.updates.value > 0, "float32")
-        moved = batch_quantiles + keep * (quantiles - batch_quantiles)
-        self.quantiles.assign(moved)
+        scores = self.sorted_scores(assignment)
+        batch = ops.shape(scores)[0]
+        if isinstance(batch, int):
+            shape = (batch, self.num_quantiles)
+            low, high, share = (
+                constant(part, *shape, beside=scores)
+                for part in (_low, _high, _share)
+            )
+        else:  # TensorFlow does not know it while it traces a step.
+            middles = ops.arange(0.5, self.num_quantiles, dtype="float32")
+            last = ops.cast(batch - 1, "float32")
+            place = middles * (last / self.num_quantiles)
+            floor = ops.floor(place)
+            low, share = ops.cast(floor, "int32"), place - floor
+            high = ops.cast(ops.ceil(place), "int32")
+        batch_quantiles = interpolate(
+            rows_of(scores, low), rows_of(scores, high), share
+        )
+        keep = number_where(self.updates.value > 0, self.momentum)
+        move_towards(self.quantiles, batch_quantiles, keep)
         add_to(self.updates, 1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum}
+
+
+# Quantiles lie between two of the sorted scores of a batch.
+
+
+def _places(batch: int, count: int) -> np.ndarray[Any, Any]:
+    # The middles of equal parts, so that ranks average to 0.5.
+    return (np.arange(count) + 0.5) * ((batch - 1) / count)
+
+
+def _low(batch: int, count: int) -> np.ndarray[Any, Any]:
+    low: np.ndarray[Any, Any] = np.floor(_places(batch, count))
+    return low.astype("int32")
+
+
+def _high(batch: int, count: int) -> np.ndarray[Any, Any]:
+    high: np.ndarray[Any, Any] = np.ceil(_places(batch, count))
+    return high.astype("int32")
+
+
+def _share(batch: int, count: int) -> np.ndarray[Any, Any]:
+    places = _places(batch, count)
+    share: np.ndarray[Any, Any] = places - np.floor(places)
+    return share.astype("float32")

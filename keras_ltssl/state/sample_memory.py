@@ -6,14 +6,17 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.backend.fused_arithmetic import interpolate
 from keras_ltssl.backend.fused_operations import (
     clip,
+    count_where,
     fill_where,
-    order_of,
     rows_of,
+    sorted_and_order,
 )
 from keras_ltssl.backend.in_place_operations import (
     add_to,
+    keep_last_of_equal,
     take_rows,
     write_rows,
 )
@@ -107,6 +110,7 @@ class SampleMemory(keras.layers.Layer):
         ids: Tensor,
         values: Tensor,
         momentum: float | Tensor | None = None,
+        rows: Tensor | None = None,
     ) -> None:
         """Moves the averages of a batch.
 
@@ -114,12 +118,13 @@ class SampleMemory(keras.layers.Layer):
             ids: Sample ids, integers `(batch,)`.
             values: `(batch,)`, or `(batch, width)`.
             momentum: β of this step. Defaults to `None`, the layer's own.
+            rows: What `rows(ids)` returned. Defaults to `None`, computed here.
         """
         new = _as_constant(values)
         beta = self.momentum if momentum is None else momentum
-        rows = self.rows(ids)
+        rows = self.rows(ids) if rows is None else rows
         before = take_rows(self.values, rows)
-        moved = beta * before + (1.0 - beta) * new
+        moved = interpolate(new, before, beta)
         self._write(ids, rows, ops.where(before > NONE, moved, new))
 
     def take(self, ids: Tensor) -> Tensor:
@@ -151,17 +156,15 @@ class SampleMemory(keras.layers.Layer):
     def _write(self, ids: Tensor, rows: Tensor, values: Tensor) -> None:
         # Of several writes to one row, which one stays would be up to chance
         # on some devices. All but the last go to the row of no sample.
-        order = order_of(rows)
-        rows, values = rows_of(rows, order), rows_of(values, order)
-        is_repeated = rows[1:] == rows[:-1]
-        others = fill_where(is_repeated, rows[:-1], self.num_samples)
-        rows = ops.concatenate([others, rows[-1:]])
+        rows, order = sorted_and_order(rows)
+        values = rows_of(values, order)
+        rows = keep_last_of_equal(rows, self.num_samples)
         nowhere = rows == self.num_samples
         if self.width is not None:
             nowhere = nowhere[:, None]
         write_rows(self.values, rows, fill_where(nowhere, values, NONE))
         is_unknown = ops.convert_to_tensor(ids) >= self.num_samples
-        add_to(self.unknown_ids, ops.sum(is_unknown))
+        add_to(self.unknown_ids, count_where(is_unknown, "int32"))
 
     def rows(self, ids: Tensor) -> Tensor:
         """Returns the row of each id, int32.

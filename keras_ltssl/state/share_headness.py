@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_ltssl.backend.fused_arithmetic import affine, times_vector
 from keras_ltssl.backend.fused_operations import rows_of
 from keras_ltssl.state.headness import Assignment, Headness
 from keras_ltssl.types import Tensor
@@ -35,6 +36,6 @@ class ShareHeadness(Headness):
     def estimate(self, assignment: Assignment) -> Tensor:
         shares = ops.convert_to_tensor(assignment.shares)
         # 1 for a smaller share, a half for an equal one.
-        counts = 0.5 + 0.5 * ops.sign(shares[:, None] - shares)
-        rank = ops.sum(counts * shares, axis=-1)
+        counts = affine(ops.sign(shares[:, None] - shares), 0.5, 0.5)
+        rank = times_vector(counts, shares)
         return rows_of(rank, ops.convert_to_tensor(assignment.labels))

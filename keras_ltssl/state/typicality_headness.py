@@ -36,3 +36,6 @@ class TypicalityHeadness(RankedHeadness):
 
     def score(self, assignment: Assignment) -> Tensor:
         return assignment.closeness
+
+    def sorted_scores(self, assignment: Assignment) -> Tensor:
+        return assignment.by_closeness()[0]

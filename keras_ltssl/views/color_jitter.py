@@ -3,7 +3,8 @@
 import numpy as np
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import clip, plus_matmul
+from keras_ltssl.backend.fused_arithmetic import plus_matmul
+from keras_ltssl.backend.fused_operations import clip
 from keras_ltssl.types import Tensor
 
 # Weights of R, G and B in the luminance and in the two chroma axes of YIQ.

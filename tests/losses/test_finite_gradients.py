@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import keras_ltssl as lt
-from keras_ltssl.losses.distribution_supcon import supcon_of
+from keras_ltssl.losses.distribution_supcon import domains_of, supcon_of
 from keras_ltssl.losses.kernels.queue import QueueContrast
 from tests import reference
 from tests.gradients import compiled
@@ -77,7 +77,9 @@ def _queue_supcon(filled, kind):
 
     def loss(z):
         contrast = QueueContrast(z, queue, 0.1, None)
-        return contrast.losses[:, 0] + supcon_of(contrast, _is_ood(z, kind))
+        return contrast.losses[:, 0] + supcon_of(
+            contrast, domains_of(_is_ood(z, kind), "float32")
+        )
 
     return loss
 

@@ -16,7 +16,7 @@ if keras.backend.backend() != "torch":
 import torch
 from counting import count_kernels
 
-BATCH = 32
+BATCH = 64
 NUM_SAMPLES = 100
 LOSSES = {
     "nt_xent": (46, lambda: lt.losses.NTXentLoss()),

@@ -243,3 +243,17 @@ def test_impossible_mix_is_refused():
         ValueError, match="`typicality` must be a finite number"
     ):
         lt.layers.MixedHeadness(typicality=1.5)
+
+
+def test_a_prototype_stays_where_all_that_it_learns_cancels_out():
+    prototypes = lt.layers.Prototypes(num_prototypes=2, momentum=0.0)
+    prototypes.build((None, 3))
+    vectors = np.eye(2, 3, dtype="float32")
+    prototypes.set_population(vectors, np.float32([0.5, 0.5]))
+    # As close to both prototypes: members of the first.
+    units = np.float32([[0, 0, 1], [0, 0, -1], [0, 1, 0]])
+    prototypes.update(prototypes.assign(units))
+
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(prototypes.vectors), vectors, atol=1e-6
+    )

@@ -27,11 +27,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import (
-    minus_product,
-    plus_matmul,
-    reshape,
-)
+from keras_ltssl.backend.fused_arithmetic import minus_product, plus_matmul
+from keras_ltssl.backend.fused_operations import reshape
 from keras_ltssl.backend.in_place_operations import (
     ProductBuffer,
     add_to_own_pairs,

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import plus_matmul
+from keras_ltssl.backend.fused_arithmetic import plus_matmul
 from keras_ltssl.types import Tensor
 
 # All are spreads of log potentials: one of x moves no label by more than x / 4.

@@ -6,11 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ltssl.backend.fused_operations import (
-    at_least,
-    fill_where,
-    minus_product,
-)
+from keras_ltssl.backend.fused_arithmetic import minus_product
+from keras_ltssl.backend.fused_operations import at_least, fill_where
 from keras_ltssl.types import Tensor
 
 
