@@ -11,24 +11,19 @@ from keras import ops
 from keras_ltssl.types import Tensor
 
 
-def affine(x: float | Tensor, factor: float, offset: float) -> Tensor:
+def affine(x: Tensor, factor: float, offset: float) -> Tensor:
     """Returns `factor * x + offset`.
 
     Args:
-        x: Tensor of floats, or number.
+        x: Tensor of floats.
         factor: Number.
         offset: Number.
     """
-    if not ops.is_tensor(x) or keras.backend.backend() != "torch":
+    if keras.backend.backend() != "torch":
         return factor * x + offset
     import torch
 
-    changed: Tensor = torch.rsub(
-        x,  # type: ignore[arg-type]
-        offset,
-        alpha=-factor,
-    )
-    return changed
+    return torch.rsub(x, offset, alpha=-factor)
 
 
 def interpolate(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:

@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 
-from keras_ltssl.backend.fused_arithmetic import affine
 from keras_ltssl.schedules.periodic_temperature import PeriodicTemperature
 
 
@@ -51,4 +50,4 @@ class CosineTemperature(PeriodicTemperature):
     def value_at(self, epoch: Any, xp: ModuleType) -> Any:
         phase = 2.0 * math.pi / self.period * (epoch % self.period)
         amplitude = (self.maximum - self.minimum) / 2.0
-        return affine(xp.cos(phase), amplitude, self.minimum + amplitude)
+        return (self.minimum + amplitude) + amplitude * xp.cos(phase)

@@ -16,27 +16,27 @@ if keras.backend.backend() != "torch":
 import torch
 from counting import count_kernels
 
-BATCH = 64
+BATCH = 64  # At least as many as TASE has prototypes.
 NUM_SAMPLES = 100
 LOSSES = {
-    "nt_xent": (46, lambda: lt.losses.NTXentLoss()),
+    "nt_xent": (45, lambda: lt.losses.NTXentLoss()),
     "scheduled": (
-        56,
+        54,
         lambda: lt.losses.NTXentLoss(lt.schedules.CosineTemperature(period=4)),
     ),
-    "focal": (61, lambda: lt.losses.FocalNTXentLoss()),
-    "macl": (69, lambda: lt.losses.MACLLoss()),
+    "focal": (60, lambda: lt.losses.FocalNTXentLoss()),
+    "macl": (58, lambda: lt.losses.MACLLoss()),
     "bcl": (
-        95,
+        84,
         lambda: lt.losses.BoostedLoss(lt.losses.NTXentLoss(), NUM_SAMPLES),
     ),
-    "sogclr": (99, lambda: lt.losses.SogCLRLoss(NUM_SAMPLES)),
-    "isogclr": (114, lambda: lt.losses.ISogCLRLoss(NUM_SAMPLES)),
-    "colt": (123, lambda: lt.losses.COLTLoss(num_samples=NUM_SAMPLES)),
-    "tase": (156, lambda: lt.losses.TASELoss(warmup_steps=0)),
+    "sogclr": (95, lambda: lt.losses.SogCLRLoss(NUM_SAMPLES)),
+    "isogclr": (110, lambda: lt.losses.ISogCLRLoss(NUM_SAMPLES)),
+    "colt": (104, lambda: lt.losses.COLTLoss(num_samples=NUM_SAMPLES)),
+    "tase": (115, lambda: lt.losses.TASELoss(warmup_steps=0)),
 }
 # A step logs whether it learns; so many kernels more.
-SIGNS = 29
+SIGNS = 25
 
 
 def projections():
@@ -130,4 +130,4 @@ def test_harmonization_does_not_start_a_kernel_for_each_iteration(num_samples):
 
     step()
     # The 300 iterations alone would be 1,200.
-    assert count_kernels(step) <= 201
+    assert count_kernels(step) <= 200
