@@ -27,20 +27,21 @@ def constant(
     Args:
         make: A function of the module that calls this.
         *arguments: Its arguments.
-        beside: A tensor on the device of the result.
+        beside: A tensor or a variable on the device of the result.
     """
     if keras.backend.backend() != "torch":
         return ops.convert_to_tensor(make(*arguments))
     import torch
 
+    device = ops.convert_to_tensor(beside).device
     if torch.compiler.is_compiling():
-        return torch.as_tensor(make(*arguments), device=beside.device)
-    key = (make, arguments, beside.device)
+        return torch.as_tensor(make(*arguments), device=device)
+    key = (make, arguments, device)
     if key not in _made:
         if len(_made) >= _MOST:
             _made.clear()
         # Of no mode that would keep it from taking part in a training step.
         with torch.inference_mode(False):
             array = torch.from_numpy(make(*arguments))
-            _made[key] = array.to(beside.device)
+            _made[key] = array.to(device)
     return _made[key]

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ltssl.backend.fused_arithmetic import mean_and_deviation
 from keras_ltssl.losses.global_contrast import global_contrast
 from keras_ltssl.losses.sogclr import SogCLRLoss
 from keras_ltssl.losses.step import Step
@@ -140,7 +141,8 @@ class ISogCLRLoss(SogCLRLoss):
         log_u = rows[:, 0]
         momentum = ops.where(is_known, rows[:, 1], 0.0)
         tau = ops.where(is_known, rows[:, 2], step.temperature)
-        step.log(temperature=ops.mean(tau), temperature_std=ops.std(tau))
+        mean, deviation = mean_and_deviation(tau)
+        step.log(temperature=mean, temperature_std=deviation)
         contrast = step.contrast(tau, self.chunk_size)
         negatives = contrast.negative_means()
         result = global_contrast(negatives, log_u, is_known, tau, self.gamma)

@@ -79,8 +79,7 @@ class _Means(keras.metrics.Metric):
 
     def _one(self, variable: Any) -> Tensor:
         """Returns 1, beside a variable."""
-        value = ops.convert_to_tensor(variable)
-        return constant(np.ones, (), self.dtype, beside=value)
+        return constant(np.ones, (), self.dtype, beside=variable)
 
     def result(self) -> dict[str, Tensor]:
         """Returns the mean of each value since the last reset, by name."""

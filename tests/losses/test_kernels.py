@@ -31,7 +31,7 @@ LOSSES = {
         lambda: lt.losses.BoostedLoss(lt.losses.NTXentLoss(), NUM_SAMPLES),
     ),
     "sogclr": (95, lambda: lt.losses.SogCLRLoss(NUM_SAMPLES)),
-    "isogclr": (110, lambda: lt.losses.ISogCLRLoss(NUM_SAMPLES)),
+    "isogclr": (109, lambda: lt.losses.ISogCLRLoss(NUM_SAMPLES)),
     "colt": (104, lambda: lt.losses.COLTLoss(num_samples=NUM_SAMPLES)),
     "tase": (115, lambda: lt.losses.TASELoss(warmup_steps=0)),
 }
