@@ -1,11 +1,13 @@
-"""Functional models of Keras that call their layers without its checks.
+"""Networks that call their layers without the checks of Keras.
 
 Import this module only on the PyTorch backend.
 
 `Layer.__call__` converts and checks arguments, finds masks and opens scopes:
 0.2 ms for each layer, in which a GPU waits. In a network of plain layers, all
 of that gives the same each time, and so does the walk through Keras' graph.
-Here the method `call` of such a model runs a list of its layers.
+Here the method `call` of such a model runs a list of its layers. Images pass
+from layer to layer with their channels first, as PyTorch takes them: a view of
+the same memory for each layer would take the host as long as the layer.
 """
 
 from collections.abc import Callable
@@ -13,10 +15,15 @@ from typing import Any, NamedTuple
 
 import keras
 import torch
-from torch.nn import functional
 
 from keras_ltssl.backend import torch_layers
 from keras_ltssl.backend.compilation import is_stateless
+from keras_ltssl.backend.torch_image_layers import (
+    Images,
+    as_dtype,
+    is_plain_relu,
+    of_images,
+)
 from keras_ltssl.backend.torch_values import (
     KerasValues,
     PlainValues,
@@ -48,11 +55,12 @@ _PLAIN = {
 
 
 def set_plain_graph(model: Any, enabled: bool) -> None:
-    """Replaces `call` of a functional model of plain layers, or restores it.
+    """Replaces `call` of a network of plain layers, or restores it.
 
     Args:
-        model: Any layer. All but functional models of plain layers with one
-            dtype policy stay as they are, and so does a model whose `call`
+        model: Any layer. All but functional models, and layers with an
+            attribute `layers_in_turn`, stay as they are. So do those with other
+            than plain layers or several dtype policies, and one whose `call`
             somebody else has replaced.
         enabled: Whether to replace `call`.
     """
@@ -65,19 +73,33 @@ def set_plain_graph(model: Any, enabled: bool) -> None:
         del model.call
 
 
-def _is_plain(model: Any) -> bool:
+def _layers_of(model: Any) -> list[Any]:
+    """Returns the layers that the method `call` of a network calls.
+
+    None if it is no functional model and does not say which.
+    """
     kind: Any = type(model)
     # A subclass of somebody else may have a `call` of its own.
-    if kind.__name__ != "Functional" or not kind.__module__.startswith(
-        "keras."
-    ):
-        return False
-    layers = [
-        operation
-        for operation in model.operations
-        if type(operation) is not _Layers.InputLayer
-    ]
-    return all(
+    if kind.__name__ == "Functional" and kind.__module__.startswith("keras."):
+        return [
+            operation
+            for operation in model.operations
+            if type(operation) is not _Layers.InputLayer
+        ]
+    # So may a subclass of a layer that says which layers its own `call` calls.
+    if _definer(kind, "layers_in_turn") is not _definer(kind, "call"):
+        return []
+    return list(model.layers_in_turn)
+
+
+def _definer(kind: type, name: str) -> type | None:
+    """Returns the class that defines an attribute of a class."""
+    return next((each for each in kind.__mro__ if name in vars(each)), None)
+
+
+def _is_plain(model: Any) -> bool:
+    layers = _layers_of(model)
+    return bool(layers) and all(
         type(layer) in _PLAIN
         # Then the scope of the model, which casts variables, serves them all.
         and layer.dtype_policy.name == model.dtype_policy.name
@@ -106,7 +128,7 @@ class _Node(NamedTuple):
 
 
 class _PlainGraph:
-    """Calls a functional model of plain layers.
+    """Calls a network of plain layers.
 
     Args:
         model: The model.
@@ -121,11 +143,18 @@ class _PlainGraph:
         self._model = model
         self._variable = next(iter(model.variables), None)
         self._nodes: list[_Node] = []
-        self._count = len(model.inputs)
-        self._outputs = model._run_through_graph(
-            [_Place(number) for number in range(self._count)],
-            operation_fn=self._noting,
-        )
+        self._layers = _layers_of(model)
+        self._is_functional = isinstance(model, keras.Model)
+        if self._is_functional:
+            self._count = len(model.inputs)
+            self._outputs = model._run_through_graph(
+                [_Place(number) for number in range(self._count)],
+                operation_fn=self._noting,
+            )
+        else:
+            self._count, self._outputs = 1, _Place(0)
+            for layer in self._layers:
+                self._outputs = self._noting(layer)(self._outputs)
 
     def _noting(self, layer: Any) -> Callable[..., _Place]:
         """Returns what notes a call of a layer, in place of calling it."""
@@ -166,23 +195,42 @@ class _PlainGraph:
                 _is_unmasked_tensor(x) for x in keras.tree.flatten(inputs)
             )
         ):
+            if mask is not None:
+                arguments["mask"] = mask
+            # A projection head takes no mask.
             return type(model).call(
-                model, inputs, training=training, mask=mask, **arguments
+                model, inputs, training=training, **arguments
             )
         dtype = getattr(torch, model.compute_dtype)
-        if not _casts_variables(model, dtype):
+        if not self._casts_variables(dtype):
             return type(model).call(model, inputs, training=training)
-        tensors = list(model._standardize_inputs(inputs))
+        tensors = [inputs]
+        if self._is_functional:
+            tensors = list(model._standardize_inputs(inputs))
         values = self._values(tensors[0], dtype)
         for node in self._nodes:
             tensors.append(_run(node, tensors, training, dtype, values))
         if isinstance(self._outputs, _Place):
-            return tensors[self._outputs.number]
+            return _last(tensors[self._outputs.number])
         outputs = keras.tree.map_structure(
-            lambda place: tensors[place.number], self._outputs
+            lambda place: _last(tensors[place.number]), self._outputs
         )
         is_one = isinstance(outputs, list | tuple) and len(outputs) == 1
         return outputs[0] if is_one else outputs
+
+    def _casts_variables(self, dtype: torch.dtype) -> bool:
+        """Returns whether variables come in a dtype, as within `model(...)`.
+
+        In mixed precision they do not if somebody calls `model.call` itself.
+        """
+        if self._model.compute_dtype == self._model.variable_dtype:
+            return True
+        for layer in self._layers:
+            kernel = getattr(layer, "kernel", None)
+            if kernel is not None:
+                cast: torch.Tensor = keras.ops.convert_to_tensor(kernel)
+                return cast.dtype == dtype
+        return True
 
     def _values(self, tensor: torch.Tensor, dtype: torch.dtype) -> Values:
         """Returns what reads the variables of the layers in this call."""
@@ -196,21 +244,6 @@ class _PlainGraph:
         return PlainValues(dtype if is_mixed else None)
 
 
-def _casts_variables(model: Any, dtype: torch.dtype) -> bool:
-    """Returns whether variables come in a dtype, as within `model(...)`.
-
-    In mixed precision they do not if somebody calls `model.call` itself.
-    """
-    if model.compute_dtype == model.variable_dtype:
-        return True
-    for layer in model.layers:
-        kernel = getattr(layer, "kernel", None)
-        if kernel is not None:
-            cast: torch.Tensor = keras.ops.convert_to_tensor(kernel)
-            return cast.dtype == dtype
-    return True
-
-
 def _is_unmasked_tensor(x: Any) -> bool:
     return (
         isinstance(x, torch.Tensor)
@@ -221,36 +254,42 @@ def _is_unmasked_tensor(x: Any) -> bool:
 
 def _run(
     node: _Node,
-    tensors: list[torch.Tensor],
+    tensors: list[torch.Tensor | Images],
     training: bool | None,
     dtype: torch.dtype,
     values: Values,
 ) -> Any:
     """Returns the output of a layer."""
     layer, kind = node.layer, type(node.layer)
-    x: Any
-    if node.takes_list:
-        x = [_as_dtype(tensors[number], dtype) for number in node.inputs]
-    else:
-        x = _as_dtype(tensors[node.inputs[0]], dtype)
+    inputs = [tensors[number] for number in node.inputs]
     arguments = node.arguments
     if training is not None and kind is _Layers.BatchNormalization:
         arguments = {**arguments, "training": training}
-    if _needs_keras(layer, node.policy):
-        return layer(x, **arguments)
     replaced = vars(layer).get("call")
-    if replaced is None:
-        run = _SHORT.get(kind)
-        return layer.call(x, **arguments) if run is None else run(layer, x)
-    if getattr(replaced, "__func__", None) in torch_layers.TAKES_VALUES:
+    takes_values = (
+        getattr(replaced, "__func__", None) in torch_layers.TAKES_VALUES
+    )
+    needs_keras = _needs_keras(layer, node.policy)
+    is_ours = takes_values or (
+        replaced is None and kind not in torch_layers.REPLACED
+    )
+    if is_ours and not needs_keras:
+        y = of_images(layer, inputs, arguments, dtype, values)
+        if y is not None:
+            return y
+    last = [as_dtype(_last(x), dtype) for x in inputs]
+    x: Any = last if node.takes_list else last[0]
+    if needs_keras:
+        return layer(x, **arguments)
+    if takes_values:
         arguments = {**arguments, "values": values}
-    return replaced(x, **arguments)
+    elif kind is _Layers.ReLU and replaced is None and is_plain_relu(layer):
+        return torch.relu(x)
+    return layer.call(x, **arguments)
 
 
-def _as_dtype(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    if x.dtype is dtype or not x.is_floating_point():
-        return x
-    return x.to(dtype)
+def _last(x: torch.Tensor | Images) -> torch.Tensor:
+    return x.last if isinstance(x, Images) else x
 
 
 def _needs_keras(layer: Any, policy: Any) -> bool:
@@ -261,35 +300,3 @@ def _needs_keras(layer: Any, policy: Any) -> bool:
         or layer.dtype_policy is not policy
         or getattr(layer, "_remat_mode", None)
     )
-
-
-# What Keras computes in layers of the default arguments.
-
-
-def _relu(layer: Any, x: torch.Tensor) -> Any:
-    if layer.negative_slope or layer.threshold or layer.max_value is not None:
-        return layer.call(x)
-    return torch.relu(x)
-
-
-def _add(layer: Any, x: list[torch.Tensor]) -> Any:
-    if len({each.ndim for each in x}) > 1:
-        return layer.call(x)
-    total = x[0]
-    for each in x[1:]:
-        total = torch.add(total, each)
-    return total
-
-
-def _pad(layer: Any, x: torch.Tensor) -> Any:
-    if layer.data_format != "channels_last":
-        return layer.call(x)
-    rows, columns = layer.padding
-    return functional.pad(x, (0, 0, *columns, *rows))
-
-
-_SHORT: dict[type, Callable[[Any, Any], Any]] = {
-    _Layers.ReLU: _relu,
-    _Layers.Add: _add,
-    _Layers.ZeroPadding2D: _pad,
-}

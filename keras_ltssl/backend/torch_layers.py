@@ -17,6 +17,7 @@ import keras
 import torch
 from torch.nn import functional
 
+from keras_ltssl.backend.torch_normalization import normalized
 from keras_ltssl.backend.torch_values import KerasValues, Values
 
 _VALUES = KerasValues()
@@ -62,102 +63,22 @@ def _normalize(
 
     Keras' own operations compute what PyTorch has no kernel for.
     """
-    is_training = bool(training and layer.trainable)
-    mean = values.of(layer.moving_mean)
-    if not inputs.is_meta:
+    y = None
+    if mask is None and not inputs.is_meta:
         inputs = values.tensor(inputs)
-    if not _can_normalize(layer, inputs, is_training, mask, mean):
-        return type(layer).call(  # type: ignore[no-any-return]
-            layer, inputs, training=training, mask=mask
-        )
-    variance = values.of(layer.moving_variance)
-    gamma = values.of(layer.gamma) if layer.scale else None
-    beta = values.of(layer.beta) if layer.center else None
-    ndim = inputs.ndim
-    last = layer.axis % ndim == ndim - 1
-    x = inputs
-    if last and ndim == 4:
-        x = inputs.permute(0, 3, 1, 2)
-    elif last:
-        x = inputs.reshape(-1, inputs.shape[-1])
-    if not is_training:
-        if layer.trainable and torch.is_grad_enabled():
-            # A step on other data may come before the backward pass.
-            mean, variance = mean.clone(), variance.clone()
-        y = functional.batch_norm(
-            x, mean, variance, gamma, beta, False, 0.0, layer.epsilon
-        )
-    else:
-        y = _normalize_batch(layer, x, mean, variance, gamma, beta, values)
-    if last and ndim == 4:
-        y = y.permute(0, 2, 3, 1)
-    elif last:
-        y = y.reshape(inputs.shape)
-    return y.to(getattr(torch, layer.compute_dtype))
-
-
-def _can_normalize(
-    layer: Any,
-    inputs: torch.Tensor,
-    is_training: bool,
-    mask: torch.Tensor | None,
-    mean: torch.Tensor,
-) -> bool:
-    if inputs.is_meta or inputs.device != mean.device or mask is not None:
-        return False
-    if inputs.dtype != mean.dtype and not (
-        inputs.dtype in (torch.float16, torch.bfloat16)
-        and mean.dtype == torch.float32
-    ):
-        return False
-    if mean.dtype not in (torch.float32, torch.float64):
-        return False
-    if layer.axis % inputs.ndim not in (1, inputs.ndim - 1):
-        return False
-    if not is_training:
-        return True
-    # One value for each channel has no unbiased variance. Older versions of
-    # Keras have no `renorm`.
-    return (
-        not getattr(layer, "renorm", False)
-        and layer.momentum != 0
-        and inputs.numel() >= 2 * len(mean)
-    )
-
-
-def _normalize_batch(
-    layer: Any,
-    x: torch.Tensor,
-    mean: torch.Tensor,
-    variance: torch.Tensor,
-    gamma: torch.Tensor | None,
-    beta: torch.Tensor | None,
-    values: Values,
-) -> torch.Tensor:
-    """Normalizes by the statistics of the batch and moves those of the layer.
-
-    Keras moves the biased variance, `m v + (1-m) b`, and PyTorch the unbiased
-    one, u = b / c with c = (count - 1) / count. So PyTorch moves a tensor s
-    that starts as -(1-m) v / (c m), and v + c s is what Keras computes. Scaling
-    v itself back and forth would add a rounding error at each step.
-
-    `data` is the same memory with a version of its own: a later call may write
-    to it before the backward pass, which does not need it.
-    """
-    share = 1 - layer.momentum
-    count = x.numel() // len(mean)
-    unbiased = (count - 1) / count
-    stateless = values.are_passed
-    new_mean = mean.clone() if stateless else mean.data
-    step = variance.data * (-share / (unbiased * layer.momentum))
-    y = functional.batch_norm(
-        x, new_mean, step, gamma, beta, True, share, layer.epsilon
-    )
-    if stateless:
-        layer.moving_mean.assign(new_mean)
-        layer.moving_variance.assign(variance + unbiased * step)
-    else:
-        variance.data.add_(step, alpha=unbiased)
+        last = layer.axis % inputs.ndim == inputs.ndim - 1
+        if last and inputs.ndim == 4:
+            x = inputs.permute(0, 3, 1, 2)
+            y = normalized(layer, x, training, values)
+            y = None if y is None else y.permute(0, 2, 3, 1)
+        elif last:
+            x = inputs.reshape(-1, inputs.shape[-1])
+            y = normalized(layer, x, training, values)
+            y = None if y is None else y.reshape(inputs.shape)
+        elif layer.axis % inputs.ndim == 1:
+            y = normalized(layer, inputs, training, values)
+    if y is None:
+        y = type(layer).call(layer, inputs, training=training, mask=mask)
     return y
 
 
@@ -165,40 +86,61 @@ def _convolve(
     layer: Any, inputs: torch.Tensor, values: Values = _VALUES
 ) -> torch.Tensor:
     """Calls `Conv2D` or `DepthwiseConv2D` without copies between layouts."""
-    kernel = values.tensor(layer.kernel)
-    bias = values.of(layer.bias) if layer.use_bias else None
-    if not _has_channels_last(layer, inputs) or inputs.dtype != kernel.dtype:
+    y = None
+    if has_channels_last(layer) and not inputs.is_meta:
+        x = values.tensor(inputs).permute(0, 3, 1, 2)
+        y = convolved(layer, x, values)
+    if y is None:
         return type(layer).call(layer, inputs)  # type: ignore[no-any-return]
-    inputs = values.tensor(inputs)
+    y = y.permute(0, 2, 3, 1)
+    return y if layer.activation is None else layer.activation(y)
+
+
+def convolved(
+    layer: Any, x: torch.Tensor, values: Values
+) -> torch.Tensor | None:
+    """Returns what a convolution makes of channels in the second axis.
+
+    Args:
+        layer: `Conv2D` or `DepthwiseConv2D`. Its activation is left out, and
+            its data format does not count.
+        x: `(batch, channels, height, width)`.
+        values: What reads variables.
+
+    Returns:
+        The output, or `None` where the layer converts dtypes.
+    """
+    kernel = values.tensor(layer.kernel)
+    if x.dtype != kernel.dtype:
+        return None
+    bias = values.of(layer.bias) if layer.use_bias else None
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
-    x, padding = _channels_first(inputs), [0, 0]
+    kernel = kernel.permute(3, 2, 0, 1)
+    # A view, unless the memory has the channels first already.
+    x = x.contiguous(memory_format=torch.channels_last)
+    padding = (0, 0)
     if layer.padding == "same":
-        before, after = zip(
-            *map(
-                _same_padding,
-                inputs.shape[1:3],
-                kernel.shape[:2],
-                layer.strides,
-                layer.dilation_rate,
-            ),
-            strict=True,
+        (top, bottom), (left, right) = map(
+            _same_padding,
+            x.shape[2:],
+            kernel.shape[2:],
+            layer.strides,
+            layer.dilation_rate,
         )
-        if before == after:
-            padding = list(before)
+        if top == bottom and left == right:
+            padding = (top, left)
         else:
-            sides = (before[1], after[1], before[0], after[0])
-            x = functional.pad(x, sides)
-    y = functional.conv2d(
+            x = functional.pad(x, (left, right, top, bottom))
+    return torch.conv2d(
         x,
-        kernel.permute(3, 2, 0, 1),
+        kernel,
         bias,
         layer.strides,
         padding,
         layer.dilation_rate,
-        x.shape[1] // kernel.shape[2],
-    ).permute(0, 2, 3, 1)
-    return y if layer.activation is None else layer.activation(y)
+        x.shape[1] // kernel.shape[1],
+    )
 
 
 def _same_padding(
@@ -215,27 +157,45 @@ def _pool(
     layer: Any, inputs: torch.Tensor, values: Values = _VALUES
 ) -> torch.Tensor:
     """Calls `MaxPooling2D` or `AveragePooling2D` without a copy."""
-    if not _has_channels_last(layer, inputs) or layer.padding != "valid":
+    y = None
+    if has_channels_last(layer) and not inputs.is_meta:
+        y = pooled(layer, values.tensor(inputs).permute(0, 3, 1, 2))
+    if y is None:
         return type(layer).call(layer, inputs)  # type: ignore[no-any-return]
-    inputs = values.tensor(inputs)
+    return y.permute(0, 2, 3, 1)
+
+
+def pooled(layer: Any, x: torch.Tensor) -> torch.Tensor | None:
+    """Returns what a pooling layer makes of channels in the second axis.
+
+    Args:
+        layer: `MaxPooling2D` or `AveragePooling2D`, whose data format does not
+            count.
+        x: `(batch, channels, height, width)`.
+
+    Returns:
+        The output, or `None` where the layer pads.
+    """
+    if layer.padding != "valid":
+        return None
     pool: Callable[..., torch.Tensor] = (
         functional.max_pool2d
         if layer.pool_mode == "max"
         else functional.avg_pool2d
     )
-    y = pool(_channels_first(inputs), layer.pool_size, layer.strides)
-    return y.permute(0, 2, 3, 1)
+    x = x.contiguous(memory_format=torch.channels_last)
+    return pool(x, layer.pool_size, layer.strides)
 
 
-def _has_channels_last(layer: Any, inputs: torch.Tensor) -> bool:
-    return layer.data_format == "channels_last" and not inputs.is_meta
+def has_channels_last(layer: Any) -> bool:
+    """Returns whether a layer for images has the channels in the last axis.
 
-
-def _channels_first(inputs: torch.Tensor) -> torch.Tensor:
-    """Returns a view, unless the memory has the channels first already."""
-    return inputs.permute(0, 3, 1, 2).contiguous(
-        memory_format=torch.channels_last
-    )
+    Args:
+        layer: A layer with a data format, or batch normalization.
+    """
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return layer.axis in (-1, 3)
+    return bool(layer.data_format == "channels_last")
 
 
 _CALLS: dict[type, Callable[..., torch.Tensor]] = {
@@ -245,6 +205,9 @@ _CALLS: dict[type, Callable[..., torch.Tensor]] = {
     keras.layers.MaxPooling2D: _pool,
     keras.layers.AveragePooling2D: _pool,
 }
+
+REPLACED = frozenset(_CALLS)
+"""The classes of layers whose `call` is replaced."""
 
 # They read variables by their argument `values`.
 TAKES_VALUES = frozenset(_CALLS.values())

@@ -109,6 +109,11 @@ class ProjectionHead(keras.layers.Layer):
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
 
+    @property
+    def layers_in_turn(self) -> list[keras.layers.Layer]:
+        """The layers of a built head, which `call` calls in this order."""
+        return self._perceptron if self.built else []
+
     def call(self, features: Tensor, training: bool | None = None) -> Tensor:
         """Projects features.
 
@@ -120,7 +125,7 @@ class ProjectionHead(keras.layers.Layer):
             Float tensor `(batch, output_dim)`.
         """
         outputs = features
-        for layer in self._perceptron:
+        for layer in self.layers_in_turn:
             outputs = layer(outputs, training=training)
         return outputs
 

@@ -152,6 +152,79 @@ def test_the_layers_are_called_without_the_checks_of_keras(monkeypatch):
     assert len(called) > 60
 
 
+@pytest.mark.parametrize(
+    "stack",
+    [
+        lambda: [layers.Conv2D(4, 3, activation="softmax"), layers.Flatten()],
+        lambda: [layers.DepthwiseConv2D(3, activation="gelu"), layers.Dense(3)],
+        lambda: [layers.Conv2D(4, 3, strides=2), layers.Reshape((-1,))],
+        lambda: [layers.AveragePooling2D(2), layers.Activation("softmax")],
+        lambda: [layers.AveragePooling2D(2, padding="same"), layers.ReLU(2.0)],
+        lambda: [layers.GlobalAveragePooling2D(keepdims=True)],
+        lambda: [layers.BatchNormalization(axis=2), layers.Flatten()],
+        lambda: [layers.Conv2D(2, 3), layers.GlobalMaxPooling2D()],
+    ],
+)
+def test_layers_that_look_at_the_last_axis_are_given_channels_there(stack):
+    ours, theirs = two_of(lambda: of_layers(layers.Conv2D(6, 3), *stack()))
+    x = images()[1]
+    for value, wanted in zip(trained(ours, x), trained(theirs, x), strict=True):
+        torch.testing.assert_close(value, wanted, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_projection_head_computes_as_by_keras(
+    policy, batch_norm, training, monkeypatch
+):
+    def make():
+        head = lt.layers.ProjectionHead(8, 12, batch_norm, dtype=policy)
+        head.build((None, 6))
+        return head
+
+    ours, theirs = two_of(make)
+    features = torch.randn(5, 6, generator=torch.manual_seed(0))
+    for value, wanted in zip(
+        trained(ours, features, training=training),
+        trained(theirs, features, training=training),
+        strict=True,
+    ):
+        torch.testing.assert_close(value, wanted, rtol=0, atol=1e-6)
+    called, call = [], layers.Layer.__call__
+
+    def watched(self, *arguments, **keywords):
+        called.append(self)
+        return call(self, *arguments, **keywords)
+
+    monkeypatch.setattr(layers.Layer, "__call__", watched)
+    ours(features)
+    assert called == [ours]
+
+
+def test_keras_finds_the_shape_of_projections_without_computing_them():
+    # Where the call fails on stand-ins, Keras calls it on zeros.
+    head = lt.layers.ProjectionHead(4)
+    head.build((None, 6))
+    lt.models.use_torch_kernels(head)
+    stand_in = torch.zeros(5, 6, device="meta")
+    with keras.StatelessScope():
+        assert head.call(stand_in).shape == (5, 4)
+
+
+def test_a_projection_head_with_its_own_call_keeps_it():
+    class Doubled(lt.layers.ProjectionHead):
+        def call(self, features, training=None):
+            return 2 * super().call(features, training)
+
+    head = Doubled(4)
+    head.build((None, 6))
+    features = torch.randn(5, 6)
+    wanted = head(features)
+    lt.models.use_torch_kernels(head)
+    torch.testing.assert_close(head(features), wanted, rtol=0, atol=0)
+
+
 class OwnLayer(layers.ReLU):
     pass
 
