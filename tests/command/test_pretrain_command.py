@@ -90,7 +90,6 @@ def test_a_folder_of_photos_becomes_an_encoder_and_features(photos, pretrain):
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.every_backend
 def test_killed_and_started_again_it_ends_as_if_nothing_had_been(
     photos, tmp_path, pretrain, monkeypatch
 ):

@@ -82,7 +82,6 @@ def run_file(name="run"):
     return json.loads(Path(name, "run.json").read_text())
 
 
-@pytest.mark.every_backend
 def test_killed_and_resumed_lists_become_the_same_report(listed, pretrain):
     code, told, error = pretrain("--output=whole")
     assert code == 0, error

@@ -27,10 +27,9 @@ SAYS = {
     "tensorflow": "unhealthy|Connection reset|failed to connect|timeout",
 }
 WHY_NOT = hosts.why_not()
-pytestmark = [
-    pytest.mark.every_backend,
-    pytest.mark.skipif(bool(WHY_NOT), reason=f"No hosts here: {WHY_NOT}"),
-]
+pytestmark = pytest.mark.skipif(
+    bool(WHY_NOT), reason=f"No hosts here: {WHY_NOT}"
+)
 
 # Two views that no random numbers change, whole batches, and few steps of an
 # optimizer that does not enlarge differences of rounding.
@@ -146,6 +145,7 @@ def test_the_script_has_at_most_60_lines():
     assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) <= 60
 
 
+@pytest.mark.every_backend
 def test_two_hosts_train_as_one(tmp_path):
     code = script(tmp_path, 2, **FIXED_VIEWS)
     with hosts.two_hosts() as both:
@@ -238,6 +238,7 @@ def test_hosts_with_the_same_part_are_refused(tmp_path):
     assert not folder.exists()
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="`fit` trains there.")
 def test_fit_on_several_hosts_is_refused(tmp_path):
     code = script(tmp_path, **{"callbacks.on_train_begin()": "model.fit(data)"})
