@@ -1,7 +1,8 @@
 """Several devices train as one: the same losses, gradients and weights.
 
-Real devices of this computer's processor: four of JAX, as many replicas of
-TensorFlow, two and four processes of PyTorch.
+Real devices of this computer's processor: two and four of JAX, as many replicas
+of TensorFlow and processes of PyTorch. `make test` takes two on each backend,
+and four on PyTorch.
 """
 
 import fcntl
@@ -19,8 +20,7 @@ import pytest
 import keras_ltssl as lt
 from gradients import value_and_gradient
 
-pytestmark = pytest.mark.every_backend
-
+every_backend = pytest.mark.every_backend
 BACKEND = keras.backend.backend()
 PROGRAM = Path(__file__).parent / "train_on_devices.py"
 NAMES = [
@@ -45,7 +45,7 @@ NAMES = [
     "moco_colt",
     "moco_isogclr",
 ]
-COUNTS = [2, 4] if BACKEND == "torch" else [4]
+COUNTS = [pytest.param(2, marks=every_backend), 4]
 SECONDS = 1800
 only_torch = pytest.mark.skipif(
     BACKEND != "torch", reason="Only PyTorch trains with a process a device."
@@ -103,42 +103,50 @@ def run_processes(folder, count):
             process.communicate()
 
 
+class Runs:
+    """What a number of devices computed, by process, once asked for."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.arrays = {}
+
+    def __getitem__(self, count):
+        if count not in self.arrays:
+            # One worker computes, the other one waits.
+            with open(self.folder / "devices.lock", "w") as lock:
+                fcntl.lockf(lock, fcntl.LOCK_EX)
+                done = self.folder / f"done-{count}"
+                if not done.exists():
+                    self.compute([1, 2] if count < 4 else [count])
+            self.arrays[count] = [
+                dict(np.load(path))
+                for path in sorted(self.folder.glob(f"{count}-*"))
+            ]
+        return self.arrays[count]
+
+    def compute(self, counts):
+        """Writes what each process of each number of devices computed."""
+        with ThreadPoolExecutor(len(counts)) as pool:
+            for each in [pool.submit(self.run, count) for count in counts]:
+                each.result()
+        for count in counts:
+            (self.folder / f"done-{count}").touch()
+
+    def run(self, count):
+        if BACKEND == "torch" and count > 1:
+            run_processes(self.folder, count)
+        else:
+            path = self.folder / f"{count}-0.npz"
+            results(start(path, DEVICES=str(count)), path)
+
+
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
-    """What each number of devices computed, by process."""
-    # The folder of all workers of this run: one computes, the others wait.
+    # The folder of all workers of this run.
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
-    with open(folder / "devices.lock", "w") as lock:
-        fcntl.lockf(lock, fcntl.LOCK_EX)
-        done = folder / "done"
-        if not done.exists():
-            compute(folder)
-            done.touch()
-    return {
-        count: [
-            dict(np.load(path)) for path in sorted(folder.glob(f"{count}-*"))
-        ]
-        for count in [1, *COUNTS]
-    }
-
-
-def compute(folder):
-    """Writes what each process of each number of devices computed."""
-
-    def run(count, devices):
-        path = folder / f"{count}-0.npz"
-        results(start(path, DEVICES=devices), path)
-
-    if BACKEND == "torch":
-        jobs = [(run, 1, "1"), *((run_processes, folder, n) for n in COUNTS)]
-    else:
-        jobs = [(run, count, str(count)) for count in [*COUNTS, 1]]
-    # Two at a time: the other worker waits for them, too.
-    with ThreadPoolExecutor(2) as pool:
-        for each in [pool.submit(*job) for job in jobs]:
-            each.result()
+    return Runs(folder)
 
 
 compares_logs = pytest.mark.skipif(
@@ -194,9 +202,11 @@ def test_features_are_those_of_one_device(runs, name, count):
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="It has a process a device.")
-def test_devices_share_what_is_embedded(runs):
-    # Ten images, and two that fill them up.
-    assert runs[4][0]["4/features/rows"].tolist() == [3, 3, 3, 3]
+@pytest.mark.parametrize("count", COUNTS)
+def test_devices_share_what_is_embedded(runs, count):
+    # Ten images; twelve with those that fill them up.
+    rows = {2: [5, 5], 4: [3, 3, 3, 3]}[count]
+    assert runs[count][0][f"{count}/features/rows"].tolist() == rows
 
 
 @only_torch
@@ -237,10 +247,11 @@ def test_processes_of_jax_train_as_one_device(runs, tmp_path):
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="A rule of JAX's runtime.")
-def test_batches_that_devices_cannot_share_are_refused(runs):
-    message = str(runs[4][0]["uneven"])
-    assert "multiple of 4 samples" in message
-    assert "batches of [2] samples" in message
+@pytest.mark.parametrize("count", COUNTS)
+def test_batches_that_devices_cannot_share_are_refused(runs, count):
+    message = str(runs[count][0]["uneven"])
+    assert f"multiple of {count} samples" in message
+    assert "batches of [3] samples" in message
 
 
 @only_torch
@@ -270,9 +281,10 @@ def test_processes_draw_other_views_and_share_prototypes(runs):
     np.testing.assert_array_equal(first["prototypes"], second["prototypes"])
 
 
+@every_backend
 @pytest.mark.skipif(BACKEND == "jax", reason="There, they are of the batch.")
 def test_batch_statistics_of_a_part_are_pointed_out(runs):
-    for run in runs[COUNTS[0]]:
+    for run in runs[2]:
         assert "batch normalization uses the statistics" in str(run["warnings"])
 
 
