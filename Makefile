@@ -22,8 +22,8 @@ BIN := $(VENV)/bin
 # Pinned, since PyPI's newest PyTorch for Linux may bring gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 export TF_CPP_MIN_LOG_LEVEL := 2
-# Where it is set, each process compiles anew what it imports: of PyTorch, that
-# takes longer than most tests.
+# With this variable Python stores no compiled modules. Each process would compile
+# PyTorch and Keras again, which takes half a minute.
 unexport PYTHONDONTWRITEBYTECODE
 
 PACKAGE_tensorflow := tensorflow-cpu
@@ -81,8 +81,8 @@ endef
 test-torch: $(VENV)/all
 	$(call pytest,$(VENV),torch)
 
-# XLA then needs about 40 % less time for the small models of the tests. For
-# processors alone: a GPU is tested with what it trains with.
+# With these flags XLA compiles faster, and the tests take less time. `test-gpu`
+# does not use them.
 test-jax test-all-jax: export XLA_FLAGS := \
 	--xla_backend_optimization_level=0 \
 	--xla_llvm_disable_expensive_passes=true
@@ -104,8 +104,8 @@ $(MINIMUM)/%: pyproject.toml
 		-e ".[test]"
 	touch $@
 
-# Warnings are shown, not errors: old packages warn about newer ones. Left out is
-# what takes long and needs no function of Keras that other tests do not need.
+# Warnings are shown, not errors: old packages warn about newer ones. The last
+# two that are left out would take a third of the time.
 MINIMUM_LEAVES_OUT := $(addprefix --ignore=tests/,examples test_devices.py \
 	losses/test_finite_gradients.py)
 test-minimum: $(MINIMUM)/$(KERAS_BACKEND)

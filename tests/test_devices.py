@@ -1,8 +1,8 @@
 """Several devices train as one: the same losses, gradients and weights.
 
 Real devices of this computer's processor: two and four of JAX, as many replicas
-of TensorFlow and processes of PyTorch. `make test` takes two on each backend,
-and four on PyTorch.
+of TensorFlow and processes of PyTorch. Those with four run on JAX and
+TensorFlow in `make test-all` alone.
 """
 
 import fcntl
@@ -235,6 +235,7 @@ def test_parts_may_have_different_sizes(runs, name, function, count):
         )
 
 
+@every_backend
 @pytest.mark.skipif(BACKEND != "jax", reason="PyTorch's are tested above.")
 def test_processes_of_jax_train_as_one_device(runs, tmp_path):
     (one,) = runs[1]

@@ -141,6 +141,7 @@ def state_after(folder):
     }
 
 
+@pytest.mark.every_backend
 def test_the_script_has_at_most_60_lines():
     assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) <= 60
 
@@ -221,6 +222,7 @@ def test_a_host_that_does_not_see_the_checkpoints_is_refused(silent, tmp_path):
     assert sorted(path.name for path in folder.glob("epoch-*")) == before
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="It has a loop by hand.")
 def test_hosts_with_the_same_part_are_refused(tmp_path):
     own = {
